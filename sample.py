@@ -1,0 +1,208 @@
+"""Image-oriented generation, Algorithm 1: noise real defect images to T' = sT and denoise them with guidance w.
+
+    python sample.py --strength 0.4        # latest run -> runs/DATASET/CATEGORY/samples/*.png, manifest.csv
+
+Each image has the size and mode of its source, and depends on its seed and its source alone.
+"""
+from pathlib import Path
+
+from stablesdg import run
+from stablesdg.files import UserError
+
+# The paper's Table I: s and w that it found best for each category of NEU and CCBSD.
+TABLE_I = {"Cr": (0.2, 2), "In": (0.9, 9), "Pa": (0.4, 6), "PS": (0.5, 3), "RS": (0.1, 8), "Sc": (0.5, 7),
+           "Inc": (0.5, 5), "Ind": (0.2, 7), "Ox": (0.6, 3), "SG": (0.5, 4)}
+STRENGTH = 0.4
+HEADER = ("file", "source", "seed", "s", "w", "sampler", "steps")
+
+
+def parse(argv=None):
+    p = run.parser(__doc__.splitlines()[0], "python sample.py --strength 0.4")
+    p.add_argument("--run", type=Path, help="run folder of a category (default: the one trained last)")
+    p.add_argument("--data", type=Path, help="folder of source images (default: the run's; its training part)")
+    p.add_argument("--weights", help="diffusers folder or CompVis .safetensors (default: those the run was trained on)")
+    p.add_argument("--adapters", default="all", help="all that the run has, none, or some of embedding,lora,full")
+    p.add_argument("--out", type=Path, help="folder for the images (default: samples in the run folder)")
+    method = p.add_argument_group("method")
+    method.add_argument("--strength", type=float, help="s in (0, 1] (default: the recipe's, Table I's, or 0.4)")
+    method.add_argument("--guidance", type=float, help="w (default: the recipe's, Table I's, or 5)")
+    method.add_argument("--number", type=run.positive, default=100, help="images to make; the paper makes 1000")
+    method.add_argument("--steps", type=run.positive, default=50, help="denoising steps of a full run; s times these are run")
+    method.add_argument("--sampler", default="ddim", choices=["ddim", "ddpm", "paper"], help="paper is Algorithm 1")
+    method.add_argument("--from-noise", action="store_true", help="start from pure noise instead of images (Table II)")
+    method.add_argument("--uncond", default="adapted", choices=["adapted", "base"],
+                        help="the unconditional branch runs with the adapters or without")
+    method.add_argument("--compat", choices=["diffusers"], help="use the timesteps of diffusers' image-to-image pipeline")
+    p.add_argument("--batch-size", type=run.positive, default=8, help="images at once; does not change them")
+    run.add_common(p.add_argument_group("run"))
+    p.add_argument("--resume", action="store_true", help="keep the images that an interrupted run has finished")
+    return p.parse_args(argv)
+
+
+def main(argv=None):
+    args = parse(argv)
+    folder = args.run or run.latest_run()
+    record = run.read_run(folder)
+    if not record:
+        raise UserError(f"{folder} is not a run folder (no run.json): train_ti.py and train_lora.py make one.")
+
+    import time
+
+    from tqdm import tqdm
+
+    from stablesdg.data import save_image, to_image
+    from stablesdg.generate import generate, plan
+    from stablesdg.split import load_split, part_files
+
+    data = args.data or Path(record["data"])
+    sources = part_files(load_split(folder.parent / "split.json", [data]), data, "train")
+    print(f"run: {folder}; sources: the {len(sources)} training images of {data}")
+    sd = run.open_model(args, record)
+    prompt, resolution = load_adapters(sd, folder, record, args)
+    s, w = choose_strength_and_guidance(args, sd, folder.resolve().name)
+    try:
+        path = plan(sd, s, args.steps, args.sampler, args.compat)
+    except ValueError as error:
+        raise UserError(f"{error}.") from None
+    print(f"prompt {prompt!r}, s = {s:g}, w = {w:g}, {args.sampler}: {len(path)} steps from t = {path[0][0]}")
+
+    jobs = list_jobs(sources, args.number, args.seed)
+    out = args.out or folder / "samples"
+    partial = open_partial(out, args.resume, {
+        **{k: getattr(args, k) for k in ("seed", "steps", "sampler", "uncond", "from_noise", "compat", "adapters")},
+        "s": s, "w": w, "prompt": prompt, "weights": sd.sha256, "data": str(data), "resolution": resolution})
+    todo = [job for job in jobs if not (partial / job[0]).is_file()]
+    started = time.monotonic()
+    with tqdm(total=len(jobs), initial=len(jobs) - len(todo), unit="image") as bar:
+        for batch, x, sizes, modes in batches(todo, args.batch_size, resolution, sd.vae.factor):
+            if args.from_noise:
+                x = (len(x), sd.unet.conv_in.in_channels, *(side // sd.vae.factor for side in x.shape[2:]))
+            y = generate(sd, x, [seed for _, _, seed in batch], prompt, strength=s, guidance=w, steps=args.steps,
+                         sampler=args.sampler, uncond=args.uncond, compat=args.compat)
+            for (name, _, _), image, size, mode in zip(batch, y, sizes, modes):
+                save_image(partial / name, to_image(image, size, mode))
+            bar.update(len(batch))
+    seconds = time.monotonic() - started
+
+    close_partial(partial, out, jobs, (f"{s:g}", f"{w:g}", args.sampler, args.steps), args.from_noise)
+    save_pairs(folder / f"preview-{out.name}.png", out, jobs, f"generated, s = {s:g}, w = {w:g}")
+    args.data, args.strength, args.guidance = data, s, w
+    run.record(folder, "sample", args, sd, seconds)
+    print(f"wrote {len(jobs)} images to {out} in {seconds / 60:.1f} minutes")
+
+
+def load_adapters(sd, folder, record, args):
+    """Load what the run learned, as far as --adapters asks for it. Returns (prompt, resolution) of the training."""
+    from stablesdg.files import sha256
+
+    files = {name: folder / f"{name}.safetensors" for name in ("embedding", "lora", "full")}
+    stages = {"embedding": "ti", "lora": "lora", "full": "full"}
+    there = [name for name in files if files[name].is_file()]
+    wanted = there if args.adapters == "all" else [] if args.adapters == "none" else args.adapters.split(",")
+    if missing := [name for name in wanted if name not in there]:
+        raise UserError(f"{folder} has no {missing[0]}.safetensors: it has {', '.join(there) or 'no adapters'}.")
+    if {"lora", "full"} <= set(wanted):
+        raise UserError(f"{folder} has both lora and full.safetensors: choose with --adapters embedding,lora or embedding,full.")
+    if "full" in wanted and args.uncond == "base":
+        raise UserError("--uncond base needs the model without adapters, which a full adaptation has replaced: leave it out.")
+    for name in ("full", "embedding", "lora"):
+        if name not in wanted:
+            continue
+        learned_with = record["stages"].get(stages[name], {}).get("embedding_sha256")
+        if learned_with and (not files["embedding"].is_file() or learned_with != sha256(files["embedding"])):
+            raise UserError(f"{files[name]} was trained with another embedding than {files['embedding']} holds now: "
+                            f"run train_lora.py again.")
+        {"embedding": sd.load_embedding, "lora": sd.load_lora, "full": sd.load_full}[name](files[name])
+    print(f"adapters: {', '.join(wanted) or 'none'}")
+    arguments = next(record["stages"][stage]["arguments"] for stage in ("lora", "full", "ti") if stage in record["stages"])
+    return arguments["prompt"], run.pixels(arguments["resolution"])
+
+
+def choose_strength_and_guidance(args, sd, category):
+    """s and w: from the command line, else the recipe, else Table I for a category of that name, else 0.4 and 5."""
+    chosen = run.from_recipe(sd, "sample", strength=args.strength, guidance=args.guidance)
+    s, w = chosen["strength"], chosen["guidance"]
+    if (s is None or w is None) and category in TABLE_I:
+        print(f"the paper's Table I has s = {TABLE_I[category][0]}, w = {TABLE_I[category][1]} for {category}")
+    s_default, w_default = TABLE_I.get(category, (STRENGTH, run.GUIDANCE))
+    return (s_default if s is None else s), (w_default if w is None else w)
+
+
+def list_jobs(sources, number, seed):
+    """[(file name, source, seed of the image), ..]: every source once before any is used again."""
+    import torch
+
+    order = torch.randperm(len(sources), generator=torch.Generator().manual_seed(seed)).tolist()
+    return [(f"{i:05d}.png", sources[order[i % len(order)]], seed * 1_000_000 + i) for i in range(number)]
+
+
+def batches(jobs, batch_size, resolution, multiple):
+    """(jobs, x (B, 3, H, W), original sizes, modes), at most batch_size of one size at a time."""
+    import torch
+
+    from stablesdg.data import read_fitted
+
+    batch = []
+    for job in jobs:
+        read = read_fitted(job[1], resolution, multiple)
+        if batch and (len(batch) == batch_size or batch[0][1].shape != read[0].shape):
+            yield _collate(batch, torch)
+            batch = []
+        batch.append((job, *read))
+    if batch:
+        yield _collate(batch, torch)
+
+
+def _collate(batch, torch):
+    jobs, x, sizes, modes = zip(*batch)
+    return jobs, torch.stack(x), sizes, modes
+
+
+def open_partial(out, resume, settings):
+    """The folder that images are written to until all are there; an interrupted one is kept if it has the same settings."""
+    import shutil
+
+    from stablesdg.files import read_json, write_json
+
+    partial = out.with_name(out.name + ".partial")
+    if partial.exists() and resume and (partial / "settings.json").is_file():
+        before = read_json(partial / "settings.json")
+        if changed := [k for k in settings if before.get(k) != settings[k]]:
+            raise UserError(f"{partial} was begun with other settings ({', '.join(changed)}): repeat those, or start "
+                            "without --resume.")
+    elif partial.exists():
+        shutil.rmtree(partial)
+    write_json(partial / "settings.json", settings)
+    return partial
+
+
+def close_partial(partial, out, jobs, settings, from_noise):
+    """Write the manifest and put the folder in its place; images of an earlier call go."""
+    import shutil
+
+    from stablesdg.files import write_csv
+
+    write_csv(partial / "manifest.csv", HEADER, [
+        (name, "" if from_noise else f"{source.parent.resolve().name}/{source.name}", seed, *settings)
+        for name, source, seed in jobs])
+    (partial / "settings.json").unlink()
+    for stray in {f.name for f in partial.iterdir()} - {name for name, _, _ in jobs} - {"manifest.csv"}:
+        (partial / stray).unlink()
+    if out.exists():
+        print(f"replacing the images in {out}")
+        shutil.rmtree(out)
+    partial.rename(out)
+
+
+def save_pairs(path, out, jobs, label, count=8):
+    """A grid of the first sources and what was made of them."""
+    from stablesdg.data import read_image, save_image
+    from stablesdg.report import image_grid
+
+    shown = jobs[:count]
+    save_image(path, image_grid([("sources", [read_image(source)[0] for _, source, _ in shown]),
+                                 (label, [read_image(out / name)[0] for name, _, _ in shown])]))
+
+
+if __name__ == "__main__":
+    run.main(main)

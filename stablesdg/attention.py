@@ -1,0 +1,40 @@
+"""Softmax attention with h heads (Vaswani et al. 2017, eq. 1), shared by the UNet and the VAE."""
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+def attention(q, k, v, heads):
+    """softmax(Q K^T / sqrt(d)) V, computed in `heads` slices of width d = C / heads.
+
+    q (B, N, C), k and v (B, M, C) -> (B, N, C).
+    """
+    B, N, C = q.shape
+    q, k, v = (x.view(B, -1, heads, C // heads).transpose(1, 2) for x in (q, k, v))  # (B, h, N or M, d)
+    if q.device.type == "cpu" and q.requires_grad:
+        # The fused kernel's backward pass takes several times as long as these three operations on a CPU.
+        scores = q @ k.transpose(-1, -2) * (C // heads) ** -0.5  # (B, h, N, M)
+        out = scores.softmax(dim=-1) @ v
+    else:
+        out = F.scaled_dot_product_attention(q, k, v)
+    return out.transpose(1, 2).reshape(B, N, C)
+
+
+class Attention(nn.Module):
+    """Attention with learned projections: self-attention without a context, else cross-attention to it."""
+
+    def __init__(self, channels, heads, context_channels=None, bias=False):
+        super().__init__()
+        if channels % heads:
+            raise ValueError(f"{channels} channels do not divide into {heads} heads")
+        context_channels = context_channels or channels
+        self.heads = heads
+        self.to_q = nn.Linear(channels, channels, bias=bias)
+        self.to_k = nn.Linear(context_channels, channels, bias=bias)
+        self.to_v = nn.Linear(context_channels, channels, bias=bias)
+        self.to_out = nn.ModuleList([nn.Linear(channels, channels)])  # a list, because the files say to_out.0
+
+    def forward(self, x, context=None):
+        """x (B, N, C), context (B, M, context_channels) -> (B, N, C)."""
+        context = x if context is None else context
+        return self.to_out[0](attention(self.to_q(x), self.to_k(context), self.to_v(context), self.heads))

@@ -1,0 +1,68 @@
+"""The convolutional pieces that the UNet and the VAE are made of."""
+from torch import nn
+from torch.nn import functional as F
+
+
+class ResnetBlock(nn.Module):
+    """x + conv(silu(norm(conv(silu(norm(x))) + time))): the residual block of DDPM (Ho et al. 2020, app. B).
+
+    `time_channels` is the width of the timestep embedding, or None in the VAE, which knows no time.
+    `eps` differs (1e-5 in the UNet, 1e-6 in the VAE), hence is never left to a default.
+    """
+
+    def __init__(self, in_channels, out_channels, groups, eps, time_channels=None):
+        super().__init__()
+        self.norm1 = nn.GroupNorm(groups, in_channels, eps=eps)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        if time_channels:
+            self.time_emb_proj = nn.Linear(time_channels, out_channels)
+        self.norm2 = nn.GroupNorm(groups, out_channels, eps=eps)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.conv_shortcut = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
+
+    def forward(self, x, time=None):
+        """x (B, in, H, W), time (B, time_channels) -> (B, out, H, W)."""
+        h = self.conv1(F.silu(self.norm1(x)))
+        if time is not None:
+            h = h + self.time_emb_proj(F.silu(time))[:, :, None, None]
+        h = self.conv2(F.silu(self.norm2(h)))
+        return h + (x if self.conv_shortcut is None else self.conv_shortcut(x))
+
+
+class Downsample(nn.Module):
+    """Halve height and width with a strided convolution.
+
+    The UNet pads every side by one; the VAE (`pad_right_bottom`) only the right and the bottom one.
+    Confusing the two shifts decoded images by several pixels.
+    """
+
+    def __init__(self, channels, pad_right_bottom=False):
+        super().__init__()
+        self.pad_right_bottom = pad_right_bottom
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=0 if pad_right_bottom else 1)
+
+    def forward(self, x):
+        return self.conv(F.pad(x, (0, 1, 0, 1)) if self.pad_right_bottom else x)
+
+
+class Upsample(nn.Module):
+    """Enlarge by nearest neighbour, twofold or to `size` (H, W), then convolve."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x, size=None):
+        x = F.interpolate(x, size=size, scale_factor=None if size else 2.0, mode="nearest")
+        return self.conv(x)
+
+
+class Level(nn.Module):
+    """The modules of one resolution, under the names that the official files give them."""
+
+    def __init__(self, resnets, attentions=(), downsampler=None, upsampler=None):
+        super().__init__()
+        self.resnets = nn.ModuleList(resnets)
+        self.attentions = nn.ModuleList(attentions)
+        self.downsamplers = nn.ModuleList([downsampler] if downsampler else [])
+        self.upsamplers = nn.ModuleList([upsampler] if upsampler else [])

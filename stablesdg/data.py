@@ -1,0 +1,97 @@
+"""Images in and out: any size, gray or colour, and back in the size and mode they came in."""
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from .files import UserError, atomic_path
+
+EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
+
+
+def list_images(folder):
+    """The image files of one folder, sorted by name."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"There is no folder {folder}.")
+    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in EXTENSIONS and not f.name.startswith("."))
+    if not files:
+        raise UserError(f"{folder} holds no images ({', '.join(sorted(EXTENSIONS))}).")
+    return files
+
+
+def list_categories(folder):
+    """The subfolders that hold images, sorted by name: one for each class."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"There is no folder {folder}.")
+    found = [f for f in sorted(folder.iterdir()) if f.is_dir() and not f.name.startswith(".")
+             and any(x.suffix.lower() in EXTENSIONS for x in f.iterdir())]
+    if not found:
+        raise UserError(f"{folder} holds no folders of images: it should have one folder for each class.")
+    return found
+
+
+def read_image(path):
+    """(RGB image, its own mode "L" or "RGB"). 16-bit gray is brought to 8 bits; transparency is dropped."""
+    try:
+        with Image.open(path) as file:
+            image = ImageOps.exif_transpose(file)
+            image.load()
+    except (UnidentifiedImageError, OSError) as error:
+        raise UserError(f"{path} cannot be read as an image ({error}): repair or remove it.") from None
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image, dtype=np.float64)
+        image = Image.fromarray((values / (257 if values.max() > 255 else 1)).round().clip(0, 255).astype(np.uint8))
+    mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
+    return image.convert("RGB"), mode
+
+
+def fit_size(width, height, resolution, multiple):
+    """(width, height) with the shorter side near `resolution`, or unscaled if it is None; multiples of `multiple`."""
+    scale = resolution / min(width, height) if resolution else 1
+    return tuple(max(multiple, round(side * scale / multiple) * multiple) for side in (width, height))
+
+
+def to_tensor(image):
+    """RGB image -> (3, H, W) float32 in [-1, 1]."""
+    return torch.from_numpy(np.array(image, dtype=np.float32)).permute(2, 0, 1) / 127.5 - 1
+
+
+def to_image(x, size=None, mode="RGB"):
+    """(3, H, W) in [-1, 1] -> image of `size` (width, height) and `mode`. Rounds to the nearest of 256 levels."""
+    values = ((x.float().cpu() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+    image = Image.fromarray(values.permute(1, 2, 0).numpy())
+    if size and image.size != tuple(size):
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    return image.convert(mode)
+
+
+def read_fitted(path, resolution, multiple):
+    """(tensor (3, H, W) in [-1, 1], original size, mode), resized with an antialiasing filter where needed."""
+    image, mode = read_image(path)
+    original = image.size
+    size = fit_size(*original, resolution, multiple)
+    if size != original:
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    return to_tensor(image), original, mode
+
+
+def save_image(path, image):
+    with atomic_path(path) as temporary:
+        image.save(temporary)
+
+
+@torch.no_grad()
+def encode_images(sd, files, resolution):
+    """[(mean, logvar), ..]: the VAE posterior of each image, on the CPU, (4, h, w) each.
+
+    The posterior is kept, never one draw from it: training draws afresh at every step.
+    """
+    posteriors = []
+    for file in files:
+        x, _, _ = read_fitted(file, resolution, sd.vae.factor)
+        mean, logvar = sd.vae.encode(x[None].to(sd.device, sd.vae_dtype))
+        posteriors.append((mean[0].cpu(), logvar[0].cpu()))
+    return posteriors

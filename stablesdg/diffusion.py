@@ -1,0 +1,106 @@
+"""The diffusion process in latent space, as pure functions.
+
+Symbols, after the paper (z_i = alpha_i z_0 + sigma_i eps):
+
+    t               timestep, 0 .. T - 1, larger is noisier; T = 1000
+    alpha_bar_t     DDPM's cumulative product; DDIM's paper calls it alpha
+    alpha_t         sqrt(alpha_bar_t), the signal's share of z_t
+    sigma_t         sqrt(1 - alpha_bar_t), the noise's share of z_t
+    z_t             noisy latent, (B, 4, h, w)
+    eps             noise, eps_hat its estimate under guidance, shape of z_t
+    s, w            strength in (0, 1] and guidance scale of image-oriented generation
+
+The timestep before t = 0 is written -1: no noise left, alpha_bar = 1.
+"""
+import torch
+
+T = 1000
+BETA_START, BETA_END = 0.00085, 0.012  # Stable Diffusion v1's scheduler_config.json
+
+
+def alpha_bar_table(T=T, beta_start=BETA_START, beta_end=BETA_END, schedule="scaled_linear"):
+    """alpha_bar_t for t = 0 .. T - 1, float64 (T,). "scaled_linear" is linear in sqrt(beta)."""
+    if schedule == "scaled_linear":
+        beta = torch.linspace(beta_start**0.5, beta_end**0.5, T, dtype=torch.float64) ** 2
+    elif schedule == "linear":
+        beta = torch.linspace(beta_start, beta_end, T, dtype=torch.float64)
+    else:
+        raise ValueError(f"beta_schedule {schedule!r} is neither scaled_linear nor linear")
+    return torch.cumprod(1 - beta, dim=0)
+
+
+def timesteps(steps, strength=1.0, T=T):
+    """[(t, t_prev), ..] from the noisiest to (t, -1), evenly spaced.
+
+    The first t is exactly round(s T) - 1, the paper's T' = sT, however many steps there are. A full run
+    (s = 1) has `steps` steps; this one has round(s * steps), at least 1.
+    """
+    if not 0 < strength <= 1:
+        raise ValueError(f"strength must lie in (0, 1], not {strength}")
+    if not 1 <= steps <= T:
+        raise ValueError(f"steps must lie in 1 .. {T}, not {steps}")
+    top = max(1, round(strength * T))
+    count = min(top, max(1, round(strength * steps)))
+    grid = [round(top * (count - k) / count) - 1 for k in range(count + 1)]
+    return list(zip(grid[:-1], grid[1:]))
+
+
+def timesteps_diffusers(steps, strength=1.0, T=T, offset=1):
+    """The (t, t_prev) pairs of diffusers' image-to-image pipeline: spacing T // steps, then the last int(s * steps).
+
+    The last t_prev is negative; there DDIM takes alpha_bar_0 and DDPM 1 (`final_alpha_bar`).
+    """
+    if not 0 <= strength <= 1:
+        raise ValueError(f"strength must lie in [0, 1], not {strength}")
+    ratio = T // max(1, min(steps, T))
+    if steps < 1 or (steps - 1) * ratio + offset > T - 1:
+        raise ValueError(f"diffusers has no timestep grid for {steps} steps")
+    count = min(int(steps * strength), steps)  # truncates: 50 * 0.58 gives 28, not 29
+    if count == 0:
+        raise ValueError(f"strength {strength} of {steps} steps leaves no step to run; raise either")
+    return [(i * ratio + offset, i * ratio + offset - ratio) for i in reversed(range(count))]
+
+
+def add_noise(z_0, eps, alpha_bar):
+    """z_t = alpha_t z_0 + sigma_t eps. `alpha_bar` a number, or (B,) for one timestep a sample."""
+    alpha_bar = torch.as_tensor(alpha_bar, dtype=z_0.dtype, device=z_0.device)
+    if alpha_bar.ndim:
+        alpha_bar = alpha_bar.view(-1, 1, 1, 1)
+    return alpha_bar.sqrt() * z_0 + (1 - alpha_bar).sqrt() * eps
+
+
+def guide(eps_uncond, eps_cond, w):
+    """Classifier-free guidance, eq. (2): eps(z, t) + w [eps(z; tau(y), t) - eps(z, t)]."""
+    return eps_uncond + w * (eps_cond - eps_uncond)
+
+
+def predict_z_0(z_t, eps, alpha_bar_t):
+    """(z_t - sigma_t eps) / alpha_t: the clean latent that the estimated noise implies."""
+    return (z_t - (1 - alpha_bar_t) ** 0.5 * eps) / alpha_bar_t**0.5
+
+
+def ddim_step(z_t, eps, alpha_bar_t, alpha_bar_prev, noise=None):
+    """Deterministic: the estimated noise itself is carried on (Song et al. 2021, eq. 12 with sigma = 0)."""
+    return alpha_bar_prev**0.5 * predict_z_0(z_t, eps, alpha_bar_t) + (1 - alpha_bar_prev) ** 0.5 * eps
+
+
+def ddpm_step(z_t, eps, alpha_bar_t, alpha_bar_prev, noise):
+    """A draw from the posterior q(z_prev | z_t, z_0) (Ho et al. 2020, eq. 6 and 7), for any t_prev < t."""
+    alpha = alpha_bar_t / alpha_bar_prev  # 1 - beta of the step, which may span several timesteps
+    beta = 1 - alpha
+    mean = (alpha_bar_prev**0.5 * beta * predict_z_0(z_t, eps, alpha_bar_t)
+            + alpha**0.5 * (1 - alpha_bar_prev) * z_t) / (1 - alpha_bar_t)
+    variance = beta * (1 - alpha_bar_prev) / (1 - alpha_bar_t)
+    return mean + variance**0.5 * noise
+
+
+def paper_step(z_t, eps, alpha_bar_t, alpha_bar_prev, noise):
+    """Algorithm 1: alpha_{i-1} (z_i - sigma_i eps_hat) / alpha_i + sigma_{i-1} noise.
+
+    The paper prints sigma_i for the last factor; z_{i-1} would then hold the noise of level i at the signal of
+    level i - 1, which is no longer the process that eps_theta was trained on. Our reading is sigma_{i-1}.
+    """
+    return alpha_bar_prev**0.5 * predict_z_0(z_t, eps, alpha_bar_t) + (1 - alpha_bar_prev) ** 0.5 * noise
+
+
+STEPS = {"ddim": ddim_step, "ddpm": ddpm_step, "paper": paper_step}

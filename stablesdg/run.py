@@ -1,0 +1,175 @@
+"""Run folders (runs/DATASET/CATEGORY) and what all command lines share. Imports nothing heavy at the top."""
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from .files import UserError, read_json, sha256, write_json
+
+PROMPT, TOKEN = "A photo of <unknown>", "<unknown>"
+RUNS = Path("runs")
+GUIDANCE = 5.0  # w where neither the command line, a run nor a recipe says another
+
+
+def parser(description, example):
+    """An ArgumentParser whose help shows defaults and one command to copy."""
+    return argparse.ArgumentParser(description=description, epilog=f"example: {example}",
+                                   formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+
+
+def add_common(group):
+    group.add_argument("--seed", type=int, default=0, help="all randomness follows from it")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    group.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"],
+                       help="of the UNet's arithmetic; auto takes bfloat16 where the hardware has it")
+
+
+def add_training(p, lr):
+    """The arguments of train_ti.py and train_lora.py."""
+    data = p.add_argument_group("data and model")
+    data.add_argument("--data", required=True, help="folder of one category's images, for example neu/Pa")
+    data.add_argument("--weights", help="diffusers folder or CompVis .safetensors (default: weights/"
+                                        "stable-diffusion-v1-5 if it is there, else weights/nano)")
+    data.add_argument("--prompt", default=PROMPT, help="y, the condition shared by all images of the category")
+    data.add_argument("--token", default=TOKEN, help="the part of the prompt that stands for the category")
+    data.add_argument("--resolution", type=resolution, default=None,
+                      help="shorter side in pixels, or native (default: the model's own)")
+    training = p.add_argument_group("training")
+    training.add_argument("--iterations", type=int, default=1000, help="optimiser steps")
+    training.add_argument("--batch-size", type=int, default=4, help="images a step")
+    training.add_argument("--lr", type=float, default=None, help=f"Adam's learning rate (default: {lr:g} or the recipe's)")
+    training.add_argument("--gradient-checkpointing", action="store_true", help="less memory, a third more time")
+    training.add_argument("--compile", action="store_true", help="torch.compile the UNet")
+    add_common(p.add_argument_group("run"))
+    p.add_argument("--out", type=Path, help="run folder (default: runs/DATASET/CATEGORY)")
+    p.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
+
+
+def resolution(text):
+    """argparse type: a positive number of pixels or "native"."""
+    return text if text == "native" else positive(text)
+
+
+def positive(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def main(function):
+    """Run a script's main(); turn what a user can mend into one sentence and exit code 1."""
+    try:
+        function()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command with --resume goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
+
+
+# ---- device and dtype, chosen once at the edge ------------------------------------------------------------------
+
+
+def pick_device(name):
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device {name} cannot be used here ({str(error).splitlines()[0]}): try --device auto.") from None
+    return device
+
+
+def pick_dtype(name, device):
+    """bfloat16 on GPUs and CPUs that compute in it; on others it would only be emulated, slowly."""
+    import torch
+
+    if name != "auto":
+        return getattr(torch, name)
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    if device.type == "cpu":
+        fast = any(getattr(torch.cpu, test, bool)() for test in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+        return torch.bfloat16 if fast else torch.float32
+    return torch.float32
+
+
+def open_model(args, run=None, dtype=None):
+    """Load the weights that the arguments or the run ask for; say which, on what, and why."""
+    from .load import default_weights, load_stable_diffusion
+
+    device = pick_device(args.device)
+    dtype = dtype or pick_dtype(args.dtype, device)
+    if args.weights:
+        path, why = args.weights, "--weights"
+    elif run and "weights" in run:
+        path, why = run["weights"], "as the run was trained on"
+    else:
+        path, why = default_weights()
+    print(f"weights: {path} ({why}); {device}, {str(dtype).removeprefix('torch.')}")
+    return load_stable_diffusion(path, device, dtype)
+
+
+def from_recipe(sd, stage, **values):
+    """Fill arguments that are None from the weights' recipe.json (said aloud), else leave them None."""
+    recipe = {**sd.recipe.get("all", {}), **sd.recipe.get(stage, {})}
+    taken = {name: recipe[name] for name, value in values.items() if value is None and name in recipe}
+    if taken:
+        print("recipe.json of these weights sets " + ", ".join(f"{name} = {value}" for name, value in taken.items()))
+    return {**values, **taken}
+
+
+def pixels(setting):
+    """--resolution as a number of pixels, or None for native."""
+    return None if setting == "native" else setting
+
+
+# ---- run folders ------------------------------------------------------------------------------------------------
+
+
+def run_folder(data, out=None):
+    """runs/DATASET/CATEGORY for the folder DATASET/CATEGORY."""
+    data = Path(data).resolve()
+    return Path(out) if out else RUNS / (data.parent.name or "data") / data.name
+
+
+def latest_run(wanted=("embedding.safetensors", "lora.safetensors", "full.safetensors")):
+    """The run folder that was written to last and holds an adapter."""
+    runs = [f.parent for f in RUNS.glob("**/run.json") if any((f.parent / name).is_file() for name in wanted)]
+    if not runs:
+        raise UserError("There is no run to sample from yet: first type, for example, python train_ti.py --data neu/Pa "
+                        "and python train_lora.py --data neu/Pa.")
+    return max(runs, key=lambda folder: (folder / "run.json").stat().st_mtime)
+
+
+def read_run(folder):
+    path = Path(folder) / "run.json"
+    return read_json(path) if path.is_file() else {}
+
+
+def record(folder, stage, args, sd, seconds, **more):
+    """Add a stage to run.json: its arguments, seconds and versions; the model's and the split's hashes."""
+    import torch
+    import transformers
+
+    run = read_run(folder)
+    run["weights"], run["weights_sha256"] = str(Path(sd.path).resolve()), sd.sha256
+    run["data"] = str(Path(args.data).resolve())
+    split = Path(folder).parent / "split.json"
+    if split.is_file():
+        run["split_sha256"] = sha256(split)
+    run.setdefault("stages", {})[stage] = {
+        "arguments": {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()},
+        "seconds": round(seconds, 1), "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "versions": {"python": sys.version.split()[0], "torch": torch.__version__,
+                     "transformers": transformers.__version__}, **more}
+    write_json(Path(folder) / "run.json", run)

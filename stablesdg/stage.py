@@ -1,0 +1,107 @@
+"""What every training script does before its loop (open data and model) and after it (write what was learned)."""
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import run
+from .data import encode_images, read_fitted, save_image, to_image
+from .files import UserError, load_tensors, sha256
+from .generate import generate
+from .report import image_grid, save_loss_plot
+from .split import load_split, part_files
+from .text import contains
+from .train import adapt, write_log
+
+# Arguments that a checkpoint depends on: resuming with others would mix two runs.
+SETTINGS = ("prompt", "token", "resolution", "iterations", "batch_size", "lr", "seed", "rank", "alpha", "full",
+            "dtype", "gradient_checkpointing")
+PREVIEW_IMAGES, PREVIEW_STRENGTH, PREVIEW_STEPS = 6, 0.4, 20
+
+
+@dataclass
+class Stage:
+    """One category's images and model, ready for training."""
+    name: str  # "ti", "lora" or "full"
+    args: object
+    folder: Path
+    sd: object
+    files: dict  # "train" and "val" -> paths
+    posteriors: dict  # "train" and "val" -> [(mean, logvar), ..]
+    resolution: int | None
+    embedding_sha256: str | None = None
+
+
+def open_stage(name, args, default_lr, dtype=None):
+    """Split, weights, recipe and latents for `args`; everything frozen. Arguments left open are filled in."""
+    if not contains(args.prompt, args.token):
+        raise UserError(f"The prompt {args.prompt!r} does not contain the token {args.token!r}: nothing could be learned.")
+    folder = run.run_folder(args.data, args.out)
+    split = load_split(folder.parent / "split.json", [args.data])
+    files = {part: part_files(split, args.data, part) for part in ("train", "val")}
+    sd = run.open_model(args, run.read_run(folder) if name != "ti" else None, dtype)
+    chosen = run.from_recipe(sd, f"train_{name}", lr=args.lr, resolution=args.resolution)
+    args.lr, args.resolution = chosen["lr"] or default_lr, chosen["resolution"] or sd.resolution
+    resolution = run.pixels(args.resolution)
+    print(f"{len(files['train'])} training images of {args.data} at {args.resolution} px, {len(files['val'])} held out")
+    posteriors = {part: encode_images(sd, files[part], resolution) for part in files}
+    sd.unet.gradient_checkpointing = args.gradient_checkpointing
+    if args.compile:
+        sd.unet.compile()
+    return Stage(name, args, folder, sd, files, posteriors, resolution)
+
+
+def use_embedding(stage):
+    """Load v_d* of the run folder, fixed, if an earlier stage learned one; say so either way."""
+    file = stage.folder / "embedding.safetensors"
+    if not file.is_file():
+        print(f"no {file}: training on the plain prompt {stage.args.prompt!r} (python train_ti.py --data "
+              f"{stage.args.data} would learn its token first)")
+        return
+    token, = load_tensors(file)[0]
+    if not contains(stage.args.prompt, token):
+        raise UserError(f"{file} holds {token!r}, which is not in the prompt {stage.args.prompt!r}: pass the --prompt "
+                        "and --token that it was learned with.")
+    stage.sd.load_embedding(file)
+    stage.embedding_sha256 = sha256(file)
+    print(f"v_d* from {file}")
+
+
+def train_stage(stage, parameters, autocast_dtype=None):
+    """Run the loop, then write log, loss curve and preview. `save_to` is called once training is over."""
+    args, folder, name = stage.args, stage.folder, stage.name
+    settings = {k: v for k, v in vars(args).items() if k in SETTINGS}
+    settings |= {"weights": stage.sd.sha256, "embedding": stage.embedding_sha256}
+    return adapt(stage.sd, parameters, stage.posteriors["train"], stage.posteriors["val"], args.prompt,
+                 iterations=args.iterations, batch_size=args.batch_size, lr=args.lr, seed=args.seed,
+                 resume=args.resume, settings=settings, checkpoint=folder / f"checkpoint-{name}.safetensors",
+                 autocast_dtype=autocast_dtype)
+
+
+def close_stage(stage, output, losses, evaluations, seconds):
+    """Log, loss curve and preview beside the adapter `output`, and the stage in run.json."""
+    args, folder, name = stage.args, stage.folder, stage.name
+    write_log(folder / f"log-{name}.csv", losses, evaluations)
+    save_loss_plot(folder / f"loss-{name}.png", f"{name}, {args.data}", losses, evaluations)
+    save_preview(folder / f"preview-{name}.png", stage)
+    run.record(folder, name, args, stage.sd, seconds, embedding_sha256=stage.embedding_sha256)
+    (folder / f"checkpoint-{name}.safetensors").unlink(missing_ok=True)
+    print(f"wrote {output} after {args.iterations} iterations in {seconds / 60:.1f} minutes", end="")
+    if evaluations:
+        print(f"; held-out loss {evaluations[0]:.4f} -> {evaluations[args.iterations]:.4f}", end="")
+    print()
+
+
+def save_preview(path, stage):
+    """Training images, images generated from them, and images from pure noise, as one grid."""
+    sd, factor = stage.sd, stage.sd.vae.factor
+    w = sd.recipe.get("sample", {}).get("guidance", run.GUIDANCE)
+    real, oriented, noise = [], [], []
+    for i, file in enumerate(stage.files["train"][:PREVIEW_IMAGES]):
+        x, size, mode = read_fitted(file, stage.resolution, factor)
+        h, width = (side // factor for side in x.shape[1:])
+        settings = dict(seeds=[stage.args.seed + i], prompt=stage.args.prompt, guidance=w, steps=PREVIEW_STEPS)
+        real.append(to_image(x, size, mode))
+        oriented.append(to_image(generate(sd, x[None], strength=PREVIEW_STRENGTH, **settings)[0], size, mode))
+        shape = (1, sd.unet.conv_in.in_channels, h, width)
+        noise.append(to_image(generate(sd, shape, strength=1.0, **settings)[0], size, mode))
+    save_image(path, image_grid([("real", real), (f"generated from these, s = {PREVIEW_STRENGTH}, w = {w:g}", oriented),
+                                 (f"from pure noise, w = {w:g}", noise)]))
