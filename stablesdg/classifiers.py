@@ -1,0 +1,101 @@
+"""Five networks that recognise defects, their training and their test (section IV-A of the paper)."""
+import math
+
+import torch
+from PIL import Image
+from torch import nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from .data import read_image
+from .files import UserError, load_tensors
+
+NETWORKS = {"alexnet": "alexnet", "vgg": "vgg16", "resnet": "resnet18", "squeezenet": "squeezenet1_1",
+            "densenet": "densenet121"}  # to torchvision's names
+SIDE = 200  # pixels
+LR, BATCH_SIZE, ROTATION = 1e-4, 32, 10.0  # Adam's learning rate, images a step, degrees to either side
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as torchvision's pretrained weights expect
+
+
+def build(network, classes, pretrained=None):
+    """A network with `classes` outputs: random, or from a local state dict whose other-sized output layer is left out."""
+    import torchvision
+
+    model = getattr(torchvision.models, NETWORKS[network])(num_classes=classes)
+    if pretrained:
+        if str(pretrained).endswith(".pth"):
+            tensors = torch.load(pretrained, map_location="cpu", weights_only=True)
+        else:
+            tensors, _ = load_tensors(pretrained)
+        wanted = model.state_dict()
+        other = [k for k in wanted if k not in tensors or tensors[k].shape != wanted[k].shape]
+        heads = ("classifier.", "fc.")
+        if strange := [k for k in [*other, *(k for k in tensors if k not in wanted)] if not k.startswith(heads)]:
+            raise UserError(f"{pretrained} is not a state dict of torchvision's {NETWORKS[network]}: {strange[0]} differs.")
+        model.load_state_dict({k: wanted[k] if k in other else tensors[k] for k in wanted})
+    return model
+
+
+def load_images(files):
+    """uint8 (N, 3, 200, 200), resized once and kept in memory."""
+    images = []
+    for file in files:
+        image = read_image(file)[0]
+        if image.size != (SIDE, SIDE):
+            image = image.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+        images.append(torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(SIDE, SIDE, 3).permute(2, 0, 1))
+    return torch.stack(images)
+
+
+def augment(x, generator):
+    """Random flips on both axes and a rotation by up to 10 degrees, each image its own. x (B, 3, H, W)."""
+    flip = torch.randint(0, 2, (len(x), 2), generator=generator) * 2.0 - 1
+    angle = (torch.rand(len(x), generator=generator) * 2 - 1) * math.radians(ROTATION)
+    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros(len(x))
+    theta = torch.stack([torch.stack([cos * flip[:, 0], -sin * flip[:, 1], zero], dim=1),
+                         torch.stack([sin * flip[:, 0], cos * flip[:, 1], zero], dim=1)], dim=1)  # (B, 2, 3)
+    grid = F.affine_grid(theta.to(x), x.shape, align_corners=False)
+    return F.grid_sample(x, grid, align_corners=False)
+
+
+def normalise(x):
+    """uint8 or float 0..255 -> zero mean, unit variance by ImageNet's statistics."""
+    mean, std = (torch.tensor(v, device=x.device).view(1, 3, 1, 1) for v in (MEAN, STD))
+    return (x.float() / 255 - mean) / std
+
+
+@torch.no_grad()
+def predict(model, x, device, batch_size=64):
+    """Class probabilities (N, classes) of uint8 images x (N, 3, 200, 200)."""
+    model.eval()
+    return torch.cat([model(normalise(batch.to(device))).float().softmax(dim=1).cpu() for batch in x.split(batch_size)])
+
+
+def train(model, x, y, x_val, y_val, *, epochs, seed, device, lr=LR, batch_size=BATCH_SIZE, label=""):
+    """Adam on cross-entropy; keeps the epoch that is best on the validation part, the first of equals.
+
+    x (N, 3, 200, 200) uint8, y (N,) class numbers. Returns (best state dict, [validation accuracy an epoch]).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)  # dropout
+    model.to(device)
+    optimiser = torch.optim.Adam(model.parameters(), lr=lr)
+    best, history = None, []
+    bar = tqdm(range(epochs), unit="epoch", desc=label)
+    for _ in bar:
+        model.train()
+        total = 0.0
+        for indices in torch.randperm(len(x), generator=generator).split(batch_size):
+            if len(indices) == 1 and len(x) > 1:
+                continue  # batch normalisation has no statistics of a single image
+            batch = augment(normalise(x[indices].to(device)), generator)
+            loss = F.cross_entropy(model(batch), y[indices].to(device))
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            total += float(loss) * len(indices)
+        history.append(float((predict(model, x_val, device).argmax(dim=1) == y_val).float().mean()))
+        if history[-1] > max(history[:-1], default=-1.0):
+            best = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
+        bar.set_postfix(loss=f"{total / len(x):.3f}", val=f"{history[-1]:.3f}")
+    return best, history

@@ -1,0 +1,95 @@
+"""Fetch the official weights: python -m stablesdg.download
+
+Stable Diffusion v1.5 (diffusers layout, safetensors) goes into weights/stable-diffusion-v1-5, the Inception network
+of FID into weights/. Sizes and sha256 are checked; an interrupted download goes on where it stopped.
+"""
+from pathlib import Path
+
+from . import run
+from .files import UserError, atomic_path, sha256
+
+REPOSITORY = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+# (bytes, sha256) of the files whose content matters most; the hub publishes the same figures.
+WEIGHT_FILES = {
+    "unet/diffusion_pytorch_model.safetensors":
+        (3438167540, "19da7aaa4b880e59d56843f1fcb4dd9b599c28a1d9d9af7c1143057c8ffae9f1"),
+    "vae/diffusion_pytorch_model.safetensors":
+        (334643276, "a2b5134f4dbc140d9c11f11cba3233099e00af40f262f136c691fb7d38d2194c"),
+    "text_encoder/model.safetensors":
+        (492265874, "d008943c017f0092921106440254dbbe00b6a285f7883ec8ba160c3faad88334"),
+}
+TOKENIZER_FILES = ("tokenizer/vocab.json", "tokenizer/merges.txt", "tokenizer/tokenizer_config.json",
+                   "tokenizer/special_tokens_map.json")
+CONFIG_FILES = ("unet/config.json", "vae/config.json", "text_encoder/config.json", "scheduler/scheduler_config.json",
+                "model_index.json")
+INCEPTION_URL = "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth"
+INCEPTION_SHA256 = "6726825d"  # its first digits, which the file's own name carries
+
+
+def parse(argv=None):
+    p = run.parser(__doc__.splitlines()[0], "python -m stablesdg.download")
+    p.add_argument("--inception", action="store_true", help="only the Inception network of FID (96 MB)")
+    p.add_argument("--tokenizer", action="store_true", help="only the tokenizer, for a single .safetensors file that you have")
+    p.add_argument("--out", type=Path, help="folder for all of it (default: weights/)")
+    return p.parse_args(argv)
+
+
+def main(argv=None):
+    args = parse(argv)
+
+    from .load import OFFICIAL, WEIGHTS
+
+    weights = args.out or WEIGHTS
+    folder = weights / OFFICIAL.name
+    if not args.inception:
+        names = TOKENIZER_FILES if args.tokenizer else (*TOKENIZER_FILES, *CONFIG_FILES, *WEIGHT_FILES)
+        for name in names:
+            fetch_from_hub(name, folder)
+        print(f"complete: {folder}")
+    if not args.tokenizer:
+        fetch_inception(weights / INCEPTION_URL.rsplit("/", 1)[1])
+        print(f"complete: {weights / INCEPTION_URL.rsplit('/', 1)[1]}")
+
+
+def fetch_from_hub(name, folder):
+    """One file of the official repository into `folder`, unless it is already there and whole."""
+    if name in WEIGHT_FILES and (folder / name).is_file() and is_whole(folder / name, *WEIGHT_FILES[name]):
+        print(f"already there: {folder / name}")
+        return
+    from huggingface_hub import hf_hub_download
+
+    try:
+        hf_hub_download(REPOSITORY, name, local_dir=folder)
+    except Exception as error:  # connection, proxy and HTTP errors of whatever client the hub's library uses
+        raise UserError(f"{name} could not be fetched from huggingface.co/{REPOSITORY} ({first_line(error)}): where there "
+                        f"is a network, run this again, or fetch {', '.join([*WEIGHT_FILES, *CONFIG_FILES, *TOKENIZER_FILES])} "
+                        f"from there by other means and put them into {folder}.") from None
+    if name in WEIGHT_FILES and not is_whole(folder / name, *WEIGHT_FILES[name]):
+        (folder / name).unlink()
+        raise UserError(f"{name} arrived with another size or sha256 than the official file and was removed: run this again.")
+
+
+def is_whole(path, size, digest):
+    return path.stat().st_size == size and sha256(path) == digest
+
+
+def fetch_inception(path):
+    if path.is_file() and sha256(path).startswith(INCEPTION_SHA256):
+        print(f"already there: {path}")
+        return
+    import torch
+
+    try:
+        with atomic_path(path) as temporary:
+            torch.hub.download_url_to_file(INCEPTION_URL, temporary, hash_prefix=INCEPTION_SHA256)
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"{path.name} could not be fetched ({first_line(error)}): where there is a network, run this "
+                        f"again, or fetch {INCEPTION_URL} by other means and put it into {path.parent}.") from None
+
+
+def first_line(error):
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")[:200]
+
+
+if __name__ == "__main__":
+    run.main(main)

@@ -1,0 +1,70 @@
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # nothing in the tests may reach for a network
+
+# Scaled-down Stable Diffusion with four levels of resolution; every width differs from the next one's inner widths.
+UNET = dict(block_out_channels=(32, 64, 96, 96), layers_per_block=2, attention_head_dim=4, cross_attention_dim=32,
+            norm_num_groups=16, sample_size=16,
+            down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
+            up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3)
+VAE = dict(block_out_channels=(32, 64, 64, 96), layers_per_block=2, norm_num_groups=16, latent_channels=4)
+TEXT = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4, hidden_act="quick_gelu",
+            max_position_embeddings=24, eos_token_id=720, bos_token_id=719, pad_token_id=720, vocab_size=721)
+
+
+def relative_error(a, reference):
+    """max |a - b| / rms(b)."""
+    return float((a.double() - reference.double()).abs().max() / reference.double().square().mean().sqrt())
+
+
+def shrink_streams(model):
+    """Make norm epsilons matter: the layers that feed each norm get small weights, so that variances near 1e-5 arise."""
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if p.ndim > 1 and "embedding" not in name and "time_emb" not in name:
+                p.mul_(0.05)
+            elif name.endswith("bias"):
+                p.mul_(0.01)
+
+
+@pytest.fixture(scope="session")
+def nano():
+    return ROOT / "weights" / "nano"
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory, nano):
+    """A random Stable Diffusion in the official folder layout, written by diffusers and transformers."""
+    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(**UNET)
+    vae = AutoencoderKL(**VAE, down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+                        sample_size=128)
+    text = CLIPTextModel(CLIPTextConfig(**TEXT))
+    scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False,
+                              set_alpha_to_one=False, steps_offset=1)
+    folder = tmp_path_factory.mktemp("weights") / "toy"
+    StableDiffusionPipeline(vae=vae, text_encoder=text, tokenizer=CLIPTokenizer.from_pretrained(nano / "tokenizer"),
+                            unet=unet, scheduler=scheduler, safety_checker=None, feature_extractor=None,
+                            requires_safety_checker=False).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def steel(tmp_path_factory):
+    """Three classes of twelve procedural images."""
+    from stablesdg import steel
+
+    folder = tmp_path_factory.mktemp("data") / "steel"
+    steel.main([str(folder), "--number", "12"])
+    return folder

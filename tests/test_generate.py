@@ -1,0 +1,81 @@
+"""Image-oriented generation against diffusers' image-to-image pipeline, and its determinism."""
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from stablesdg.data import to_image, to_tensor
+from stablesdg.generate import generate
+from stablesdg.load import load_stable_diffusion
+
+PROMPT = "A photo of <unknown>"
+
+
+def source(side=64, seed=0):
+    rng = np.random.default_rng(seed)
+    return Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)).resize((side, side))
+
+
+def diffusers_image(folder, image, prepare=lambda pipe: None, prompt=PROMPT, **settings):
+    from diffusers import DDIMScheduler, StableDiffusionImg2ImgPipeline
+
+    pipe = StableDiffusionImg2ImgPipeline.from_pretrained(folder, safety_checker=None, requires_safety_checker=False)
+    pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
+    pipe.set_progress_bar_config(disable=True)
+    prepare(pipe)
+    return np.asarray(pipe(prompt=prompt, image=image, generator=[torch.Generator().manual_seed(5)], **settings).images[0])
+
+
+def our_image(sd, image, prompt=PROMPT, **settings):
+    y = generate(sd, to_tensor(image)[None], [5], prompt, compat="diffusers", **settings)
+    return np.asarray(to_image(y[0]))
+
+
+def max_difference(a, b):
+    return np.abs(a.astype(int) - b.astype(int)).max()
+
+
+@pytest.mark.parametrize("weights", ["toy", "nano"])
+@pytest.mark.parametrize("side", [64, 200])
+def test_compat_diffusers_gives_the_image_of_the_diffusers_pipeline(weights, side, request):
+    folder = request.getfixturevalue(weights)
+    image = source(side)
+    theirs = diffusers_image(folder, image, strength=0.6, guidance_scale=3.0, num_inference_steps=10)
+    ours = our_image(load_stable_diffusion(folder), image, strength=0.6, guidance=3.0, steps=10)
+    assert max_difference(ours, theirs) <= 1
+
+
+@pytest.fixture(scope="module")
+def sd(nano):
+    return load_stable_diffusion(nano)
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm", "paper"])
+def test_an_image_depends_on_its_seed_and_source_not_on_its_batch(sd, sampler):
+    x = torch.stack([to_tensor(source(50, i)) for i in range(3)])
+    settings = dict(strength=0.5, guidance=2.0, steps=6, sampler=sampler)
+    together = generate(sd, x, [7, 8, 9], PROMPT, **settings)
+    alone = torch.cat([generate(sd, x[i:i + 1], [7 + i], PROMPT, **settings) for i in range(3)])
+    assert (together - alone).abs().max() < 1e-3  # less than an eighth of a gray level
+    other = generate(sd, x[:1], [8], PROMPT, **settings)
+    assert (other - alone[:1]).abs().max() > 0.05
+
+
+def test_a_guidance_of_1_is_the_conditional_model_alone(sd):
+    x = to_tensor(source(48))[None]
+    just_one = generate(sd, x, [1], PROMPT, guidance=1.0, steps=4)
+    almost = generate(sd, x, [1], PROMPT, guidance=1.0 + 1e-6, steps=4)
+    assert (just_one - almost).abs().max() < 1e-3
+
+
+def test_more_strength_leaves_less_of_the_source(sd):
+    x = to_tensor(source(64))[None]
+    distances = [(generate(sd, x, [1], PROMPT, strength=s, guidance=1.0, steps=10) - x).square().mean()
+                 for s in (0.1, 0.4, 0.8)]
+    assert distances == sorted(distances)
+
+
+def test_from_pure_noise_the_latent_shape_decides_the_size(sd):
+    y = generate(sd, (2, 4, 24, 20), [1, 2], PROMPT, strength=1.0, guidance=1.0, steps=3)
+    assert y.shape == (2, 3, 48, 40)
+    assert y.abs().max() <= 1

@@ -1,0 +1,151 @@
+"""UNet, VAE and text encoder against diffusers and transformers, on random weights."""
+import pytest
+import torch
+from conftest import UNET, VAE, relative_error, shrink_streams
+
+from stablesdg.load import build, load_stable_diffusion
+from stablesdg.unet import UNet
+from stablesdg.vae import VAE as OurVAE
+
+
+@pytest.fixture(scope="module", params=["unit variance", "small variance"])
+def unets(request):
+    """diffusers' UNet and ours with the same weights; small variances make every norm's epsilon count."""
+    from diffusers import UNet2DConditionModel
+
+    torch.manual_seed(1)
+    theirs = UNet2DConditionModel(**UNET).double().eval()
+    if request.param == "small variance":
+        shrink_streams(theirs)
+    ours = UNet(**UNET).double()
+    ours.load_state_dict(theirs.state_dict())
+    return theirs, ours
+
+
+@pytest.mark.parametrize("height, width", [(16, 16), (25, 25), (13, 18)])
+@torch.no_grad()
+def test_unet_equals_diffusers_in_float64_for_even_and_odd_sizes_with_a_timestep_a_sample(unets, height, width):
+    theirs, ours = unets
+    z, t = torch.randn(3, 4, height, width).double(), torch.tensor([0, 431, 999])
+    context = torch.randn(3, 24, 32).double()
+    assert relative_error(ours(z, t, context), theirs(z, t, context).sample) < 1e-9
+
+
+@torch.no_grad()
+def test_unet_equals_diffusers_in_float32(unets):
+    theirs, ours = unets
+    z, context = torch.randn(2, 4, 16, 16), torch.randn(2, 24, 32)
+    reference = theirs(z.double(), 500, context.double()).sample
+    ours.float()
+    assert relative_error(ours(z, 500, context), reference) < 1e-4
+    ours.double()
+
+
+def test_gradient_checkpointing_changes_no_gradient():
+    torch.manual_seed(2)
+    unet = UNet(**UNET).double()
+    z, context = torch.randn(1, 4, 16, 16).double(), torch.randn(1, 24, 32).double()
+    gradients = []
+    for unet.gradient_checkpointing in (False, True):
+        unet.zero_grad()
+        unet(z, 10, context).square().sum().backward()
+        gradients.append([p.grad.clone() for p in unet.parameters()])
+    assert all(torch.allclose(a, b, rtol=1e-10, atol=1e-12) for a, b in zip(*gradients))
+
+
+@pytest.fixture(scope="module", params=["unit variance", "small variance"])
+def vaes(request):
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(3)
+    theirs = AutoencoderKL(**VAE, down_block_types=("DownEncoderBlock2D",) * 4,
+                           up_block_types=("UpDecoderBlock2D",) * 4).double().eval()
+    if request.param == "small variance":
+        shrink_streams(theirs)
+    ours = OurVAE(**VAE).double()
+    ours.load_state_dict(theirs.state_dict())
+    return theirs, ours
+
+
+@torch.no_grad()
+def test_vae_equals_diffusers_in_float64(vaes):
+    theirs, ours = vaes
+    x = torch.rand(2, 3, 200, 72).double() * 2 - 1
+    posterior = theirs.encode(x).latent_dist
+    mean, logvar = ours.encode(x)
+    assert relative_error(mean, posterior.mean) < 1e-9
+    assert relative_error(logvar, posterior.logvar) < 1e-9
+    z = torch.randn(2, 4, 25, 9).double()
+    assert relative_error(ours.decode(z), theirs.decode(z).sample) < 1e-9
+
+
+@torch.no_grad()
+def test_vae_equals_diffusers_in_float32(vaes):
+    theirs, ours = vaes
+    x = torch.rand(1, 3, 64, 64) * 2 - 1
+    reference = theirs.encode(x.double()).latent_dist.mean
+    z = torch.randn(1, 4, 8, 8)
+    decoded = theirs.decode(z.double()).sample
+    ours.float()
+    assert relative_error(ours.encode(x)[0], reference) < 1e-4
+    assert relative_error(ours.decode(z), decoded) < 1e-4
+    ours.double()
+
+
+def test_the_full_size_models_have_the_official_keys_and_shapes():
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    from stablesdg.load import SD15_TEXT
+
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(cross_attention_dim=768, block_out_channels=(320, 640, 1280, 1280))
+        vae = AutoencoderKL(block_out_channels=(128, 256, 512, 512), layers_per_block=2, latent_channels=4,
+                            down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4)
+        text = CLIPTextModel(CLIPTextConfig(**SD15_TEXT))
+    for ours, theirs, count in ((build(UNet, {}), unet, 859_520_964), (build(OurVAE, {}), vae, 83_653_863)):
+        assert {k: v.shape for k, v in ours.state_dict().items()} == {k: v.shape for k, v in theirs.state_dict().items()}
+        assert sum(p.numel() for p in ours.parameters()) == count
+    assert sum(p.numel() for p in text.parameters()) == 123_060_480
+
+
+def free_gibibytes():
+    import os
+
+    pages = os.sysconf("SC_AVPHYS_PAGES") if "SC_AVPHYS_PAGES" in os.sysconf_names else 0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**30
+
+
+@pytest.mark.skipif(free_gibibytes() < 10, reason="two full-size UNets in float32 need 10 GiB of free memory")
+@torch.no_grad()
+def test_the_full_size_unet_equals_diffusers_in_float32():
+    from diffusers import UNet2DConditionModel
+
+    torch.manual_seed(4)
+    ours = build(UNet, {})
+    state = {k: torch.randn(v.shape) * (0.7 / max(1, v[0].numel()) ** 0.5) for k, v in ours.state_dict().items()}
+    state |= {k: torch.ones_like(v) for k, v in state.items() if "norm" in k and k.endswith("weight")}
+    ours.load_state_dict(state, assign=True)
+    with torch.device("meta"):
+        theirs = UNet2DConditionModel(cross_attention_dim=768, block_out_channels=(320, 640, 1280, 1280))
+    theirs.load_state_dict(state, assign=True)  # the same storage, so that memory holds one copy
+    z, context = torch.randn(1, 4, 32, 24), torch.randn(1, 77, 768)
+    assert relative_error(ours(z, 500, context), theirs(z, 500, context).sample) < 1e-4
+
+
+@torch.no_grad()
+def test_text_states_equal_diffusers(toy):
+    from diffusers import StableDiffusionPipeline
+
+    sd = load_stable_diffusion(toy, dtype=torch.float64)
+    pipe = StableDiffusionPipeline.from_pretrained(toy, safety_checker=None, torch_dtype=torch.float64)
+    for prompt in ("A photo of <unknown>", "", "dark   Patches, it's 1234 on\u00a0steel", "steel " * 60):
+        reference = pipe.encode_prompt(prompt, "cpu", 1, False)[0]
+        assert relative_error(sd.text.encode([prompt]), reference) < 1e-9
+
+
+@torch.no_grad()
+def test_text_states_in_float32_differ_from_float64_by_less_than_1e_4(toy):
+    fine, coarse = (load_stable_diffusion(toy, dtype=dtype) for dtype in (torch.float64, torch.float32))
+    prompts = ["A photo of <unknown>", "steel " * 60]
+    assert relative_error(coarse.text.encode(prompts), fine.text.encode(prompts)) < 1e-4
