@@ -48,9 +48,10 @@ def main(argv=None):
 
     import time
 
+    import torch
     from tqdm import tqdm
 
-    from stablesdg.data import save_image, to_image
+    from stablesdg.data import read_batches, save_image, to_image
     from stablesdg.generate import generate, plan
     from stablesdg.split import load_split, part_files
 
@@ -71,15 +72,15 @@ def main(argv=None):
     partial = open_partial(out, args.resume, {
         **{k: getattr(args, k) for k in ("seed", "steps", "sampler", "uncond", "from_noise", "compat", "adapters")},
         "s": s, "w": w, "prompt": prompt, "weights": sd.sha256, "data": str(data), "resolution": resolution})
-    todo = [job for job in jobs if not (partial / job[0]).is_file()]
+    todo = [job for job in jobs if not (partial / job[1]).is_file()]
     started = time.monotonic()
     with tqdm(total=len(jobs), initial=len(jobs) - len(todo), unit="image") as bar:
-        for batch, x, sizes, modes in batches(todo, args.batch_size, resolution, sd.vae.factor):
-            if args.from_noise:
-                x = (len(x), sd.unet.conv_in.in_channels, *(side // sd.vae.factor for side in x.shape[2:]))
-            y = generate(sd, x, [seed for _, _, seed in batch], prompt, strength=s, guidance=w, steps=args.steps,
-                         sampler=args.sampler, uncond=args.uncond, compat=args.compat)
-            for (name, _, _), image, size, mode in zip(batch, y, sizes, modes):
+        for batch in read_batches(todo, args.batch_size, resolution, sd.vae.factor):
+            x = torch.stack([x for _, x, _, _ in batch])
+            y = generate(sd, sd.latent_shape(x) if args.from_noise else x, [seed for (_, _, seed), *_ in batch], prompt,
+                         strength=s, guidance=w, steps=args.steps, sampler=args.sampler, uncond=args.uncond,
+                         compat=args.compat)
+            for ((_, name, _), _, size, mode), image in zip(batch, y):
                 save_image(partial / name, to_image(image, size, mode))
             bar.update(len(batch))
     seconds = time.monotonic() - started
@@ -129,33 +130,11 @@ def choose_strength_and_guidance(args, sd, category):
 
 
 def list_jobs(sources, number, seed):
-    """[(file name, source, seed of the image), ..]: every source once before any is used again."""
+    """[(source, file name, seed of the image), ..]: every source once before any is used again."""
     import torch
 
     order = torch.randperm(len(sources), generator=torch.Generator().manual_seed(seed)).tolist()
-    return [(f"{i:05d}.png", sources[order[i % len(order)]], seed * 1_000_000 + i) for i in range(number)]
-
-
-def batches(jobs, batch_size, resolution, multiple):
-    """(jobs, x (B, 3, H, W), original sizes, modes), at most batch_size of one size at a time."""
-    import torch
-
-    from stablesdg.data import read_fitted
-
-    batch = []
-    for job in jobs:
-        read = read_fitted(job[1], resolution, multiple)
-        if batch and (len(batch) == batch_size or batch[0][1].shape != read[0].shape):
-            yield _collate(batch, torch)
-            batch = []
-        batch.append((job, *read))
-    if batch:
-        yield _collate(batch, torch)
-
-
-def _collate(batch, torch):
-    jobs, x, sizes, modes = zip(*batch)
-    return jobs, torch.stack(x), sizes, modes
+    return [(sources[order[i % len(order)]], f"{i:05d}.png", seed * 1_000_000 + i) for i in range(number)]
 
 
 def open_partial(out, resume, settings):
@@ -184,9 +163,9 @@ def close_partial(partial, out, jobs, settings, from_noise):
 
     write_csv(partial / "manifest.csv", HEADER, [
         (name, "" if from_noise else f"{source.parent.resolve().name}/{source.name}", seed, *settings)
-        for name, source, seed in jobs])
+        for source, name, seed in jobs])
     (partial / "settings.json").unlink()
-    for stray in {f.name for f in partial.iterdir()} - {name for name, _, _ in jobs} - {"manifest.csv"}:
+    for stray in {f.name for f in partial.iterdir()} - {name for _, name, _ in jobs} - {"manifest.csv"}:
         (partial / stray).unlink()
     if out.exists():
         print(f"replacing the images in {out}")
@@ -200,8 +179,8 @@ def save_pairs(path, out, jobs, label, count=8):
     from stablesdg.report import image_grid
 
     shown = jobs[:count]
-    save_image(path, image_grid([("sources", [read_image(source)[0] for _, source, _ in shown]),
-                                 (label, [read_image(out / name)[0] for name, _, _ in shown])]))
+    save_image(path, image_grid([("sources", [read_image(source)[0] for source, _, _ in shown]),
+                                 (label, [read_image(out / name)[0] for _, name, _ in shown])]))
 
 
 if __name__ == "__main__":

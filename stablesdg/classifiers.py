@@ -93,7 +93,7 @@ def train(model, x, y, x_val, y_val, *, epochs, seed, device, lr=LR, batch_size=
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-            total += float(loss) * len(indices)
+            total += float(loss.detach()) * len(indices)
         history.append(float((predict(model, x_val, device).argmax(dim=1) == y_val).float().mean()))
         if history[-1] > max(history[:-1], default=-1.0):
             best = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}

@@ -78,6 +78,22 @@ def read_fitted(path, resolution, multiple):
     return to_tensor(image), original, mode
 
 
+def read_batches(jobs, batch_size, resolution, multiple):
+    """Lists of (job, tensor, original size, mode), at most batch_size images of one tensor shape at a time.
+
+    A job is a tuple whose first element is the image's path; it is passed through.
+    """
+    batch = []
+    for job in jobs:
+        read = read_fitted(job[0], resolution, multiple)
+        if batch and (len(batch) == batch_size or batch[0][1].shape != read[0].shape):
+            yield batch
+            batch = []
+        batch.append((job, *read))
+    if batch:
+        yield batch
+
+
 def save_image(path, image):
     with atomic_path(path) as temporary:
         image.save(temporary)

@@ -67,6 +67,10 @@ class StableDiffusion:
         """The side in pixels that the model was made for."""
         return self.unet.sample_size * self.vae.factor
 
+    def latent_shape(self, x):
+        """(B, 4, h, w) of the latents of images x (B, 3, H, W)."""
+        return (len(x), self.unet.conv_in.in_channels, *(side // self.vae.factor for side in x.shape[2:]))
+
     @functools.cached_property
     def sha256(self):
         """One hash over all weight files, read once."""

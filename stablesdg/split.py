@@ -38,9 +38,9 @@ def load_split(manifest, categories, seed=0):
                                                            "files": {}}
     changed = False
     for folder in map(Path, categories):
-        folder = folder.resolve()
-        files = {f"{folder.name}/{file.name}": file for file in list_images(folder)}
-        known = {name for name in split["files"] if name.startswith(folder.name + "/")}
+        category = folder.resolve().name
+        files = {f"{category}/{file.name}": file for file in list_images(folder)}
+        known = {name for name in split["files"] if name.startswith(category + "/")}
         if not known:
             parts = random_parts(files, split["seed"], split["ratios"])
             split["files"].update({name: {"sha256": sha256(file), "group": name, "part": parts[name]}
@@ -56,5 +56,5 @@ def load_split(manifest, categories, seed=0):
 
 def part_files(split, folder, part):
     """The files of one part of one category, sorted by name."""
-    folder = Path(folder).resolve()
-    return [file for file in list_images(folder) if split["files"][f"{folder.name}/{file.name}"]["part"] == part]
+    category = Path(folder).resolve().name
+    return [file for file in list_images(folder) if split["files"][f"{category}/{file.name}"]["part"] == part]

@@ -2,8 +2,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from . import run
-from .data import encode_images, read_fitted, save_image, to_image
+from .data import encode_images, read_batches, save_image, to_image
 from .files import UserError, load_tensors, sha256
 from .generate import generate
 from .report import image_grid, save_loss_plot
@@ -66,7 +68,7 @@ def use_embedding(stage):
 
 
 def train_stage(stage, parameters, autocast_dtype=None):
-    """Run the loop, then write log, loss curve and preview. `save_to` is called once training is over."""
+    """Run the loop over `parameters`; its log, as `adapt` returns it."""
     args, folder, name = stage.args, stage.folder, stage.name
     settings = {k: v for k, v in vars(args).items() if k in SETTINGS}
     settings |= {"weights": stage.sd.sha256, "embedding": stage.embedding_sha256}
@@ -92,16 +94,15 @@ def close_stage(stage, output, losses, evaluations, seconds):
 
 def save_preview(path, stage):
     """Training images, images generated from them, and images from pure noise, as one grid."""
-    sd, factor = stage.sd, stage.sd.vae.factor
+    sd, seed = stage.sd, stage.args.seed
     w = sd.recipe.get("sample", {}).get("guidance", run.GUIDANCE)
-    real, oriented, noise = [], [], []
-    for i, file in enumerate(stage.files["train"][:PREVIEW_IMAGES]):
-        x, size, mode = read_fitted(file, stage.resolution, factor)
-        h, width = (side // factor for side in x.shape[1:])
-        settings = dict(seeds=[stage.args.seed + i], prompt=stage.args.prompt, guidance=w, steps=PREVIEW_STEPS)
-        real.append(to_image(x, size, mode))
-        oriented.append(to_image(generate(sd, x[None], strength=PREVIEW_STRENGTH, **settings)[0], size, mode))
-        shape = (1, sd.unet.conv_in.in_channels, h, width)
-        noise.append(to_image(generate(sd, shape, strength=1.0, **settings)[0], size, mode))
-    save_image(path, image_grid([("real", real), (f"generated from these, s = {PREVIEW_STRENGTH}, w = {w:g}", oriented),
-                                 (f"from pure noise, w = {w:g}", noise)]))
+    settings = dict(prompt=stage.args.prompt, guidance=w, steps=PREVIEW_STEPS)
+    rows = [("real", []), (f"generated from these, s = {PREVIEW_STRENGTH}, w = {w:g}", []), (f"from pure noise, w = {w:g}", [])]
+    jobs = [(file, seed + i) for i, file in enumerate(stage.files["train"][:PREVIEW_IMAGES])]
+    for batch in read_batches(jobs, PREVIEW_IMAGES, stage.resolution, sd.vae.factor):
+        x, seeds = torch.stack([x for _, x, _, _ in batch]), [seed for (_, seed), *_ in batch]
+        made = (x, generate(sd, x, seeds, strength=PREVIEW_STRENGTH, **settings),
+                generate(sd, sd.latent_shape(x), seeds, strength=1.0, **settings))
+        for (_, images), row in zip(rows, made):
+            images += [to_image(image, size, mode) for image, (_, _, size, mode) in zip(row, batch)]
+    save_image(path, image_grid(rows))

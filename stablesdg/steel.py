@@ -10,7 +10,6 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from . import run
-from .data import save_image
 
 SIDE, COUNT = 200, 40
 
@@ -72,6 +71,9 @@ def parse(argv=None):
 
 def main(argv=None):
     args = parse(argv)
+
+    from .data import save_image
+
     for name in CLASSES:
         for i in range(args.number):
             save_image(args.out / name / f"{i:03d}.png", draw(name, i, args.seed))

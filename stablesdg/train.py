@@ -16,7 +16,7 @@ from .diffusion import add_noise
 from .files import UserError, load_tensors, save_tensors, write_csv
 from .vae import sample_posterior
 
-HELD_OUT_DRAWS = 32  # (image, t, eps) triples of the fixed-noise loss
+HELD_OUT_DRAWS, HELD_OUT_BATCH = 32, 4  # (image, t, eps) triples of the fixed-noise loss, and how many at once
 HELD_OUT_SEED = 2024
 
 
@@ -63,14 +63,16 @@ def batch_indices(step, batch_size, n, seed):
 @torch.no_grad()
 def fixed_noise_loss(sd, posteriors, prompt):
     """eq. (1) on the same images, timesteps and noises whenever it is asked, so that it can be compared."""
-    T, losses = len(sd.alpha_bar), []
+    T, n = len(sd.alpha_bar), HELD_OUT_DRAWS
     context = sd.text.encode([prompt])
-    for k in range(HELD_OUT_DRAWS):
-        generator = generator_for(HELD_OUT_SEED, k)
-        t = torch.tensor([(2 * k + 1) * T // (2 * HELD_OUT_DRAWS)])  # evenly over 0 .. T - 1
-        z_0, t, eps = draw_batch(sd, posteriors, [k % len(posteriors)], t, generator)
-        losses.append(float(denoising_loss(sd, z_0, context, t, eps)))
-    return sum(losses) / len(losses)
+    losses = []
+    for start in range(0, n, HELD_OUT_BATCH):
+        draws = range(start, min(start + HELD_OUT_BATCH, n))
+        t = torch.tensor([(2 * k + 1) * T // (2 * n) for k in draws])  # evenly over 0 .. T - 1
+        z_0, t, eps = draw_batch(sd, posteriors, [k % len(posteriors) for k in draws], t,
+                                generator_for(HELD_OUT_SEED, start))
+        losses += [float(denoising_loss(sd, z_0, context, t, eps))] * len(draws)
+    return sum(losses) / n
 
 
 def adapt(sd, parameters, posteriors, held_out, prompt, *, iterations, batch_size, lr, seed, checkpoint, settings,

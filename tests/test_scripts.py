@@ -1,0 +1,225 @@
+"""Every command line, run as a user runs it, on a random toy model and procedural steel images."""
+import contextlib
+import csv
+import functools
+import importlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from stablesdg import run, train
+from stablesdg import stage as stage_module
+
+TRAINING = ["--iterations", "6", "--batch-size", "2", "--resolution", "32", "--device", "cpu", "--dtype", "float32"]
+
+
+def call(cwd, *command, ok=True):
+    """Run a script with its arguments in `cwd`, as a process of its own. Returns what it printed."""
+    script = [str(ROOT / command[0])] if command[0].endswith(".py") else [command[0]]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    result = subprocess.run([sys.executable, *script, *map(str, command[1:])], cwd=cwd, env=environment,
+                            capture_output=True, text=True)
+    assert (result.returncode == 0) == ok, result.stdout + result.stderr
+    return result.stdout if ok else result.stderr
+
+
+def here(cwd, *command, ok=True):
+    """The same without the seconds that a new process spends on importing: exit code and output are the same."""
+    module = importlib.import_module(command[0].removesuffix(".py"))
+    out, err = io.StringIO(), io.StringIO()
+    before, code = os.getcwd(), 0
+    os.chdir(cwd)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            run.main(lambda: module.main([str(a) for a in command[1:]]))
+    except SystemExit as exit:
+        code = exit.code
+    finally:
+        os.chdir(before)
+    assert (code == 0) == ok, out.getvalue() + err.getvalue()
+    return out.getvalue() if ok else err.getvalue()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, toy, steel):
+    """A working directory with data in steel/ and, after the paper's three stages, runs/steel/patches."""
+    place = tmp_path_factory.mktemp("place")
+    shutil.copytree(steel, place / "steel")
+    shutil.copytree(toy, place / "toy")
+    out = call(place, "train_ti.py", "--data", "steel/patches", "--weights", "toy", *TRAINING)
+    assert "runs/steel/patches/embedding.safetensors" in out
+    out = call(place, "train_lora.py", "--rank", "1", "--data", "steel/patches", *TRAINING)
+    assert "v_d* from" in out and "runs/steel/patches/lora.safetensors" in out
+    out = call(place, "sample.py", "--strength", "0.4", "--number", "5", "--steps", "5", "--guidance", "2")
+    assert "2 steps from t = 399" in out
+    return place
+
+
+def test_a_run_folder_holds_what_the_readme_promises(place):
+    folder = place / "runs" / "steel" / "patches"
+    names = {f.name for f in folder.iterdir()}
+    assert names == {"run.json", "embedding.safetensors", "lora.safetensors", "samples", "log-ti.csv", "log-lora.csv",
+                     "loss-ti.png", "loss-lora.png", "preview-ti.png", "preview-lora.png", "preview-samples.png"}
+    record = json.loads((folder / "run.json").read_text())
+    assert set(record["stages"]) == {"ti", "lora", "sample"}
+    assert record["stages"]["ti"]["arguments"]["lr"] == 5e-4 and record["stages"]["lora"]["arguments"]["lr"] == 1e-4
+    embedding = load_file(folder / "embedding.safetensors")
+    assert list(embedding) == ["<unknown>"] and embedding["<unknown>"].shape[1] == 32
+    with safe_open(folder / "lora.safetensors", "pt") as file:
+        assert file.metadata()["ss_network_dim"] == "1" and len(list(file.keys())) == 3 * 140
+    assert len(list(csv.DictReader(open(folder / "log-ti.csv")))) == 7
+    split = json.loads((place / "runs" / "steel" / "split.json").read_text())
+    assert {entry["part"] for entry in split["files"].values()} == {"train", "val", "test"}
+
+
+def test_samples_have_size_and_mode_of_their_sources_and_come_from_the_training_part(place):
+    samples = place / "runs" / "steel" / "patches" / "samples"
+    rows = list(csv.DictReader(open(samples / "manifest.csv")))
+    split = json.loads((place / "runs" / "steel" / "split.json").read_text())["files"]
+    assert [row["file"] for row in rows] == [f"{i:05d}.png" for i in range(5)]
+    for row in rows:
+        image = Image.open(samples / row["file"])
+        assert image.size == (200, 200) and image.mode == "L"
+        assert split[row["source"]]["part"] == "train" and (row["s"], row["w"], row["sampler"]) == ("0.4", "2", "ddim")
+
+
+def test_an_image_does_not_depend_on_batch_size_or_number(place):
+    settings = ["--strength", "0.4", "--steps", "5", "--guidance", "2", "--run", "runs/steel/patches"]
+    here(place, "sample.py", *settings, "--number", "3", "--batch-size", "1", "--out", "alone")
+    for i in range(3):
+        together, alone = (Image.open(folder / f"{i:05d}.png").tobytes() for folder in
+                           (place / "runs" / "steel" / "patches" / "samples", place / "alone"))
+        assert max(abs(a - b) for a, b in zip(together, alone)) <= 1  # float32 rounding at the edge of a gray level
+
+
+def test_sampling_from_noise_without_adapters_by_algorithm_1(place):
+    out = here(place, "sample.py", "--run", "runs/steel/patches", "--from-noise", "--strength", "1", "--adapters", "none",
+               "--sampler", "paper", "--steps", "3", "--number", "2", "--guidance", "1.5", "--out", "noise")
+    assert "adapters: none" in out and "3 steps from t = 999" in out
+    assert [row["source"] for row in csv.DictReader(open(place / "noise" / "manifest.csv"))] == ["", ""]
+
+
+def test_an_interrupted_sampling_resumes_and_refuses_other_settings(place):
+    run = ["--run", "runs/steel/patches", "--steps", "5", "--guidance", "2", "--number", "3", "--out", "again"]
+    here(place, "sample.py", "--strength", "0.4", *run)
+    (place / "again").rename(place / "again.partial")
+    first = (place / "again.partial" / "00000.png").read_bytes()
+    (place / "again.partial" / "00002.png").unlink()
+    settings = {"seed": 0, "steps": 5, "sampler": "ddim", "uncond": "adapted", "from_noise": False, "compat": None,
+                "adapters": "all", "s": 0.4, "w": 2.0, "prompt": "A photo of <unknown>", "resolution": 32,
+                "weights": json.loads((place / "runs/steel/patches/run.json").read_text())["weights_sha256"],
+                "data": str((place / "steel" / "patches").resolve())}
+    (place / "again.partial" / "settings.json").write_text(json.dumps(settings))
+    assert "other settings (s)" in here(place, "sample.py", "--strength", "0.6", *run, "--resume", ok=False)
+    here(place, "sample.py", "--strength", "0.4", *run, "--resume")
+    assert len(list((place / "again").glob("*.png"))) == 3 and (place / "again" / "00000.png").read_bytes() == first
+
+
+@pytest.mark.parametrize("script, stage, extra", [
+    ("train_ti.py", "ti", []), ("train_lora.py", "lora", ["--gradient-checkpointing"]), ("train_lora.py", "full", ["--full"])])
+def test_a_resumed_training_ends_with_the_same_bytes(place, tmp_path, monkeypatch, script, stage, extra):
+    """Interrupted after a checkpoint and resumed, against never stopped."""
+    base = [script, "--data", "steel/patches", "--weights", "toy", *TRAINING, *extra]
+    adapt, save = stage_module.adapt, train.save_checkpoint
+
+    def save_and_stop(*arguments):
+        save(*arguments)
+        if len(arguments[5]) == 4:  # losses so far
+            raise KeyboardInterrupt
+
+    def start(out, kill, *more, ok=True):
+        monkeypatch.setattr(stage_module, "adapt", functools.partial(adapt, log_every=2))
+        monkeypatch.setattr(train, "save_checkpoint", save_and_stop if kill else save)
+        return here(place, *base, "--out", tmp_path / out, *more, ok=ok)
+
+    start("whole", False)
+    assert "--resume" in start("parts", True, ok=False)
+    assert (tmp_path / "parts" / f"checkpoint-{stage}.safetensors").is_file()
+    assert "lr was" in here(place, *base, "--out", tmp_path / "parts", "--resume", "--lr", "0.5", ok=False)
+    assert "resuming after 4 of 6" in start("parts", False, "--resume")
+    name = {"ti": "embedding", "lora": "lora", "full": "full"}[stage] + ".safetensors"
+    for file in (name, f"log-{stage}.csv"):
+        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "parts" / file).read_bytes()
+    assert not (tmp_path / "parts" / f"checkpoint-{stage}.safetensors").exists()
+
+
+def test_full_adaptation_can_be_sampled_from(place):
+    here(place, "train_lora.py", "--full", "--data", "steel/pits", "--weights", "toy", *TRAINING, "--out", "runs/full/pits")
+    out = here(place, "sample.py", "--run", "runs/full/pits", "--strength", "0.3", "--number", "2", "--steps", "4",
+               "--guidance", "2")
+    assert "adapters: full" in out
+    assert "replaced" in here(place, "sample.py", "--run", "runs/full/pits", "--uncond", "base", ok=False)
+
+
+def test_a_lora_trained_with_another_embedding_is_refused(place, tmp_path):
+    run = shutil.copytree(place / "runs" / "steel", tmp_path / "steel") / "patches"
+    here(place, "train_ti.py", "--data", "steel/patches", "--weights", "toy", *TRAINING, "--seed", "5", "--out", run)
+    assert "another embedding" in here(place, "sample.py", "--run", run, "--strength", "0.4", ok=False)
+
+
+@pytest.mark.parametrize("mode, alpha, real", [("none", "1", 30), ("substitute", "0.5", 15), ("expand", "0.5", 15)])
+def test_classifying(place, mode, alpha, real):
+    for name in ("patches", "pits", "scratches"):
+        samples = place / "generated" / name
+        if not samples.is_dir():
+            shutil.copytree(place / "steel" / name, samples)
+    generated = [] if mode == "none" else ["--generated", "generated"]
+    out = here(place, "classify.py", "--data", "steel", "--mode", mode, "--alpha", alpha, "--epochs", "1", "--seeds", "2",
+               "--out", f"classify-{mode}/results", *generated)
+    assert f"training on {real} real" in out and "by class: patches" in out
+    rows = list(csv.DictReader(open(place / f"classify-{mode}" / "results" / "results.csv")))
+    assert [row["seed"] for row in rows] == ["0", "1"] and all(0 <= float(row["test_accuracy"]) <= 1 for row in rows)
+
+
+def test_classifying_refuses_images_generated_from_test_images(place, tmp_path):
+    for name in ("patches", "pits", "scratches"):
+        shutil.copytree(place / "steel" / name, tmp_path / "generated" / name)
+    split = json.loads((place / "runs" / "steel" / "split.json").read_text())["files"]
+    test = next(name for name, entry in split.items() if entry["part"] == "test" and name.startswith("patches"))
+    (tmp_path / "generated" / "patches" / "manifest.csv").write_text(f"file,source\n000.png,{test}\n")
+    error = here(place, "classify.py", "--data", "steel", "--mode", "expand", "--generated", tmp_path / "generated",
+                 "--out", "runs/steel/classify", ok=False)
+    assert test in error and "test part" in error
+
+
+@pytest.mark.parametrize("command, message", [
+    (["train_ti.py", "--data", "nowhere"], "There is no folder nowhere"),
+    (["train_ti.py", "--data", "steel/pits", "--prompt", "A photo"], "does not contain the token"),
+    (["train_ti.py", "--data", "steel/pits", "--weights", "model.ckpt"], "pickle"),
+    (["train_ti.py", "--data", "steel/pits", "--weights", "nowhere"], "There are no weights"),
+    (["train_ti.py", "--data", "steel/pits", "--device", "tpu9"], "--device tpu9 cannot be used"),
+    (["sample.py", "--run", "steel"], "is not a run folder"),
+    (["sample.py", "--run", "runs/steel/patches", "--strength", "0"], "strength must lie"),
+    (["sample.py", "--run", "runs/steel/patches", "--adapters", "full"], "has no full.safetensors"),
+    (["fid.py", "steel/pits", "steel/patches"], "stablesdg.download --inception"),
+    (["classify.py", "--data", "steel", "--mode", "expand"], "need --generated"),
+    (["classify.py", "--data", "steel/pits"], "one folder for each class")])
+def test_what_a_user_can_mend_is_one_sentence_and_exit_code_1(place, command, message):
+    if command[0] == "fid.py":
+        from stablesdg.load import WEIGHTS
+        if list(WEIGHTS.glob("pt_inception*")):
+            pytest.skip("the Inception weights are there")
+    error = here(place, *command, ok=False)
+    assert error.splitlines()[-1].startswith("error: ") and message in error and "Traceback" not in error
+
+
+def test_sampling_before_any_training_says_which_command_comes_first(tmp_path):
+    assert "python train_ti.py --data neu/Pa" in here(tmp_path, "sample.py", "--strength", "0.4", ok=False)
+
+
+@pytest.mark.parametrize("command", [["train_ti.py"], ["train_lora.py"], ["sample.py"], ["fid.py"], ["classify.py"],
+                                     ["-m", "stablesdg.download"], ["-m", "stablesdg.steel"]])
+def test_help_imports_nothing_heavy(command, tmp_path):
+    code = ("import runpy, sys; sys.argv = ['x', '--help']\ntry: runpy.{}({!r}, run_name='__main__')\nexcept SystemExit: pass\n"
+            "assert 'torch' not in sys.modules and 'transformers' not in sys.modules")
+    how = ("run_module", command[1]) if command[0] == "-m" else ("run_path", str(ROOT / command[0]))
+    assert "example: python" in call(tmp_path, "-c", code.format(*how))
