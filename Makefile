@@ -1,30 +1,48 @@
-# make demo [DATA=neu]   the whole method on a small data set, on a CPU, in minutes
-# make test              all tests
-# Both make their own virtual environment in .venv first.
+# make demo             the whole method on a small data set, on a CPU, in minutes
+# make demo DATA=neu    the same on a folder of your own with one folder of images for each class
+# make test             all tests
+# Each makes its own virtual environment in .venv first. PYTHON=python3.12 chooses the interpreter.
 
 PYTHON ?= python3
-VENV := .venv
-PY := $(CURDIR)/$(VENV)/bin/python
+PY := .venv/bin/python
 DATA ?= demo-data
-NETWORK ?= squeezenet
+ITERATIONS ?= 60
+NUMBER ?= 40
+EPOCHS ?= 8
+RUN = runs/$(notdir $(abspath $(DATA)))
 
 .PHONY: demo test clean
 
-demo: $(VENV)/installed
-	PYTHON=$(PY) DATA=$(DATA) NETWORK=$(NETWORK) sh demo.sh
+demo: .venv/installed $(DATA)
+	@set -e; for folder in $(DATA)/*/; do \
+	    category=$$(basename $$folder); \
+	    echo "== $$category: token embedding"; $(PY) train_ti.py --data $$folder --iterations $(ITERATIONS); \
+	    echo "== $$category: LoRA"; $(PY) train_lora.py --rank 1 --data $$folder --iterations $(ITERATIONS); \
+	    echo "== $$category: image-oriented generation"; \
+	    $(PY) sample.py --run $(RUN)/$$category --number $(NUMBER) --steps 20; \
+	done
+	@echo "== recognition, real images alone"
+	@$(PY) classify.py --data $(DATA) --mode none --epochs $(EPOCHS)
+	@echo "== recognition, the same real images and the generated ones"
+	@$(PY) classify.py --data $(DATA) --mode expand --generated $(RUN) --epochs $(EPOCHS)
+	@echo "Look at $(RUN)/*/preview-samples.png and $(RUN)/classify/results.csv"
 
-test: $(VENV)/installed-tests
+test: .venv/installed-tests
 	$(PY) -m pytest -q tests
 
-$(VENV)/installed: requirements.txt
-	$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.12 .." if sys.version_info < (3, 10) else 0)'
-	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install -q -r requirements.txt
-	touch $@
+demo-data: | .venv/installed
+	$(PY) -m stablesdg.steel demo-data.partial
+	mv demo-data.partial demo-data
 
-$(VENV)/installed-tests: $(VENV)/installed tests/requirements.txt
+.venv/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install -q -r requirements.txt
+	@touch $@
+
+.venv/installed-tests: .venv/installed tests/requirements.txt
 	$(PY) -m pip install -q -r tests/requirements.txt
-	touch $@
+	@touch $@
 
 clean:
-	rm -rf $(VENV) demo-data runs
+	rm -rf .venv demo-data demo-data.partial runs
