@@ -3,7 +3,7 @@ from PIL import Image, ImageDraw
 
 from .data import save_image
 
-WHITE, INK, PALE, COLOURS = (255, 255, 255), (40, 40, 40), (225, 225, 225), ((150, 180, 215), (200, 60, 40))
+WHITE, INK, PALE, BLUE, RED = (255, 255, 255), (40, 40, 40), (225, 225, 225), (70, 120, 180), (200, 60, 40)
 
 
 def image_grid(rows, cell=160, label_height=16):
@@ -30,12 +30,12 @@ def running_mean(values, width):
     return means
 
 
-def curve_plot(title, curves, size=(640, 360)):
-    """Lines over iterations: curves = [(label, [(x, y), ..]), ..], one colour each, y axis fitted to all."""
-    points = [p for _, curve in curves for p in curve]
-    (x_0, x_1), (y_0, y_1) = ((min(p[k] for p in points), max(p[k] for p in points)) for k in (0, 1))
-    y_0, y_1 = y_0 - 0.05 * (y_1 - y_0 or 1), y_1 + 0.05 * (y_1 - y_0 or 1)
-    left, top, right, bottom = 60, 30, size[0] - 15, size[1] - 30
+def curve_plot(title, curve, colour, size=(480, 320)):
+    """One line [(x, y), ..] with the axes fitted to it."""
+    (x_0, x_1), (y_0, y_1) = ((min(p[k] for p in curve), max(p[k] for p in curve)) for k in (0, 1))
+    margin = 0.05 * (y_1 - y_0) or 0.05 * abs(y_0) or 1
+    y_0, y_1 = y_0 - margin, y_1 + margin
+    left, top, right, bottom = 60, 30, size[0] - 20, size[1] - 30
 
     def place(x, y):
         return (left + (x - x_0) / ((x_1 - x_0) or 1) * (right - left), bottom - (y - y_0) / (y_1 - y_0) * (bottom - top))
@@ -44,21 +44,23 @@ def curve_plot(title, curves, size=(640, 360)):
     draw = ImageDraw.Draw(picture)
     draw.text((left, 8), title, fill=INK)
     for k in range(5):
-        y, x = y_0 + k / 4 * (y_1 - y_0), x_0 + k / 4 * (x_1 - x_0)
+        x, y = x_0 + k / 4 * (x_1 - x_0), y_0 + k / 4 * (y_1 - y_0)
         draw.line([place(x_0, y), place(x_1, y)], fill=PALE)
-        draw.text((6, place(x_0, y)[1] - 6), f"{y:.4f}", fill=INK)
+        draw.text((6, place(x_0, y)[1] - 6), f"{y:.5f}", fill=INK)
         draw.text((place(x, y_0)[0] - 8, bottom + 8), f"{x:.0f}", fill=INK)
-    for k, (label, curve) in enumerate(curves):
-        colour = COLOURS[k % len(COLOURS)]
-        draw.line([place(*p) for p in curve], fill=colour, width=2)
-        draw.text((right - 220, top + 4 + 14 * k), label, fill=colour)
+    draw.line([place(*p) for p in curve], fill=colour, width=2)
     return picture
 
 
 def save_loss_plot(path, title, losses, evaluations):
-    """The training loss as a running mean, and the fixed-noise loss of held-out images, which is the one to judge by."""
-    width = max(1, len(losses) // 20)
-    curves = [(f"training, mean of {width} steps", list(enumerate(running_mean(losses, width), start=1))[width - 1:])]
+    """Left, the training loss as a running mean, which jumps with the timesteps drawn; right, the loss of held-out
+    images at fixed timesteps and noise, which is the one to judge by. Each has a scale of its own."""
+    width = max(1, len(losses) // 10)
+    means = list(enumerate(running_mean(losses, width), start=1))[width - 1:]
+    plots = [curve_plot(f"{title}: training loss, mean of {width} steps", means, BLUE)]
     if len(evaluations) > 1:
-        curves.append(("held out, fixed noise", sorted(evaluations.items())))
-    save_image(path, curve_plot(title, curves))
+        plots.append(curve_plot(f"{title}: held-out loss, fixed noise", sorted(evaluations.items()), RED))
+    picture = Image.new("RGB", (sum(plot.width for plot in plots), plots[0].height), WHITE)
+    for k, plot in enumerate(plots):
+        picture.paste(plot, (k * plot.width, 0))
+    save_image(path, picture)
