@@ -12,10 +12,12 @@ Reading order, from the equations outwards:
     generate      image-oriented generation: the one denoising loop
     train         the loss and the loop of every adaptation
     load          weights/ -> models, strictly
+    names         the keys of other files, renamed
     data, split   images in and out; which of them may be trained on
     inception     the feature network of FID
     metrics       the Frechet distance
     classifiers   five networks that recognise defects
+    stage         what surrounds the loop: opening data and model, writing results
     report        pictures: grids of images, loss curves
     run           run folders and what all command lines share
     files         safe writing, hashes, errors in one sentence

@@ -62,8 +62,8 @@ def timesteps_diffusers(steps, strength=1.0, T=T, offset=1):
 
 
 def add_noise(z_0, eps, alpha_bar):
-    """z_t = alpha_t z_0 + sigma_t eps. `alpha_bar` a number, or (B,) for one timestep a sample."""
-    alpha_bar = torch.as_tensor(alpha_bar, dtype=z_0.dtype, device=z_0.device)
+    """z_t = alpha_t z_0 + sigma_t eps. `alpha_bar` a number, or (B,) on the CPU for one timestep a sample."""
+    alpha_bar = torch.as_tensor(alpha_bar, dtype=torch.float64).to(z_0.dtype).to(z_0.device)  # Apple has no float64
     if alpha_bar.ndim:
         alpha_bar = alpha_bar.view(-1, 1, 1, 1)
     return alpha_bar.sqrt() * z_0 + (1 - alpha_bar).sqrt() * eps

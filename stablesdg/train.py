@@ -23,9 +23,10 @@ HELD_OUT_SEED = 2024
 def denoising_loss(sd, z_0, context, t, eps):
     """|| eps_theta(z_t; tau(y), t) - eps ||^2, averaged over all elements: eq. (1).
 
-    z_0 and eps (B, 4, h, w), scaled; context (1, M, C), one prompt for the whole batch; t (B,).
+    z_0 and eps (B, 4, h, w), scaled; context (1, M, C), one prompt for the whole batch;
+    t (B,) on the CPU.
     """
-    z_t = add_noise(z_0, eps, sd.alpha_bar.to(t.device)[t])
+    z_t = add_noise(z_0, eps, sd.alpha_bar[t])
     eps_hat = sd.unet(z_t, t.to(sd.device), context.expand(len(z_t), -1, -1))
     return F.mse_loss(eps_hat.float(), eps.float())
 

@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 
 from stablesdg import load as loading
 from stablesdg.files import UserError
-from stablesdg.load import (OLD_VAE_ATTENTION, build, compvis_unet_names, compvis_vae_names, load_single_file,
-                            load_stable_diffusion)
+from stablesdg.load import build, load_single_file, load_stable_diffusion
+from stablesdg.names import OLD_VAE_ATTENTION, compvis_unet_names, compvis_vae_names
 from stablesdg.unet import UNet
 from stablesdg.vae import VAE as OurVAE
 
