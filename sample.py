@@ -121,8 +121,11 @@ def load_adapters(sd, folder, record, args):
 
 def choose_strength_and_guidance(args, sd, category):
     """s and w: from the command line, else the recipe, else Table I for a category of that name, else 0.4 and 5."""
-    chosen = run.from_recipe(sd, "sample", strength=args.strength, guidance=args.guidance)
+    strength = 1.0 if args.from_noise and args.strength is None else args.strength
+    chosen = run.from_recipe(sd, "sample", strength=strength, guidance=args.guidance)
     s, w = chosen["strength"], chosen["guidance"]
+    if args.from_noise and s != 1:
+        raise UserError(f"--from-noise starts from pure noise, at s = 1: leave out --strength {s:g}.")
     if (s is None or w is None) and category in TABLE_I:
         print(f"the paper's Table I has s = {TABLE_I[category][0]}, w = {TABLE_I[category][1]} for {category}")
     s_default, w_default = TABLE_I.get(category, (STRENGTH, run.GUIDANCE))
@@ -143,6 +146,8 @@ def open_partial(out, resume, settings):
 
     from stablesdg.files import read_json, write_json
 
+    if out.exists() and not (out / "manifest.csv").is_file() and any(out.iterdir()):
+        raise UserError(f"{out} holds something else than generated images: pass another --out.")
     partial = out.with_name(out.name + ".partial")
     if partial.exists() and resume and (partial / "settings.json").is_file():
         before = read_json(partial / "settings.json")

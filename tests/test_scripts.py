@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from conftest import ROOT
 from PIL import Image
 from safetensors import safe_open
@@ -102,7 +103,7 @@ def test_an_image_does_not_depend_on_batch_size_or_number(place):
 
 
 def test_sampling_from_noise_without_adapters_by_algorithm_1(place):
-    out = here(place, "sample.py", "--run", "runs/steel/patches", "--from-noise", "--strength", "1", "--adapters", "none",
+    out = here(place, "sample.py", "--run", "runs/steel/patches", "--from-noise", "--adapters", "none",
                "--sampler", "paper", "--steps", "3", "--number", "2", "--guidance", "1.5", "--out", "noise")
     assert "adapters: none" in out and "3 steps from t = 999" in out
     assert [row["source"] for row in csv.DictReader(open(place / "noise" / "manifest.csv"))] == ["", ""]
@@ -200,6 +201,8 @@ def test_classifying_refuses_images_generated_from_test_images(place, tmp_path):
     (["sample.py", "--run", "steel"], "is not a run folder"),
     (["sample.py", "--run", "runs/steel/patches", "--strength", "0"], "strength must lie"),
     (["sample.py", "--run", "runs/steel/patches", "--adapters", "full"], "has no full.safetensors"),
+    (["sample.py", "--run", "runs/steel/patches", "--from-noise", "--strength", "0.5"], "leave out --strength"),
+    (["sample.py", "--run", "runs/steel/patches", "--strength", "0.5", "--out", "steel/pits"], "something else"),
     (["fid.py", "steel/pits", "steel/patches"], "stablesdg.download --inception"),
     (["classify.py", "--data", "steel", "--mode", "expand"], "need --generated"),
     (["classify.py", "--data", "steel/pits"], "one folder for each class")])
@@ -223,3 +226,17 @@ def test_help_imports_nothing_heavy(command, tmp_path):
             "assert 'torch' not in sys.modules and 'transformers' not in sys.modules")
     how = ("run_module", command[1]) if command[0] == "-m" else ("run_path", str(ROOT / command[0]))
     assert "example: python" in call(tmp_path, "-c", code.format(*how))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("method", [["train_ti.py"], ["train_lora.py"], ["train_lora.py", "--full"]])
+def test_training_in_half_precision_follows_float32(place, tmp_path, dtype, method):
+    """What is trained stays float32; the loss agrees with float32's to the digits that half precision has."""
+    losses = {}
+    for kind in ("float32", dtype):
+        here(place, *method, "--data", "steel/patches", "--weights", "toy", *TRAINING[:-1], kind, "--iterations", "2",
+             "--out", tmp_path / kind)
+        stage = "ti" if method[0] == "train_ti.py" else method[-1].removeprefix("--").replace("train_lora.py", "lora")
+        losses[kind] = [float(row["loss"]) for row in csv.DictReader(open(tmp_path / kind / f"log-{stage}.csv")) if row["loss"]]
+        assert all(t.dtype == torch.float32 for t in load_file(next((tmp_path / kind).glob("[elf]*.safetensors"))).values())
+    assert losses[dtype] == pytest.approx(losses["float32"], rel=0.02) and losses[dtype] != losses["float32"]
