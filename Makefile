@@ -6,26 +6,28 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 DATA ?= demo-data
+WEIGHTS ?= weights/nano
 ITERATIONS ?= 60
 NUMBER ?= 40
 EPOCHS ?= 8
-RUN = runs/$(notdir $(abspath $(DATA)))
 
 .PHONY: demo test clean
 
 demo: .venv/installed $(DATA)
-	@set -e; for folder in $(DATA)/*/; do \
-	    category=$$(basename $$folder); \
-	    echo "== $$category: token embedding"; $(PY) train_ti.py --data $$folder --iterations $(ITERATIONS); \
-	    echo "== $$category: LoRA"; $(PY) train_lora.py --rank 1 --data $$folder --iterations $(ITERATIONS); \
+	@set -e; runs="runs/$$(basename "$$(cd "$(DATA)" && pwd -P)")"; for folder in "$(DATA)"/*/; do \
+	    category=$$(basename "$$folder"); \
+	    echo "== $$category: token embedding"; \
+	    $(PY) train_ti.py --data "$$folder" --weights "$(WEIGHTS)" --iterations $(ITERATIONS); \
+	    echo "== $$category: LoRA"; \
+	    $(PY) train_lora.py --rank 1 --data "$$folder" --weights "$(WEIGHTS)" --iterations $(ITERATIONS); \
 	    echo "== $$category: image-oriented generation"; \
-	    $(PY) sample.py --run $(RUN)/$$category --number $(NUMBER) --steps 20; \
-	done
-	@echo "== recognition, real images alone"
-	@$(PY) classify.py --data $(DATA) --mode none --epochs $(EPOCHS)
-	@echo "== recognition, the same real images and the generated ones"
-	@$(PY) classify.py --data $(DATA) --mode expand --generated $(RUN) --epochs $(EPOCHS)
-	@echo "Look at $(RUN)/*/preview-samples.png and $(RUN)/classify/results.csv"
+	    $(PY) sample.py --run "$$runs/$$category" --number $(NUMBER) --steps 20; \
+	done; \
+	echo "== recognition, real images alone"; \
+	$(PY) classify.py --data "$(DATA)" --mode none --epochs $(EPOCHS); \
+	echo "== recognition, the same real images and the generated ones"; \
+	$(PY) classify.py --data "$(DATA)" --mode expand --generated "$$runs" --epochs $(EPOCHS); \
+	echo "Look at $$runs/*/preview-samples.png and $$runs/classify/results.csv"
 
 test: .venv/installed-tests
 	$(PY) -m pytest -q tests

@@ -55,7 +55,7 @@ def main(argv=None):
     folders = list_categories(args.data)
     classes = [folder.name for folder in folders]
     out = args.out or run.RUNS / args.data.resolve().name / "classify"
-    split = load_split(out.parent / "split.json", folders)
+    split = load_split(run.split_file(folders[0]), folders)
     parts = {part: [part_files(split, folder, part) for folder in folders] for part in PARTS}
     generated = [generated_files(args.generated, name, split) for name in classes] if args.generated else None
     print(f"{len(classes)} classes; images: " + ", ".join(f"{sum(map(len, parts[part]))} {part}" for part in PARTS))
@@ -110,7 +110,10 @@ def generated_files(folder, name, split):
     from stablesdg.files import read_csv
 
     samples = folder / name / "samples"
-    samples = samples if samples.is_dir() else folder / name
+    if not samples.is_dir():
+        samples = folder / name
+        if (samples / "run.json").is_file():
+            raise UserError(f"{samples} has no samples yet: run python sample.py --run {samples}.")
     manifest = samples / "manifest.csv"
     for row in read_csv(manifest) if manifest.is_file() else []:
         part = split["files"].get(row["source"], {}).get("part", "train")

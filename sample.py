@@ -18,7 +18,7 @@ HEADER = ("file", "source", "seed", "s", "w", "sampler", "steps")
 
 def parse(argv=None):
     p = run.parser(__doc__.splitlines()[0], "python sample.py --strength 0.4")
-    p.add_argument("--run", type=Path, help="run folder of a category (default: the one trained last)")
+    p.add_argument("--run", type=Path, help="run folder of a category (default: the one used last)")
     p.add_argument("--data", type=Path, help="folder of source images (default: the run's; its training part)")
     p.add_argument("--weights", help="diffusers folder or CompVis .safetensors (default: those the run was trained on)")
     p.add_argument("--adapters", default="all", help="all that the run has, none, or some of embedding,lora,full")
@@ -33,7 +33,7 @@ def parse(argv=None):
     method.add_argument("--uncond", default="adapted", choices=["adapted", "base"],
                         help="the unconditional branch runs with the adapters or without")
     method.add_argument("--compat", choices=["diffusers"], help="use the timesteps of diffusers' image-to-image pipeline")
-    p.add_argument("--batch-size", type=run.positive, default=8, help="images at once; does not change them")
+    p.add_argument("--batch-size", type=run.positive, default=8, help="images at once; an image differs by a gray level at most")
     run.add_common(p.add_argument_group("run"))
     p.add_argument("--resume", action="store_true", help="keep the images that an interrupted run has finished")
     return p.parse_args(argv)
@@ -52,11 +52,12 @@ def main(argv=None):
     from tqdm import tqdm
 
     from stablesdg.data import read_batches, save_image, to_image
+    from stablesdg.files import sha256
     from stablesdg.generate import generate, plan
     from stablesdg.split import load_split, part_files
 
     data = args.data or Path(record["data"])
-    sources = part_files(load_split(folder.parent / "split.json", [data]), data, "train")
+    sources = part_files(load_split(run.split_file(data), [data]), data, "train")
     print(f"run: {folder}; sources: the {len(sources)} training images of {data}")
     sd = run.open_model(args, record)
     prompt, resolution = load_adapters(sd, folder, record, args)
@@ -71,18 +72,20 @@ def main(argv=None):
     out = args.out or folder / "samples"
     partial = open_partial(out, args.resume, {
         **{k: getattr(args, k) for k in ("seed", "steps", "sampler", "uncond", "from_noise", "compat", "adapters")},
-        "s": s, "w": w, "prompt": prompt, "weights": sd.sha256, "data": str(data), "resolution": resolution})
-    todo = [job for job in jobs if not (partial / job[1]).is_file()]
+        "s": s, "w": w, "prompt": prompt, "weights": sd.sha256, "data": str(data), "resolution": resolution,
+        "adapter_files": [sha256(file) for file in sd.adapter_files], "dtype": str(sd.dtype), "device": sd.device.type})
     started = time.monotonic()
-    with tqdm(total=len(jobs), initial=len(jobs) - len(todo), unit="image") as bar:
-        for batch in read_batches(todo, args.batch_size, resolution, sd.vae.factor):
+    with tqdm(total=len(jobs), unit="image") as bar:
+        for batch in read_batches(jobs, args.batch_size, resolution, sd.vae.factor):
+            bar.update(len(batch))
+            if all((partial / name).is_file() for (_, name, _), *_ in batch):
+                continue  # by whole batches, so that a resumed call rounds as an uninterrupted one
             x = torch.stack([x for _, x, _, _ in batch])
             y = generate(sd, sd.latent_shape(x) if args.from_noise else x, [seed for (_, _, seed), *_ in batch], prompt,
                          strength=s, guidance=w, steps=args.steps, sampler=args.sampler, uncond=args.uncond,
                          compat=args.compat)
             for ((_, name, _), _, size, mode), image in zip(batch, y):
                 save_image(partial / name, to_image(image, size, mode))
-            bar.update(len(batch))
     seconds = time.monotonic() - started
 
     close_partial(partial, out, jobs, (f"{s:g}", f"{w:g}", args.sampler, args.steps), args.from_noise)
@@ -106,13 +109,14 @@ def load_adapters(sd, folder, record, args):
         raise UserError(f"{folder} has both lora and full.safetensors: choose with --adapters embedding,lora or embedding,full.")
     if "full" in wanted and args.uncond == "base":
         raise UserError("--uncond base needs the model without adapters, which a full adaptation has replaced: leave it out.")
+    embedding = sha256(files["embedding"]) if "embedding" in there else None
     for name in ("full", "embedding", "lora"):
         if name not in wanted:
             continue
         learned_with = record["stages"].get(stages[name], {}).get("embedding_sha256")
-        if learned_with and (not files["embedding"].is_file() or learned_with != sha256(files["embedding"])):
-            raise UserError(f"{files[name]} was trained with another embedding than {files['embedding']} holds now: "
-                            f"run train_lora.py again.")
+        if name != "embedding" and learned_with != embedding and (learned_with or args.adapters == "all"):
+            raise UserError(f"{files[name]} was trained with another embedding than {files['embedding']} holds now: run "
+                            f"train_lora.py again, or choose with --adapters.")
         {"embedding": sd.load_embedding, "lora": sd.load_lora, "full": sd.load_full}[name](files[name])
     print(f"adapters: {', '.join(wanted) or 'none'}")
     arguments = next(record["stages"][stage]["arguments"] for stage in ("lora", "full", "ti") if stage in record["stages"])
@@ -169,13 +173,13 @@ def close_partial(partial, out, jobs, settings, from_noise):
     write_csv(partial / "manifest.csv", HEADER, [
         (name, "" if from_noise else f"{source.parent.resolve().name}/{source.name}", seed, *settings)
         for source, name, seed in jobs])
-    (partial / "settings.json").unlink()
-    for stray in {f.name for f in partial.iterdir()} - {name for _, name, _ in jobs} - {"manifest.csv"}:
+    for stray in {f.name for f in partial.iterdir()} - {name for _, name, _ in jobs} - {"manifest.csv", "settings.json"}:
         (partial / stray).unlink()
     if out.exists():
         print(f"replacing the images in {out}")
         shutil.rmtree(out)
     partial.rename(out)
+    (out / "settings.json").unlink()
 
 
 def save_pairs(path, out, jobs, label, count=8):

@@ -10,7 +10,7 @@ from stablesdg import run
 
 def parse(argv=None):
     p = run.parser(__doc__.splitlines()[0], "python train_lora.py --rank 1 --data neu/Pa")
-    run.add_training(p, lr=1e-4)
+    run.add_training(p, "lora")
     method = p.add_argument_group("method")
     method.add_argument("--rank", type=run.positive, default=1, help="r, the rank of BA")
     method.add_argument("--alpha", type=float, help="BA is scaled by alpha / r (default: the rank)")
@@ -29,7 +29,9 @@ def main(argv=None):
 
     # Parameters that are trained are kept in float32; BA is added to frozen layers of any dtype.
     name = "full" if args.full else "lora"
-    stage = open_stage(name, args, default_lr=1e-4, dtype=torch.float32 if args.full else None)
+    if run.already_finished(args, name, name):
+        return
+    stage = open_stage(name, args, dtype=torch.float32 if args.full else None)
     use_embedding(stage)
     output = stage.folder / f"{name}.safetensors"
 

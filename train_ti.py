@@ -9,7 +9,7 @@ from stablesdg import run
 
 def parse(argv=None):
     p = run.parser(__doc__.splitlines()[0], "python train_ti.py --data neu/Pa")
-    run.add_training(p, lr=5e-4)
+    run.add_training(p, "ti")
     return p.parse_args(argv)
 
 
@@ -19,7 +19,9 @@ def main(argv=None):
     from stablesdg.files import save_tensors
     from stablesdg.stage import close_stage, open_stage, train_stage
 
-    stage = open_stage("ti", args, default_lr=5e-4)
+    if run.already_finished(args, "ti", "embedding"):
+        return
+    stage = open_stage("ti", args)
     text = stage.sd.text
     v_d = text.set_vectors(args.token, text.pretrained_vectors(args.token))
     print(f"training v_d: {v_d.shape[0]} vectors of {v_d.shape[1]} for {args.token!r}")

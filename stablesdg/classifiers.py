@@ -1,5 +1,7 @@
 """Five networks that recognise defects, their training and their test (section IV-A of the paper)."""
 import math
+import re
+from pathlib import Path
 
 import torch
 from PIL import Image
@@ -23,11 +25,15 @@ def build(network, classes, pretrained=None):
 
     model = getattr(torchvision.models, NETWORKS[network])(num_classes=classes)
     if pretrained:
-        if str(pretrained).endswith(".pth"):
+        pretrained = Path(pretrained)
+        if pretrained.suffix == ".pth" and pretrained.is_file():
             tensors = torch.load(pretrained, map_location="cpu", weights_only=True)
         else:
             tensors, _ = load_tensors(pretrained)
+        # DenseNet's released file spells norm.1 where the module is called norm1.
+        tensors = {re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)\.", r"\1\2.", k): v for k, v in tensors.items()}
         wanted = model.state_dict()
+        tensors = {k: v for k, v in wanted.items() if k.endswith("num_batches_tracked")} | tensors
         other = [k for k in wanted if k not in tensors or tensors[k].shape != wanted[k].shape]
         heads = ("classifier.", "fc.")
         if strange := [k for k in [*other, *(k for k in tensors if k not in wanted)] if not k.startswith(heads)]:

@@ -34,16 +34,18 @@ def list_categories(folder):
 
 
 def read_image(path):
-    """(RGB image, its own mode "L" or "RGB"). 16-bit gray is brought to 8 bits; transparency is dropped."""
+    """(RGB image, its own mode "L" or "RGB"). 16-bit gray (0..65535) is brought to 8 bits; transparency is dropped."""
+    path = Path(path)
     try:
         with Image.open(path) as file:
             image = ImageOps.exif_transpose(file)
             image.load()
     except (UnidentifiedImageError, OSError) as error:
         raise UserError(f"{path} cannot be read as an image ({error}): repair or remove it.") from None
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, dtype=np.float64)
-        image = Image.fromarray((values / (257 if values.max() > 255 else 1)).round().clip(0, 255).astype(np.uint8))
+    if image.mode.startswith("I;16") or (image.mode == "I" and path.suffix.lower() == ".png"):  # older Pillows say I
+        image = Image.fromarray((np.asarray(image, dtype=np.float64) / 257).round().astype(np.uint8))
+    elif image.mode.startswith(("I", "F")):
+        raise UserError(f"{path} has 32-bit pixels, whose black and white are unknown: save it with 8 or 16 bits.")
     mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
     return image.convert("RGB"), mode
 
@@ -108,6 +110,6 @@ def encode_images(sd, files, resolution):
     posteriors = []
     for file in files:
         x, _, _ = read_fitted(file, resolution, sd.vae.factor)
-        mean, logvar = sd.vae.encode(x[None].to(sd.device, sd.vae_dtype))
+        mean, logvar = sd.vae.encode(x[None].to(sd.device, sd.fine_dtype))
         posteriors.append((mean[0].cpu(), logvar[0].cpu()))
     return posteriors

@@ -1,8 +1,8 @@
 """Fetch the official weights: python -m stablesdg.download
 
 Stable Diffusion v1.5 (diffusers layout, safetensors) goes into weights/stable-diffusion-v1-5, the Inception network
-of FID into weights/. Sizes and sha256 are checked; of Stable Diffusion, whole files are kept and a file that was
-interrupted goes on where it stopped.
+of FID into weights/. Size and sha256 of all weights are checked. What is whole is not fetched again, and an interrupted
+file of Stable Diffusion goes on where it stopped.
 """
 from pathlib import Path
 

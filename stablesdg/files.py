@@ -21,7 +21,7 @@ def atomic_path(path):
     os.close(handle)
     try:
         yield Path(name)
-        with open(name, "rb") as file:
+        with open(name, "r+b") as file:
             os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)
@@ -96,10 +96,12 @@ def load_tensors(path):
 
 
 def pickle_refusal(path):
-    return (f"{path} is a pickle, which can run any code when it is opened: convert it once, where you trust it, with "
-            f"python -c \"import torch, safetensors.torch as s; d = torch.load('{path.name}', weights_only=True); "
+    path = Path(path)
+    code = (f"import torch, safetensors.torch as s; d = torch.load('{path.as_posix()}', weights_only=True); "
             f"s.save_file({{k: v.contiguous().clone() for k, v in d.get('state_dict', d).items() "
-            f"if hasattr(v, 'shape')}}, '{path.stem}.safetensors')\".")
+            f"if hasattr(v, 'shape')}}, '{path.with_suffix('.safetensors').as_posix()}')")
+    return (f"{path} is a pickle, which can run any code when it is opened: fetch the .safetensors file of the same name, "
+            f"or convert it once with python -c \"{code}\" (which refuses files that hold more than tensors).")
 
 
 def sha256(path):

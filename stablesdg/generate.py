@@ -43,13 +43,13 @@ def generate(sd, x, seeds, prompt, *, strength=0.4, guidance=5.0, steps=50, samp
     step = STEPS[sampler]
 
     if torch.is_tensor(x):
-        mean, logvar = sd.vae.encode(x.to(sd.device, sd.vae_dtype))
+        mean, logvar = sd.vae.encode(x.to(sd.device, sd.fine_dtype))
         shape = mean.shape[1:]
         z_0 = sd.vae.scaling_factor * sample_posterior(mean, logvar, draw(generators, shape, mean))
         z = add_noise(z_0, draw(generators, shape, z_0), path[0][1])  # z_T'
     else:
         shape = x[1:]
-        z = draw(generators, shape, torch.empty(0, dtype=sd.vae_dtype, device=sd.device))
+        z = draw(generators, shape, torch.empty(0, dtype=sd.fine_dtype, device=sd.device))
 
     B = len(z)
     context = sd.text.encode([prompt]).expand(B, -1, -1)
@@ -59,6 +59,7 @@ def generate(sd, x, seeds, prompt, *, strength=0.4, guidance=5.0, steps=50, samp
             empty = sd.text.encode([""]).expand(B, -1, -1)
 
     for t, alpha_bar_t, alpha_bar_prev in path:
+        t = torch.tensor(t, device=sd.device)  # a tensor, so that a compiled UNet is compiled once
         if not guided:
             eps_hat = sd.unet(z, t, context)
         elif uncond == "base":

@@ -176,7 +176,9 @@ def load_inception(path, device="cpu"):
     from .load import load_strict
 
     path = Path(path)
-    if path.suffix == ".pth" and path.is_file():
+    if not path.is_file():
+        raise UserError(f"There is no file {path}.")
+    if path.suffix == ".pth":
         try:
             tensors = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # whatever a broken file makes torch.load raise

@@ -47,16 +47,16 @@ class StableDiffusion:
 
     def __init__(self, text, unet, vae, scheduler, path, recipe, device, dtype):
         self.device, self.dtype = torch.device(device), dtype
-        self.vae_dtype = torch.promote_types(dtype, torch.float32)
-        self.text = text.to(self.device, self.vae_dtype).requires_grad_(False).eval()
+        self.fine_dtype = torch.promote_types(dtype, torch.float32)  # of text encoder, VAE, latents and adapters
+        self.text = text.to(self.device, self.fine_dtype).requires_grad_(False).eval()
         self.unet = unet.to(self.device, dtype).requires_grad_(False).eval()
-        self.vae = vae.to(self.device, self.vae_dtype).requires_grad_(False).eval()
+        self.vae = vae.to(self.device, self.fine_dtype).requires_grad_(False).eval()
         self.path, self.recipe = Path(path), recipe
-        self.alpha_bar = alpha_bar_table(scheduler.get("num_train_timesteps", 1000), scheduler.get("beta_start", 0.00085),
-                                         scheduler.get("beta_end", 0.012),
-                                         scheduler.get("beta_schedule", "scaled_linear"))
+        self.alpha_bar = alpha_bar_table(**{argument: scheduler[key] for argument, key in (
+            ("T", "num_train_timesteps"), ("beta_start", "beta_start"), ("beta_end", "beta_end"),
+            ("schedule", "beta_schedule")) if key in scheduler})
         self.steps_offset = scheduler.get("steps_offset", 1)
-        self.adapter_files = []
+        self.adapter_files = []  # what was loaded on top of the weights, in this order
 
     @property
     def resolution(self):
@@ -105,6 +105,8 @@ class StableDiffusion:
         tensors, _ = load_tensors(file)
         for part, model in (("unet.", self.unet), ("text_encoder.", self.text.model)):
             load_strict(model, {k.removeprefix(part): v for k, v in tensors.items() if k.startswith(part)}, f"{file} {part}")
+        self.unet.to(self.device, self.dtype).requires_grad_(False)
+        self.text.to(self.device, self.fine_dtype).requires_grad_(False)
         self.adapter_files.append(Path(file))
 
     @contextlib.contextmanager
@@ -123,7 +125,7 @@ class StableDiffusion:
 
 def default_weights():
     """(path, why): the official weights if they are there, else the embedded prior."""
-    if OFFICIAL.exists():
+    if any((OFFICIAL / "unet").glob("*.safetensors")):
         return OFFICIAL, "found in weights/"
     return NANO, "the embedded prior, which is not Stable Diffusion; python -m stablesdg.download fetches that"
 
@@ -157,6 +159,9 @@ def load_folder(path):
     load_strict(unet, read_part(path / "unet", "diffusion_pytorch_model"), path / "unet")
     vae = build(VAE, vae_sizes(read_json(path / "vae" / "config.json"), path / "vae"))
     load_strict(vae, rename_vae(read_part(path / "vae", "diffusion_pytorch_model")), path / "vae")
+    if unet.conv_in.in_channels != vae.post_quant_conv.in_channels:
+        raise UserError(f"{path} has a UNet of {unet.conv_in.in_channels} input channels (an inpainting model?) for latents "
+                        f"of {vae.post_quant_conv.in_channels}: only text-to-image models are implemented.")
     text = build_text(read_json(path / "text_encoder" / "config.json"), path / "tokenizer")
     load_strict(text.model, rename_text(read_part(path / "text_encoder", "model"), text.model), path / "text_encoder")
     return text, unet, vae

@@ -41,7 +41,7 @@ def compvis_unet_names(unet):
                 "conv_in": "input_blocks.0.0", "conv_norm_out": "out.0", "conv_out": "out.2",
                 "mid_block.resnets.0": "middle_block.0", "mid_block.attentions.0": "middle_block.1",
                 "mid_block.resnets.1": "middle_block.2"}
-    for i, level in enumerate(unet.down_blocks):
+    for i in range(len(unet.down_blocks)):
         for j in range(layers):
             prefixes[f"down_blocks.{i}.resnets.{j}"] = f"input_blocks.{1 + (layers + 1) * i + j}.0"
             prefixes[f"down_blocks.{i}.attentions.{j}"] = f"input_blocks.{1 + (layers + 1) * i + j}.1"

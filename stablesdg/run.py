@@ -9,23 +9,32 @@ from .files import UserError, read_json, sha256, write_json
 
 PROMPT, TOKEN = "A photo of <unknown>", "<unknown>"
 RUNS = Path("runs")
+LEARNING_RATES = {"ti": 5e-4, "lora": 1e-4, "full": 1e-4}  # the paper's, for Adam
 GUIDANCE = 5.0  # w where neither the command line, a run nor a recipe says another
 
 
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows a default where there is one; where it depends on other things, the help text says on what."""
+
+    def _get_help_string(self, action):
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
+
+
 def parser(description, example):
-    """An ArgumentParser whose help shows defaults and one command to copy."""
-    return argparse.ArgumentParser(description=description, epilog=f"example: {example}",
-                                   formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    """An ArgumentParser whose help shows defaults and one command to copy. Flags must be written out."""
+    return argparse.ArgumentParser(description=description, epilog=f"example: {example}", allow_abbrev=False,
+                                   formatter_class=HelpFormatter)
 
 
 def add_common(group):
     group.add_argument("--seed", type=int, default=0, help="all randomness follows from it")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     group.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"],
-                       help="of the UNet's arithmetic; auto takes bfloat16 where the hardware has it")
+                       help="of the UNet's arithmetic; auto takes bfloat16 on GPUs and CPUs that compute in it, "
+                            "float32 on others and on Apple GPUs")
 
 
-def add_training(p, lr):
+def add_training(p, stage):
     """The arguments of train_ti.py and train_lora.py."""
     data = p.add_argument_group("data and model")
     data.add_argument("--data", required=True, help="folder of one category's images, for example neu/Pa")
@@ -33,12 +42,13 @@ def add_training(p, lr):
                                         "stable-diffusion-v1-5 if it is there, else weights/nano)")
     data.add_argument("--prompt", default=PROMPT, help="y, the condition shared by all images of the category")
     data.add_argument("--token", default=TOKEN, help="the part of the prompt that stands for the category")
-    data.add_argument("--resolution", type=resolution, default=None,
+    data.add_argument("--resolution", type=resolution,
                       help="shorter side in pixels, or native (default: the model's own)")
     training = p.add_argument_group("training")
-    training.add_argument("--iterations", type=int, default=1000, help="optimiser steps")
-    training.add_argument("--batch-size", type=int, default=4, help="images a step")
-    training.add_argument("--lr", type=float, default=None, help=f"Adam's learning rate (default: {lr:g} or the recipe's)")
+    training.add_argument("--iterations", type=positive, default=1000, help="optimiser steps")
+    training.add_argument("--batch-size", type=positive, default=4, help="images a step")
+    training.add_argument("--lr", type=float,
+                          help=f"Adam's learning rate (default: the recipe's, or {LEARNING_RATES[stage]:g})")
     training.add_argument("--gradient-checkpointing", action="store_true", help="less memory, a third more time")
     training.add_argument("--compile", action="store_true", help="torch.compile the UNet")
     add_common(p.add_argument_group("run"))
@@ -69,7 +79,7 @@ def main(function):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
-        print("\nstopped; the same command with --resume goes on from the last checkpoint", file=sys.stderr)
+        print("\nstopped; training scripts and sample.py go on from what they have saved with --resume", file=sys.stderr)
         sys.exit(130)
 
 
@@ -142,8 +152,24 @@ def run_folder(data, out=None):
     return Path(out) if out else RUNS / (data.parent.name or "data") / data.name
 
 
-def latest_run(wanted=("embedding.safetensors", "lora.safetensors", "full.safetensors")):
+def split_file(data):
+    """runs/DATASET/split.json for the category folder DATASET/CATEGORY: one split for all scripts, whatever --out."""
+    return RUNS / (Path(data).resolve().parent.name or "data") / "split.json"
+
+
+def already_finished(args, stage, output):
+    """Whether --resume has nothing left to do: the stage is recorded, its output is there and no checkpoint is."""
+    folder = run_folder(args.data, args.out)
+    done = (args.resume and stage in read_run(folder).get("stages", {}) and (folder / f"{output}.safetensors").is_file()
+            and not (folder / f"checkpoint-{stage}.safetensors").is_file())
+    if done:
+        print(f"{folder / output}.safetensors is already finished; leave out --resume to train it again")
+    return done
+
+
+def latest_run():
     """The run folder that was written to last and holds an adapter."""
+    wanted = ("embedding.safetensors", "lora.safetensors", "full.safetensors")
     runs = [f.parent for f in RUNS.glob("**/run.json") if any((f.parent / name).is_file() for name in wanted)]
     if not runs:
         raise UserError("There is no run to sample from yet: first type, for example, python train_ti.py --data neu/Pa "
@@ -157,19 +183,17 @@ def read_run(folder):
 
 
 def record(folder, stage, args, sd, seconds, **more):
-    """Add a stage to run.json: its arguments, seconds and versions; the model's and the split's hashes."""
+    """Add a stage to run.json: its arguments, seconds and versions. Training also sets what the run is based on."""
     import torch
     import transformers
 
     run = read_run(folder)
-    run["weights"], run["weights_sha256"] = str(Path(sd.path).resolve()), sd.sha256
-    run["data"] = str(Path(args.data).resolve())
-    split = Path(folder).parent / "split.json"
-    if split.is_file():
-        run["split_sha256"] = sha256(split)
+    if stage != "sample":
+        run |= {"weights": str(Path(sd.path).resolve()), "weights_sha256": sd.sha256,
+                "data": str(Path(args.data).resolve()), "split_sha256": sha256(split_file(args.data))}
     run.setdefault("stages", {})[stage] = {
         "arguments": {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()},
-        "seconds": round(seconds, 1), "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "weights_sha256": sd.sha256, "seconds": round(seconds, 1), "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
         "versions": {"python": sys.version.split()[0], "torch": torch.__version__,
                      "transformers": transformers.__version__}, **more}
     write_json(Path(folder) / "run.json", run)

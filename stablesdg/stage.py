@@ -15,7 +15,7 @@ from .train import adapt, write_log
 
 # Arguments that a checkpoint depends on: resuming with others would mix two runs.
 SETTINGS = ("prompt", "token", "resolution", "iterations", "batch_size", "lr", "seed", "rank", "alpha", "full",
-            "dtype", "gradient_checkpointing")
+            "gradient_checkpointing", "compile")
 PREVIEW_IMAGES, PREVIEW_STRENGTH, PREVIEW_STEPS = 6, 0.4, 20
 
 
@@ -32,16 +32,17 @@ class Stage:
     embedding_sha256: str | None = None
 
 
-def open_stage(name, args, default_lr, dtype=None):
+def open_stage(name, args, dtype=None):
     """Split, weights, recipe and latents for `args`; everything frozen. Arguments left open are filled in."""
     if not contains(args.prompt, args.token):
         raise UserError(f"The prompt {args.prompt!r} does not contain the token {args.token!r}: nothing could be learned.")
     folder = run.run_folder(args.data, args.out)
-    split = load_split(folder.parent / "split.json", [args.data])
+    split = load_split(run.split_file(args.data), [args.data])
     files = {part: part_files(split, args.data, part) for part in ("train", "val")}
     sd = run.open_model(args, run.read_run(folder) if name != "ti" else None, dtype)
     chosen = run.from_recipe(sd, f"train_{name}", lr=args.lr, resolution=args.resolution)
-    args.lr, args.resolution = chosen["lr"] or default_lr, chosen["resolution"] or sd.resolution
+    args.lr = run.LEARNING_RATES[name] if chosen["lr"] is None else chosen["lr"]
+    args.resolution = chosen["resolution"] or sd.resolution
     resolution = run.pixels(args.resolution)
     print(f"{len(files['train'])} training images of {args.data} at {args.resolution} px, {len(files['val'])} held out")
     posteriors = {part: encode_images(sd, files[part], resolution) for part in files}
@@ -71,7 +72,9 @@ def train_stage(stage, parameters, autocast_dtype=None):
     """Run the loop over `parameters`; its log, as `adapt` returns it."""
     args, folder, name = stage.args, stage.folder, stage.name
     settings = {k: v for k, v in vars(args).items() if k in SETTINGS}
-    settings |= {"weights": stage.sd.sha256, "embedding": stage.embedding_sha256}
+    settings |= {"weights": stage.sd.sha256, "embedding": stage.embedding_sha256, "device": stage.sd.device.type,
+                 "dtype": str(stage.sd.dtype), "autocast": str(autocast_dtype),
+                 "images": [sha256(file) for file in stage.files["train"]]}
     return adapt(stage.sd, parameters, stage.posteriors["train"], stage.posteriors["val"], args.prompt,
                  iterations=args.iterations, batch_size=args.batch_size, lr=args.lr, seed=args.seed,
                  resume=args.resume, settings=settings, checkpoint=folder / f"checkpoint-{name}.safetensors",

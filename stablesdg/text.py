@@ -43,9 +43,6 @@ class TextEncoder(nn.Module):
         self.vectors[_key(token)] = parameter
         return parameter
 
-    def learned_tokens(self):
-        return [_token(key) for key in self.vectors]
-
     def encode(self, prompts):
         """prompts, B strings -> (B, length, C): the last hidden layer after the final norm, padding included."""
         ids, slots = zip(*(self._tokenize(prompt) for prompt in prompts))
@@ -101,9 +98,9 @@ def _split(prompt, tokens):
 
 
 def _key(token):
-    """A token as a ParameterDict key: CLIP ignores case, and module names must hold no dot."""
-    return token.lower().replace(".", "%2e")
+    """A token as a ParameterDict key: CLIP ignores case; names must hold no dot and not be a module's own, as type is."""
+    return "v_d " + token.lower().replace(".", "%2e")
 
 
 def _token(key):
-    return key.replace("%2e", ".")
+    return key.removeprefix("v_d ").replace("%2e", ".")

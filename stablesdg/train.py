@@ -134,8 +134,8 @@ def adapt(sd, parameters, posteriors, held_out, prompt, *, iterations, batch_siz
 
 def save_checkpoint(path, parameters, optimiser, scaler, settings, losses, evaluations, seconds):
     tensors = {f"parameter.{name}": p for name, p in parameters.items()}
-    for name, p in parameters.items():
-        tensors |= {f"{moment}.{name}": optimiser.state[p][moment] for moment in ("exp_avg", "exp_avg_sq")}
+    for name, p in parameters.items():  # no state yet where float16 overflowed in every step so far
+        tensors |= {f"{key}.{name}": value for key, value in optimiser.state.get(p, {}).items()}
     tensors["losses"] = torch.tensor(losses, dtype=torch.float64)
     save_tensors(path, tensors, {"settings": json.dumps(settings), "evaluations": json.dumps(evaluations),
                                  "scaler": json.dumps(scaler.state_dict()), "seconds": str(seconds)})
@@ -152,8 +152,9 @@ def restore(path, parameters, optimiser, scaler, settings):
     with torch.no_grad():
         for name, p in parameters.items():
             p.copy_(tensors[f"parameter.{name}"])
-            optimiser.state[p] = {"step": torch.tensor(float(len(tensors["losses"]))),
-                                  **{m: tensors[f"{m}.{name}"].to(p) for m in ("exp_avg", "exp_avg_sq")}}
+            if f"step.{name}" in tensors:
+                optimiser.state[p] = {"step": tensors[f"step.{name}"],
+                                      **{m: tensors[f"{m}.{name}"].to(p) for m in ("exp_avg", "exp_avg_sq")}}
     scaler.load_state_dict(json.loads(metadata["scaler"]))
     evaluations = {int(step): value for step, value in json.loads(metadata["evaluations"]).items()}
     return tensors["losses"].tolist(), evaluations, float(metadata["seconds"])

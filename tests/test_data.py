@@ -33,6 +33,9 @@ def test_16_bit_gray_is_brought_to_8_bits_and_transparency_dropped(tmp_path):
     Image.fromarray(np.full((4, 4), 65535, dtype=np.uint16)).save(tmp_path / "deep.png")
     image, mode = read_image(tmp_path / "deep.png")
     assert mode == "L" and image.getpixel((0, 0)) == (255, 255, 255)
+    Image.fromarray(np.full((4, 4), 0.5, dtype=np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(UserError, match="32-bit"):
+        read_image(tmp_path / "float.tif")
     Image.new("RGBA", (4, 4), (10, 20, 30, 0)).save(tmp_path / "clear.png")
     assert read_image(tmp_path / "clear.png")[0].getpixel((0, 0)) == (10, 20, 30)
 

@@ -153,7 +153,7 @@ def test_a_truncated_file_is_named(copy):
 @pytest.mark.parametrize("name", ["v1-5-pruned.ckpt", "model.bin"])
 def test_pickles_are_refused_with_the_way_to_convert(copy, tmp_path, name):
     (tmp_path / name).write_bytes(b"never opened")
-    with pytest.raises(UserError, match="pickle.*weights_only=True"):
+    with pytest.raises(UserError, match="pickle.*safetensors file of the same name.*weights_only=True"):
         load_stable_diffusion(tmp_path / name)
     (copy / UNET_FILE).rename(copy / "unet" / "diffusion_pytorch_model.bin")
     with pytest.raises(UserError, match="pickle"):

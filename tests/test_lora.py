@@ -108,10 +108,11 @@ def test_training_v_d_moves_v_d_alone_and_leaves_the_table_bit_identical(sd):
     assert ((v_d - start).abs().amax(dim=1) > 0).all()  # every vector of the token, not the first alone
 
 
-def test_v_d_at_its_pretrained_value_changes_no_text_state(sd):
-    prompts = ["A photo of <unknown>", "<unknown> on steel", "nothing learned here", "A photo of <UNKNOWN>"]
+@pytest.mark.parametrize("token", ["<unknown>", "type", "items", "no. 7"])
+def test_v_d_at_its_pretrained_value_changes_no_text_state(sd, token):
+    prompts = [f"A photo of {token}", f"{token} on steel", "nothing learned here", f"A photo of {token.upper()}"]
     before = sd.text.encode(prompts)
-    sd.text.set_vectors("<unknown>", sd.text.pretrained_vectors("<unknown>"))
+    sd.text.set_vectors(token, sd.text.pretrained_vectors(token))
     assert torch.equal(sd.text.encode(prompts), before)
 
 
@@ -183,7 +184,7 @@ def test_lora_files_of_diffusers_and_peft_load_with_the_same_result(toy, tmp_pat
     sd = load_stable_diffusion(toy)
     plain = outputs(sd)
     sd.load_lora(tmp_path / "diffusers" / "pytorch_lora_weights.safetensors")
-    assert same(outputs(sd), reference) and not same(outputs(sd), plain)
+    assert same(outputs(sd), reference) and not torch.allclose(outputs(sd)[0], plain[0], rtol=0.01)
 
     # The folder that PEFT's own save_pretrained writes for one model, alpha in adapter_config.json.
     save_file({f"base_model.model.{k}": v.contiguous() for k, v in states["unet"].items()},
@@ -237,7 +238,10 @@ def test_a_foreign_lora_is_refused_by_name(sd, tmp_path):
 def test_embedding_files_of_other_tools_load(sd, tmp_path, key, token):
     save_file({key: torch.ones(32)}, tmp_path / "rust.safetensors")
     assert sd.load_embedding(tmp_path / "rust.safetensors") == token
-    assert sd.text.learned_tokens() == [token]
+    before = sd.text.encode([f"a {token} b"])
+    with torch.no_grad():
+        next(iter(sd.text.vectors.values())).add_(1)
+    assert not torch.equal(sd.text.encode([f"a {token} b"]), before)
 
 
 def test_an_embedding_of_another_width_is_refused(sd, tmp_path):

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from stablesdg import run, train
 from stablesdg import stage as stage_module
+from stablesdg.files import sha256
 
 TRAINING = ["--iterations", "6", "--batch-size", "2", "--resolution", "32", "--device", "cpu", "--dtype", "float32"]
 
@@ -110,7 +111,8 @@ def test_sampling_from_noise_without_adapters_by_algorithm_1(place):
 
 
 def test_an_interrupted_sampling_resumes_and_refuses_other_settings(place):
-    run = ["--run", "runs/steel/patches", "--steps", "5", "--guidance", "2", "--number", "3", "--out", "again"]
+    run = ["--run", "runs/steel/patches", "--steps", "5", "--guidance", "2", "--number", "3", "--out", "again",
+           "--batch-size", "2", "--device", "cpu", "--dtype", "float32"]
     here(place, "sample.py", "--strength", "0.4", *run)
     (place / "again").rename(place / "again.partial")
     first = (place / "again.partial" / "00000.png").read_bytes()
@@ -118,7 +120,8 @@ def test_an_interrupted_sampling_resumes_and_refuses_other_settings(place):
     settings = {"seed": 0, "steps": 5, "sampler": "ddim", "uncond": "adapted", "from_noise": False, "compat": None,
                 "adapters": "all", "s": 0.4, "w": 2.0, "prompt": "A photo of <unknown>", "resolution": 32,
                 "weights": json.loads((place / "runs/steel/patches/run.json").read_text())["weights_sha256"],
-                "data": str((place / "steel" / "patches").resolve())}
+                "data": str((place / "steel" / "patches").resolve()), "dtype": "torch.float32", "device": "cpu",
+                "adapter_files": [sha256(place / "runs/steel/patches" / f"{name}.safetensors") for name in ("embedding", "lora")]}
     (place / "again.partial" / "settings.json").write_text(json.dumps(settings))
     assert "other settings (s)" in here(place, "sample.py", "--strength", "0.6", *run, "--resume", ok=False)
     here(place, "sample.py", "--strength", "0.4", *run, "--resume")
@@ -151,6 +154,7 @@ def test_a_resumed_training_ends_with_the_same_bytes(place, tmp_path, monkeypatc
     for file in (name, f"log-{stage}.csv"):
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "parts" / file).read_bytes()
     assert not (tmp_path / "parts" / f"checkpoint-{stage}.safetensors").exists()
+    assert "already finished" in start("parts", False, "--resume")
 
 
 def test_full_adaptation_can_be_sampled_from(place):
@@ -165,6 +169,28 @@ def test_a_lora_trained_with_another_embedding_is_refused(place, tmp_path):
     run = shutil.copytree(place / "runs" / "steel", tmp_path / "steel") / "patches"
     here(place, "train_ti.py", "--data", "steel/patches", "--weights", "toy", *TRAINING, "--seed", "5", "--out", run)
     assert "another embedding" in here(place, "sample.py", "--run", run, "--strength", "0.4", ok=False)
+
+
+def test_a_lora_trained_before_the_embedding_is_not_combined_with_it_silently(place, tmp_path):
+    here(place, "train_lora.py", "--data", "steel/pits", "--weights", "toy", *TRAINING, "--out", tmp_path / "pits")
+    here(place, "train_ti.py", "--data", "steel/pits", "--weights", "toy", *TRAINING, "--out", tmp_path / "pits")
+    assert "another embedding" in here(place, "sample.py", "--run", tmp_path / "pits", "--strength", "0.4", ok=False)
+    out = here(place, "sample.py", "--run", tmp_path / "pits", "--adapters", "lora", "--number", "1", "--steps", "2",
+               "--guidance", "2", "--strength", "0.4")
+    assert "adapters: lora" in out
+
+
+def test_resuming_on_other_images_is_refused(place, tmp_path, monkeypatch):
+    save = train.save_checkpoint
+
+    def save_and_stop(*arguments):
+        save(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "save_checkpoint", save_and_stop)
+    base = ["train_ti.py", "--weights", "toy", *TRAINING, "--out", tmp_path / "run"]
+    here(place, *base, "--data", "steel/pits", ok=False)
+    assert "images was" in here(place, *base, "--data", "steel/scratches", "--resume", ok=False)
 
 
 @pytest.mark.parametrize("mode, alpha, real", [("none", "1", 30), ("substitute", "0.5", 15), ("expand", "0.5", 15)])
@@ -188,7 +214,7 @@ def test_classifying_refuses_images_generated_from_test_images(place, tmp_path):
     test = next(name for name, entry in split.items() if entry["part"] == "test" and name.startswith("patches"))
     (tmp_path / "generated" / "patches" / "manifest.csv").write_text(f"file,source\n000.png,{test}\n")
     error = here(place, "classify.py", "--data", "steel", "--mode", "expand", "--generated", tmp_path / "generated",
-                 "--out", "runs/steel/classify", ok=False)
+                 ok=False)
     assert test in error and "test part" in error
 
 
@@ -205,8 +231,12 @@ def test_classifying_refuses_images_generated_from_test_images(place, tmp_path):
     (["sample.py", "--run", "runs/steel/patches", "--strength", "0.5", "--out", "steel/pits"], "something else"),
     (["fid.py", "steel/pits", "steel/patches"], "stablesdg.download --inception"),
     (["classify.py", "--data", "steel", "--mode", "expand"], "need --generated"),
+    (["classify.py", "--data", "steel", "--mode", "expand", "--generated", "runs/unsampled"], "has no samples yet"),
+    (["classify.py", "--data", "steel", "--pretrained", "nowhere.pth"], "nowhere.pth"),
     (["classify.py", "--data", "steel/pits"], "one folder for each class")])
 def test_what_a_user_can_mend_is_one_sentence_and_exit_code_1(place, command, message):
+    (place / "runs" / "unsampled" / "patches").mkdir(parents=True, exist_ok=True)
+    (place / "runs" / "unsampled" / "patches" / "run.json").write_text("{}")
     if command[0] == "fid.py":
         from stablesdg.load import WEIGHTS
         if list(WEIGHTS.glob("pt_inception*")):
