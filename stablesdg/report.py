@@ -48,7 +48,7 @@ def curve_plot(title, curve, colour, size=(480, 320)):
         draw.line([place(x_0, y), place(x_1, y)], fill=PALE)
         draw.text((6, place(x_0, y)[1] - 6), f"{y:.5f}", fill=INK)
         draw.text((place(x, y_0)[0] - 8, bottom + 8), f"{x:.0f}", fill=INK)
-    draw.line([place(*p) for p in curve], fill=colour, width=2)
+    draw.line([place(*p) for p in curve], fill=colour, width=2, joint="curve")
     return picture
 
 

@@ -79,3 +79,20 @@ def test_from_pure_noise_the_latent_shape_decides_the_size(sd):
     y = generate(sd, (2, 4, 24, 20), [1, 2], PROMPT, strength=1.0, guidance=1.0, steps=3)
     assert y.shape == (2, 3, 48, 40)
     assert y.abs().max() <= 1
+
+
+@pytest.mark.parametrize("uncond", ["adapted", "base"])
+def test_the_unconditional_branch_runs_with_the_adapters_or_without(toy, uncond):
+    from test_lora import randomise
+
+    from stablesdg import lora
+
+    sd = load_stable_diffusion(toy)
+    randomise(lora.inject(sd, rank=1))
+    x, settings = to_tensor(source(64))[None], dict(strength=0.5, steps=4, compat=None)
+    # At w = 0 only the unconditional branch counts.
+    image = generate(sd, x, [1], PROMPT, guidance=0.0, uncond=uncond, **settings)
+    plain = generate(load_stable_diffusion(toy), x, [1], "", guidance=1.0, **settings)
+    adapted = generate(sd, x, [1], "", guidance=1.0, **settings)
+    expected, other = (plain, adapted) if uncond == "base" else (adapted, plain)
+    assert (image - expected).abs().max() < 1e-4 < 0.01 < (image - other).abs().max()

@@ -213,3 +213,23 @@ def test_download_removes_a_file_with_another_hash(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="sha256"):
         download.fetch_from_hub(name, tmp_path)
     assert not (tmp_path / name).exists()
+
+
+def test_a_full_adaptation_replaces_all_parameters_and_keeps_the_dtype_of_each_network(toy, tmp_path):
+    sd = load_stable_diffusion(toy, dtype=torch.bfloat16)
+    networks = {"unet.": sd.unet, "text_encoder.": sd.text.model}
+    tensors = {part + k: torch.full(p.shape, 0.5) for part, m in networks.items() for k, p in m.named_parameters()}
+    save_file(tensors, tmp_path / "full.safetensors")
+    sd.load_full(tmp_path / "full.safetensors")
+    for part, dtype in (("unet.", torch.bfloat16), ("text_encoder.", torch.float32)):
+        assert all(p.dtype == dtype and (p == 0.5).all() and not p.requires_grad for p in networks[part].parameters())
+
+
+def test_an_inpainting_unet_is_refused(copy):
+    file = copy / "unet" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"in_channels": 9}))
+    tensors = load_file(copy / UNET_FILE)
+    tensors["conv_in.weight"] = torch.zeros(32, 9, 3, 3)
+    save_file(tensors, copy / UNET_FILE)
+    with pytest.raises(UserError, match="9 input channels"):
+        load_stable_diffusion(copy)
