@@ -33,7 +33,7 @@ def parse(argv=None):
     method.add_argument("--uncond", default="adapted", choices=["adapted", "base"],
                         help="the unconditional branch runs with the adapters or without")
     method.add_argument("--compat", choices=["diffusers"], help="use the timesteps of diffusers' image-to-image pipeline")
-    p.add_argument("--batch-size", type=run.positive, default=8, help="images at once; an image differs by a gray level at most")
+    p.add_argument("--batch-size", type=run.positive, default=8, help="images at once; in float32 it changes an image by one gray level at most")
     run.add_common(p.add_argument_group("run"))
     p.add_argument("--resume", action="store_true", help="keep the images that an interrupted run has finished")
     return p.parse_args(argv)

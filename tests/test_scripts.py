@@ -21,7 +21,8 @@ from stablesdg import run, train
 from stablesdg import stage as stage_module
 from stablesdg.files import sha256
 
-TRAINING = ["--iterations", "6", "--batch-size", "2", "--resolution", "32", "--device", "cpu", "--dtype", "float32"]
+FLOAT32 = ["--device", "cpu", "--dtype", "float32"]
+TRAINING = ["--iterations", "6", "--batch-size", "2", "--resolution", "32", *FLOAT32]
 
 
 def call(cwd, *command, ok=True):
@@ -61,7 +62,7 @@ def place(tmp_path_factory, toy, steel):
     assert "runs/steel/patches/embedding.safetensors" in out
     out = call(place, "train_lora.py", "--rank", "1", "--data", "steel/patches", *TRAINING)
     assert "v_d* from" in out and "runs/steel/patches/lora.safetensors" in out
-    out = call(place, "sample.py", "--strength", "0.4", "--number", "5", "--steps", "5", "--guidance", "2")
+    out = call(place, "sample.py", "--strength", "0.4", "--number", "5", "--steps", "5", "--guidance", "2", *FLOAT32)
     assert "2 steps from t = 399" in out
     return place
 
@@ -95,7 +96,7 @@ def test_samples_have_size_and_mode_of_their_sources_and_come_from_the_training_
 
 
 def test_an_image_does_not_depend_on_batch_size_or_number(place):
-    settings = ["--strength", "0.4", "--steps", "5", "--guidance", "2", "--run", "runs/steel/patches"]
+    settings = ["--strength", "0.4", "--steps", "5", "--guidance", "2", "--run", "runs/steel/patches", *FLOAT32]
     here(place, "sample.py", *settings, "--number", "3", "--batch-size", "1", "--out", "alone")
     for i in range(3):
         together, alone = (Image.open(folder / f"{i:05d}.png").tobytes() for folder in
@@ -112,7 +113,7 @@ def test_sampling_from_noise_without_adapters_by_algorithm_1(place):
 
 def test_an_interrupted_sampling_resumes_and_refuses_other_settings(place):
     run = ["--run", "runs/steel/patches", "--steps", "5", "--guidance", "2", "--number", "3", "--out", "again",
-           "--batch-size", "2", "--device", "cpu", "--dtype", "float32"]
+           "--batch-size", "2", *FLOAT32]
     here(place, "sample.py", "--strength", "0.4", *run)
     (place / "again").rename(place / "again.partial")
     first = (place / "again.partial" / "00000.png").read_bytes()
