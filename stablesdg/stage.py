@@ -44,7 +44,8 @@ def open_stage(name, args, dtype=None):
     args.lr = run.LEARNING_RATES[name] if chosen["lr"] is None else chosen["lr"]
     args.resolution = chosen["resolution"] or sd.resolution
     resolution = run.pixels(args.resolution)
-    print(f"{len(files['train'])} training images of {args.data} at {args.resolution} px, {len(files['val'])} held out")
+    side = f"{resolution} px" if resolution else "their own size"
+    print(f"{len(files['train'])} training images of {args.data} at {side}, {len(files['val'])} held out")
     posteriors = {part: encode_images(sd, files[part], resolution) for part in files}
     sd.unet.gradient_checkpointing = args.gradient_checkpointing
     if args.compile:

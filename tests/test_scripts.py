@@ -194,6 +194,33 @@ def test_resuming_on_other_images_is_refused(place, tmp_path, monkeypatch):
     assert "images was" in here(place, *base, "--data", "steel/scratches", "--resume", ok=False)
 
 
+def test_images_of_mixed_sizes_and_modes_train_at_native_resolution_and_come_back_as_they_were(place):
+    folder = place / "mixed parts" / "rolled scale"
+    folder.mkdir(parents=True)
+    shapes = [((61, 83), "RGB"), ((48, 48), "L"), ((100, 41), "L"), ((48, 48), "RGB"), ((61, 83), "L")]
+    for i, (size, mode) in enumerate(shapes):
+        Image.open(place / "steel" / "pits" / f"{i:03d}.png").resize(size).convert(mode).save(folder / f"{i}.bmp")
+    training = [*TRAINING, "--resolution", "native", "--batch-size", "3"]
+    here(place, "train_ti.py", "--data", "mixed parts/rolled scale/", "--weights", "toy", *training)
+    out = here(place, "train_lora.py", "--data", "mixed parts/rolled scale/", *training)
+    assert "3 training images" in out and "at their own size" in out
+    run_folder = place / "runs" / "mixed parts" / "rolled scale"
+    here(place, "sample.py", "--run", run_folder, "--number", "7", "--steps", "3", "--guidance", "2", "--strength", "0.5")
+    for row in csv.DictReader(open(run_folder / "samples" / "manifest.csv")):
+        made, source = Image.open(run_folder / "samples" / row["file"]), Image.open(folder.parent / row["source"])
+        assert (made.size, made.mode) == (source.size, source.mode)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_or_two_images_are_enough_to_adapt_to_without_anything_held_out(place, tmp_path, count):
+    folder = tmp_path / "few" / "images"
+    folder.mkdir(parents=True)
+    for i in range(count):
+        shutil.copy(place / "steel" / "pits" / f"{i:03d}.png", folder)
+    out = here(tmp_path, "train_ti.py", "--data", "few/images", "--weights", place / "toy", *TRAINING)
+    assert f"{count} training images" in out and "0 held out" in out and "held-out loss" not in out
+
+
 @pytest.mark.parametrize("mode, alpha, real", [("none", "1", 30), ("substitute", "0.5", 15), ("expand", "0.5", 15)])
 def test_classifying(place, mode, alpha, real):
     for name in ("patches", "pits", "scratches"):
