@@ -248,3 +248,22 @@ def test_an_embedding_of_another_width_is_refused(sd, tmp_path):
     save_file({"<unknown>": torch.ones(1, 768)}, tmp_path / "e.safetensors")
     with pytest.raises(UserError, match="768"):
         sd.load_embedding(tmp_path / "e.safetensors")
+
+
+def test_a_unet_compiled_before_injection_computes_with_the_lora(sd):
+    """As --compile does, with a backend that traces the graph and its gradient but generates no code."""
+    z_0, eps = torch.randn(2, 1, 4, 16, 16)
+
+    def loss_and_gradients():
+        loss = denoising_loss(sd, z_0, sd.text.encode(["A photo of <unknown>"]), torch.tensor([300]), eps)
+        loss.backward()
+        gradients = [layer.A.grad.clone() for layer in wrapped.values()]
+        sd.unet.zero_grad()
+        sd.text.zero_grad()
+        return [loss.detach()[None], *gradients]
+
+    sd.unet.compile(backend="aot_eager")
+    wrapped = randomise(lora.inject(sd, rank=1))
+    compiled = loss_and_gradients()
+    sd.unet._compiled_call_impl = None
+    assert all(relative_error(a, b) < 1e-3 for a, b in zip(compiled, loss_and_gradients()))
