@@ -17,7 +17,7 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Shows a default where there is one; where it depends on other things, the help text says on what."""
 
     def _get_help_string(self, action):
-        return action.help if action.default in (None, False) else super()._get_help_string(action)
+        return action.help if action.default is None or action.default is False else super()._get_help_string(action)
 
 
 def parser(description, example):
@@ -79,7 +79,7 @@ def main(function):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
-        print("\nstopped; training scripts and sample.py go on from what they have saved with --resume", file=sys.stderr)
+        print("\nstopped; training scripts and sample.py go on from what they have saved (a checkpoint every 100 iterations) with --resume", file=sys.stderr)
         sys.exit(130)
 
 
