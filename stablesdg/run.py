@@ -9,7 +9,7 @@ from .files import UserError, read_json, sha256, write_json
 
 PROMPT, TOKEN = "A photo of <unknown>", "<unknown>"
 RUNS = Path("runs")
-LEARNING_RATES = {"ti": 5e-4, "lora": 1e-4, "full": 1e-4}  # the paper's, for Adam
+LEARNING_RATES = {"ti": 5e-4, "lora": 1e-4, "full": 1e-4}  # Adam's; for the first two the paper's
 GUIDANCE = 5.0  # w where neither the command line, a run nor a recipe says another
 
 
@@ -79,7 +79,8 @@ def main(function):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
-        print("\nstopped; training scripts and sample.py go on from what they have saved (a checkpoint every 100 iterations) with --resume", file=sys.stderr)
+        print("\nstopped; with --resume, training scripts go on from their last checkpoint (one every 100 iterations) and "
+              "sample.py from its finished images", file=sys.stderr)
         sys.exit(130)
 
 

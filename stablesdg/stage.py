@@ -58,7 +58,7 @@ def use_embedding(stage):
     file = stage.folder / "embedding.safetensors"
     if not file.is_file():
         print(f"no {file}: training on the plain prompt {stage.args.prompt!r} (python train_ti.py --data "
-              f"{stage.args.data} would learn its token first)")
+              f"{stage.args.data} --out {stage.folder} would learn its token first)")
         return
     token, = load_tensors(file)[0]
     if not contains(stage.args.prompt, token):

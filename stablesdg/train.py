@@ -93,6 +93,8 @@ def adapt(sd, parameters, posteriors, held_out, prompt, *, iterations, batch_siz
         losses, evaluations, spent = restore(checkpoint, parameters, optimiser, scaler, settings)
         first = len(losses)
         print(f"resuming after {first} of {iterations} iterations")
+    elif resume:
+        print(f"no {checkpoint}: starting from the beginning")
     start = time.monotonic() - spent
 
     def amp():

@@ -3,7 +3,6 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from stablesdg.data import fit_size, list_categories, list_images, read_fitted, read_image, save_image, to_image, to_tensor
