@@ -29,6 +29,7 @@ def parse(argv=None):
                    help="AlexNet, VGG-16, ResNet-18, SqueezeNet 1.1 or DenseNet-121")
     p.add_argument("--mode", default="none", choices=["none", "substitute", "expand"], help="what generated images are for")
     p.add_argument("--alpha", type=float, default=0.4, help="share of the real training images that is used")
+    run.add_split(p)
     p.add_argument("--epochs", type=run.positive, default=50, help="passes over the training set")
     p.add_argument("--seeds", type=run.positive, default=1, help="runs with seeds 0, 1, ..")
     p.add_argument("--pretrained", type=Path, help="local torchvision state dict to start from (default: random)")
@@ -55,7 +56,7 @@ def main(argv=None):
     folders = list_categories(args.data)
     classes = [folder.name for folder in folders]
     out = args.out or run.RUNS / args.data.resolve().name / "classify"
-    split = load_split(run.split_file(folders[0]), folders)
+    split = load_split(run.split_file(folders[0]), folders, args.split)
     parts = {part: [part_files(split, folder, part) for folder in folders] for part in PARTS}
     generated = [generated_files(args.generated, name, split) for name in classes] if args.generated else None
     print(f"{len(classes)} classes; images: " + ", ".join(f"{sum(map(len, parts[part]))} {part}" for part in PARTS))

@@ -13,6 +13,7 @@ from stablesdg.files import UserError
 TABLE_I = {"Cr": (0.2, 2), "In": (0.9, 9), "Pa": (0.4, 6), "PS": (0.5, 3), "RS": (0.1, 8), "Sc": (0.5, 7),
            "Inc": (0.5, 5), "Ind": (0.2, 7), "Ox": (0.6, 3), "SG": (0.5, 4)}
 STRENGTH = 0.4
+ADAPTERS = ("embedding", "lora", "full")
 HEADER = ("file", "source", "seed", "s", "w", "sampler", "steps")
 
 
@@ -41,10 +42,17 @@ def parse(argv=None):
 
 def main(argv=None):
     args = parse(argv)
+    if args.strength is not None and not 0 < args.strength <= 1:
+        raise UserError(f"--strength must lie in (0, 1], not {args.strength:g}.")
+    if args.adapters not in ("all", "none") and (strange := set(args.adapters.split(",")) - set(ADAPTERS)):
+        raise UserError(f"--adapters is all, none or some of {','.join(ADAPTERS)}, not {', '.join(sorted(strange))}.")
     folder = args.run or run.latest_run()
     record = run.read_run(folder)
     if not record:
-        raise UserError(f"{folder} is not a run folder (no run.json): train_ti.py and train_lora.py make one.")
+        inside = sorted(f.parent.name for f in folder.glob("*/run.json"))
+        raise UserError(f"{folder} is not a run folder (no run.json): " + (
+            f"pass one of those in it, --run {folder / inside[0]} for example." if inside else
+            "train_ti.py and train_lora.py make one."))
 
     import time
 
@@ -56,6 +64,9 @@ def main(argv=None):
     from stablesdg.generate import generate, plan
     from stablesdg.split import load_split, part_files
 
+    out = args.out or folder / "samples"
+    if out.exists() and not (out / "manifest.csv").is_file() and any(out.iterdir()):
+        raise UserError(f"{out} holds something else than generated images: pass another --out.")
     data = args.data or Path(record["data"])
     sources = part_files(load_split(run.split_file(data), [data]), data, "train")
     print(f"run: {folder}; sources: the {len(sources)} training images of {data}")
@@ -69,11 +80,14 @@ def main(argv=None):
     print(f"prompt {prompt!r}, s = {s:g}, w = {w:g}, {args.sampler}: {len(path)} steps from t = {path[0][0]}")
 
     jobs = list_jobs(sources, args.number, args.seed)
-    out = args.out or folder / "samples"
-    partial = open_partial(out, args.resume, {
+    settings = {
         **{k: getattr(args, k) for k in ("seed", "steps", "sampler", "uncond", "from_noise", "compat", "adapters")},
         "s": s, "w": w, "prompt": prompt, "weights": sd.sha256, "data": str(data), "resolution": resolution,
-        "adapter_files": [sha256(file) for file in sd.adapter_files], "dtype": str(sd.dtype), "device": sd.device.type})
+        "adapter_files": [sha256(file) for file in sd.adapter_files], "dtype": str(sd.dtype), "device": sd.device.type}
+    if args.resume and is_finished(out, jobs, settings):
+        print(f"the {len(jobs)} images in {out} are already finished; leave out --resume to make them again")
+        return
+    partial = open_partial(out, args.resume, settings)
     started = time.monotonic()
     with tqdm(total=len(jobs), unit="image") as bar:
         for batch in read_batches(jobs, args.batch_size, resolution, sd.vae.factor):
@@ -92,14 +106,14 @@ def main(argv=None):
     save_pairs(folder / f"preview-{out.name}.png", out, jobs, f"generated, s = {s:g}, w = {w:g}")
     args.data, args.strength, args.guidance = data, s, w
     run.record(folder, "sample", args, sd, seconds)
-    print(f"wrote {len(jobs)} images to {out} in {seconds / 60:.1f} minutes")
+    print(f"wrote {len(jobs)} images to {out} in {run.duration(seconds)}")
 
 
 def load_adapters(sd, folder, record, args):
     """Load what the run learned, as far as --adapters asks for it. Returns (prompt, resolution) of the training."""
     from stablesdg.files import sha256
 
-    files = {name: folder / f"{name}.safetensors" for name in ("embedding", "lora", "full")}
+    files = {name: folder / f"{name}.safetensors" for name in ADAPTERS}
     stages = {"embedding": "ti", "lora": "lora", "full": "full"}
     there = [name for name in files if files[name].is_file()]
     wanted = there if args.adapters == "all" else [] if args.adapters == "none" else args.adapters.split(",")
@@ -116,7 +130,7 @@ def load_adapters(sd, folder, record, args):
         learned_with = record["stages"].get(stages[name], {}).get("embedding_sha256")
         if name != "embedding" and learned_with != embedding and (learned_with or args.adapters == "all"):
             raise UserError(f"{files[name]} was trained with another embedding than {files['embedding']} holds now: run "
-                            f"train_lora.py again, or choose with --adapters.")
+                            f"train_lora.py again, or leave it out with --adapters embedding.")
         {"embedding": sd.load_embedding, "lora": sd.load_lora, "full": sd.load_full}[name](files[name])
     print(f"adapters: {', '.join(wanted) or 'none'}")
     arguments = next(record["stages"][stage]["arguments"] for stage in ("lora", "full", "ti") if stage in record["stages"])
@@ -144,14 +158,25 @@ def list_jobs(sources, number, seed):
     return [(sources[order[i % len(order)]], f"{i:05d}.png", seed * 1_000_000 + i) for i in range(number)]
 
 
+def is_finished(out, jobs, settings):
+    """Whether `out` already holds the images of these jobs, made with these settings."""
+    import json
+
+    from stablesdg.files import read_csv, read_json
+
+    return ((out / "manifest.csv").is_file() and (out / "settings.json").is_file()
+            and read_json(out / "settings.json") == json.loads(json.dumps(settings))
+            and [row["file"] for row in read_csv(out / "manifest.csv")] == [name for _, name, _ in jobs])
+
+
 def open_partial(out, resume, settings):
     """The folder that images are written to until all are there; an interrupted one is kept if it has the same settings."""
     import shutil
 
     from stablesdg.files import read_json, write_json
 
-    if out.exists() and not (out / "manifest.csv").is_file() and any(out.iterdir()):
-        raise UserError(f"{out} holds something else than generated images: pass another --out.")
+    if out.exists():
+        print(f"the images in {out} will be replaced when these are finished; another --out would keep both")
     partial = out.with_name(out.name + ".partial")
     if partial.exists() and resume and (partial / "settings.json").is_file():
         before = read_json(partial / "settings.json")
@@ -176,10 +201,8 @@ def close_partial(partial, out, jobs, settings, from_noise):
     for stray in {f.name for f in partial.iterdir()} - {name for _, name, _ in jobs} - {"manifest.csv", "settings.json"}:
         (partial / stray).unlink()
     if out.exists():
-        print(f"replacing the images in {out}")
         shutil.rmtree(out)
     partial.rename(out)
-    (out / "settings.json").unlink()
 
 
 def save_pairs(path, out, jobs, label, count=8):

@@ -17,7 +17,9 @@ def list_images(folder):
         raise UserError(f"There is no folder {folder}.")
     files = sorted(f for f in folder.iterdir() if f.suffix.lower() in EXTENSIONS and not f.name.startswith("."))
     if not files:
-        raise UserError(f"{folder} holds no images ({', '.join(sorted(EXTENSIONS))}).")
+        inside = [f.name for f in sorted(folder.iterdir()) if f.is_dir() and not f.name.startswith(".")]
+        advice = f": it holds the folders {', '.join(inside[:8])}, pass one of those" if inside else ""
+        raise UserError(f"{folder} holds no images ({', '.join(sorted(EXTENSIONS))}){advice}.")
     return files
 
 
@@ -29,7 +31,9 @@ def list_categories(folder):
     found = [f for f in sorted(folder.iterdir()) if f.is_dir() and not f.name.startswith(".")
              and any(x.suffix.lower() in EXTENSIONS for x in f.iterdir())]
     if not found:
-        raise UserError(f"{folder} holds no folders of images: it should have one folder for each class.")
+        above = any(f.suffix.lower() in EXTENSIONS for f in folder.iterdir())
+        raise UserError(f"{folder} holds no folders of images: it should have one folder for each class"
+                        + (f", as the folder above it may ({folder.resolve().parent})." if above else "."))
     return found
 
 

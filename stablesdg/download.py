@@ -21,6 +21,7 @@ WEIGHT_FILES = {
 }
 TOKENIZER_FILES = ("tokenizer/vocab.json", "tokenizer/merges.txt", "tokenizer/tokenizer_config.json",
                    "tokenizer/special_tokens_map.json")
+PARTS = "unet, vae, text_encoder, tokenizer and scheduler"
 CONFIG_FILES = ("unet/config.json", "vae/config.json", "text_encoder/config.json", "scheduler/scheduler_config.json",
                 "model_index.json")
 INCEPTION_URL = "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth"
@@ -62,9 +63,8 @@ def fetch_from_hub(name, folder):
     try:
         hf_hub_download(REPOSITORY, name, local_dir=folder)
     except Exception as error:  # connection, proxy and HTTP errors of whatever client the hub's library uses
-        raise UserError(f"{name} could not be fetched from huggingface.co/{REPOSITORY} ({first_line(error)}): where there "
-                        f"is a network, run this again, or fetch {', '.join([*WEIGHT_FILES, *CONFIG_FILES, *TOKENIZER_FILES])} "
-                        f"from there by other means and put them into {folder}.") from None
+        raise UserError(f"{name} could not be fetched from huggingface.co/{REPOSITORY} ({first_line(error)}): run this again "
+                        f"where there is a network, or copy that repository's folders {PARTS} to {folder}.") from None
     if name in WEIGHT_FILES and not is_whole(folder / name, *WEIGHT_FILES[name]):
         (folder / name).unlink()
         raise UserError(f"{name} arrived with another size or sha256 than the official file and was removed: run this again.")

@@ -84,10 +84,10 @@ def load_tensors(path):
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
-    if path.suffix in (".ckpt", ".bin", ".pt", ".pth"):
-        raise UserError(pickle_refusal(path))
     if not path.is_file():
         raise UserError(f"There is no file {path}.")
+    if path.suffix in (".ckpt", ".bin", ".pt", ".pth"):
+        raise UserError(pickle_refusal(path))
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}

@@ -168,7 +168,7 @@ def find_inception_weights(folder):
         if (Path(folder) / (FILE + suffix)).is_file():
             return Path(folder) / (FILE + suffix)
     raise UserError(f"FID needs {FILE}.pth in {folder}: run python -m stablesdg.download --inception where there is a "
-                    "network, or pass --inception-weights FILE.")
+                    "network, pass --inception-weights FILE, or measure with --features nano.")
 
 
 def load_inception(path, device="cpu"):

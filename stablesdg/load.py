@@ -136,11 +136,11 @@ def load_stable_diffusion(path, device="cpu", dtype=torch.float32):
     Raises UserError if a file is missing, a pickle, or does not hold exactly the tensors that its config asks for.
     """
     path = Path(path)
-    if path.suffix in (".ckpt", ".bin", ".pt", ".pth"):
-        raise UserError(pickle_refusal(path))
     if not path.exists():
         raise UserError(f"There are no weights at {path}: python -m stablesdg.download fetches Stable Diffusion v1.5 "
                         f"into {OFFICIAL}, or pass --weights a folder or .safetensors file that you have.")
+    if path.suffix in (".ckpt", ".bin", ".pt", ".pth"):
+        raise UserError(pickle_refusal(path))
     models = load_single_file(path) if path.is_file() else load_folder(path)
     scheduler = _optional_json(path / "scheduler" / "scheduler_config.json") if path.is_dir() else {}
     if scheduler.get("prediction_type", "epsilon") != "epsilon" or scheduler.get("trained_betas"):

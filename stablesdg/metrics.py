@@ -15,8 +15,8 @@ from PIL import Image
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from .data import read_image
-from .inception import FEATURES, SIDE
+from .data import read_image, to_tensor
+from .inception import SIDE
 
 RESIZES = ("legacy", "clean")
 
@@ -95,21 +95,88 @@ def resize_for_inception(image, resize="legacy"):
     raise ValueError(f"resize {resize!r} is none of {RESIZES}")
 
 
-@torch.no_grad()
 def inception_features(files, model, resize="legacy", batch_size=16, progress=""):
     """Yield pool3 features (B, 2048) of image files, batch after batch."""
+    return extract(files, model, lambda image: resize_for_inception(image, resize), batch_size, progress)
+
+
+def nano_features(files, model, batch_size=16, progress=""):
+    """Yield features (B, 128) of the network in features.py, from images at their own size."""
+    return extract(files, model, lambda image: to_tensor(image) / 2 + 0.5, batch_size, progress)
+
+
+@torch.no_grad()
+def extract(files, model, prepare, batch_size, progress):
+    """model(prepare(image)) of image files, in batches of one size of image."""
     device = next(model.parameters()).device
     with tqdm(total=len(files), unit="image", desc=progress, leave=False) as bar:
-        for start in range(0, len(files), batch_size):
-            batch = files[start:start + batch_size]
-            x = torch.stack([resize_for_inception(read_image(file)[0], resize) for file in batch])
-            yield model(x.to(device))
-            bar.update(len(batch))
+        batch = []
+        for file in files:
+            x = prepare(read_image(file)[0])
+            if batch and (len(batch) == batch_size or batch[0].shape != x.shape):
+                yield model(torch.stack(batch).to(device))
+                bar.update(len(batch))
+                batch = []
+            batch.append(x)
+        yield model(torch.stack(batch).to(device))
 
 
-def inception_gaussian(files, model, **options):
-    """Mean and covariance root of the pool3 features of image files."""
-    statistics = FeatureStatistics(FEATURES)
-    for features in inception_features(files, model, **options):
-        statistics.add(features)
-    return statistics.gaussian()
+def frechet_infinity(real, generated, seed=0, points=10):
+    """FID extrapolated to infinitely many generated images: the intercept of d^2 over 1 / N (Chong & Forsyth 2020).
+
+    real, generated  features (N, d) and (M, d); subsets of M / 4 .. M generated images are drawn.
+    """
+    rng = np.random.default_rng(seed)
+    sizes = np.unique(np.linspace(max(2, len(generated) // 4), len(generated), points).round().astype(int))
+    if len(sizes) < 2:
+        raise ValueError("an extrapolation needs more images")
+    reference = gaussian(real)
+    values = [frechet_distance(reference, generated[rng.choice(len(generated), n, replace=False)]) for n in sizes]
+    return float(np.polyfit(1 / sizes, values, 1)[1])
+
+
+def kernel_distance(real, generated, subsets=100, subset_size=None, seed=0):
+    """KID, the unbiased squared maximum mean discrepancy under (x y / d + 1)^3 (Binkowski et al. 2018).
+
+    Returns (mean, standard deviation) over random subsets, by default of half the smaller set, at most 1,000 images.
+    """
+    real, generated = (np.asarray(x, dtype=np.float64) for x in (real, generated))
+    m = subset_size or max(2, min(1000, min(len(real), len(generated)) // 2))
+    if m > min(len(real), len(generated)):
+        raise ValueError(f"subsets of {m} need that many images on either side")
+    rng, values = np.random.RandomState(seed), []
+    for _ in range(subsets):
+        x, y = (features[rng.choice(len(features), m, replace=False)] for features in (real, generated))
+        k_xx, k_yy, k_xy = ((a @ b.T / a.shape[1] + 1) ** 3 for a, b in ((x, x), (y, y), (x, y)))
+        within = (k_xx.sum() - np.trace(k_xx) + k_yy.sum() - np.trace(k_yy)) / (m * (m - 1))
+        values.append(within - 2 * k_xy.mean())
+    return float(np.mean(values)), float(np.std(values))
+
+
+def neighbour_scores(real, generated, k=5):
+    """Precision, recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020) by k nearest neighbours.
+
+    precision  share of generated images within reach of a real one (its distance to its k-th real neighbour)
+    recall     share of real images within reach of a generated one
+    density    how many real images reach a generated one, divided by k; may exceed 1
+    coverage   share of real images that have a generated one within their reach
+    """
+    real, generated = (torch.as_tensor(x).double() for x in (real, generated))
+    k = min(k, len(real) - 1, len(generated) - 1)
+    reach_real, reach_generated = (torch.cdist(x, x).kthvalue(k + 1, dim=1).values for x in (real, generated))
+    distance = torch.cdist(real, generated)
+    return {"precision": float((distance < reach_real[:, None]).any(dim=0).double().mean()),
+            "recall": float((distance < reach_generated[None]).any(dim=1).double().mean()),
+            "density": float((distance < reach_real[:, None]).sum(dim=0).double().mean() / k),
+            "coverage": float((distance.min(dim=1).values < reach_real).double().mean())}
+
+
+def novelty(generated, training):
+    """How far each generated image is from the training images, on the scale of these: features (M, d), (N, d) -> (M,).
+
+    The distance to its nearest training image over the median distance of a training image to its nearest other one:
+    near 0 is a copy, 1 is as far as two real images are.
+    """
+    generated, training = (torch.as_tensor(x).double() for x in (generated, training))
+    between = torch.cdist(training, training).kthvalue(2, dim=1).values.median()
+    return torch.cdist(generated, training).min(dim=1).values / between

@@ -43,7 +43,10 @@ def add_training(p, stage):
     data.add_argument("--prompt", default=PROMPT, help="y, the condition shared by all images of the category")
     data.add_argument("--token", default=TOKEN, help="the part of the prompt that stands for the category")
     data.add_argument("--resolution", type=resolution,
-                      help="shorter side in pixels, or native (default: the model's own)")
+                      help="shorter side in pixels, or native (default: the recipe's, or the model's own)")
+    data.add_argument("--crop", type=crop, help="train on random square crops of so many pixels, at the scale that "
+                                                      "--resolution sets, or none (default: the recipe's, or none)")
+    add_split(data)
     training = p.add_argument_group("training")
     training.add_argument("--iterations", type=positive, default=1000, help="optimiser steps")
     training.add_argument("--batch-size", type=positive, default=4, help="images a step")
@@ -56,9 +59,20 @@ def add_training(p, stage):
     p.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
 
 
+def add_split(group):
+    group.add_argument("--split", choices=["group", "random"],
+                       help="keep images of one surface in one part, or split at random as the paper does (default: what "
+                            "runs/DATASET/split.json has, or group)")
+
+
 def resolution(text):
     """argparse type: a positive number of pixels or "native"."""
     return text if text == "native" else positive(text)
+
+
+def crop(text):
+    """argparse type: a positive number of pixels or "none"."""
+    return text if text == "none" else positive(text)
 
 
 def positive(text):
@@ -79,8 +93,8 @@ def main(function):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
-        print("\nstopped; with --resume, training scripts go on from their last checkpoint (one every 100 iterations) and "
-              "sample.py from its finished images", file=sys.stderr)
+        print("\nstopped; with --resume, training scripts go on from their last checkpoint (one a minute) and sample.py "
+              "from its finished images", file=sys.stderr)
         sys.exit(130)
 
 
@@ -115,19 +129,24 @@ def pick_dtype(name, device):
 
 
 def open_model(args, run=None, dtype=None):
-    """Load the weights that the arguments or the run ask for; say which, on what, and why."""
+    """Load the weights that the arguments or the run ask for; say which, on what, and why.
+
+    `dtype` overrides the one that the parameters are kept in.
+    """
     from .load import default_weights, load_stable_diffusion
 
     device = pick_device(args.device)
-    dtype = dtype or pick_dtype(args.dtype, device)
+    arithmetic = pick_dtype(args.dtype, device)
+    kept = dtype or arithmetic
+    dtypes = dict.fromkeys(str(d).removeprefix("torch.") for d in (arithmetic, kept))
     if args.weights:
         path, why = args.weights, "--weights"
     elif run and "weights" in run:
         path, why = run["weights"], "as the run was trained on"
     else:
         path, why = default_weights()
-    print(f"weights: {path} ({why}); {device}, {str(dtype).removeprefix('torch.')}")
-    return load_stable_diffusion(path, device, dtype)
+    print(f"weights: {path} ({why}); {device}, {' arithmetic, parameters kept in '.join(dtypes)}")
+    return load_stable_diffusion(path, device, kept)
 
 
 def from_recipe(sd, stage, **values):
@@ -139,9 +158,13 @@ def from_recipe(sd, stage, **values):
     return {**values, **taken}
 
 
+def duration(seconds):
+    return f"{seconds / 60:.1f} minutes" if seconds >= 60 else f"{seconds:.0f} seconds"
+
+
 def pixels(setting):
-    """--resolution as a number of pixels, or None for native."""
-    return None if setting == "native" else setting
+    """--resolution or --crop as a number of pixels, or None for native and none."""
+    return None if setting in ("native", "none") else setting
 
 
 # ---- run folders ------------------------------------------------------------------------------------------------
@@ -159,13 +182,24 @@ def split_file(data):
 
 
 def already_finished(args, stage, output):
-    """Whether --resume has nothing left to do: the stage is recorded, its output is there and no checkpoint is."""
+    """Whether --resume has nothing left to do: the stage is recorded, its output is there and no checkpoint is.
+
+    Raises UserError if it was finished with other arguments than those given now.
+    """
     folder = run_folder(args.data, args.out)
-    done = (args.resume and stage in read_run(folder).get("stages", {}) and (folder / f"{output}.safetensors").is_file()
-            and not (folder / f"checkpoint-{stage}.safetensors").is_file())
-    if done:
-        print(f"{folder / output}.safetensors is already finished; leave out --resume to train it again")
-    return done
+    recorded = read_run(folder).get("stages", {}).get(stage)
+    if not (args.resume and recorded and (folder / f"{output}.safetensors").is_file()
+            and not (folder / f"checkpoint-{stage}.safetensors").is_file()):
+        return False
+    before, chosen = recorded["arguments"], ("prompt", "token", "iterations", "batch_size", "lr", "resolution", "crop",
+                                             "seed", "rank", "alpha")
+    changed = [f"--{k.replace('_', '-')} was {before[k]}" for k in chosen
+               if getattr(args, k, None) is not None and k in before and before[k] != getattr(args, k)]
+    if changed:
+        raise UserError(f"{folder / output}.safetensors is finished, with other settings ({', '.join(changed)}): leave out "
+                        "--resume to train it again.")
+    print(f"{folder / output}.safetensors is already finished; leave out --resume to train it again")
+    return True
 
 
 def latest_run():

@@ -1,60 +1,206 @@
-"""Which images may be trained on: a stratified split, kept in a manifest beside the runs.
+"""Which images may be trained on: a stratified split that keeps images of one surface together, as a manifest.
 
-runs/neu/split.json
-    {"method": "random", "seed": 0, "ratios": [8, 1, 1],
+    python -m stablesdg.split neu              # -> runs/neu/split.json; --check only reports the leak of one that exists
+
+    {"method": "group", "seed": 0, "ratios": [8, 1, 1],
      "files": {"Pa/Pa_1.jpg": {"sha256": .., "group": "Pa/Pa_1.jpg", "part": "train" | "val" | "test"}}}
 
-Images of one group share pixels and stay in one part; a random split gives each image a group of its own.
+Images that overlap, copies of each other and tiles of one photograph (tiles.csv, which prepare.py writes) form a group,
+named after its first image; a group lies in one part. A random split, the paper's, looks for no overlap.
 """
 import random
 from pathlib import Path
 
-from .data import list_images
-from .files import UserError, read_json, sha256, write_json
+from . import run
+from .data import list_categories, list_images, read_image
+from .files import UserError, read_csv, read_json, sha256, write_json
 
 PARTS = ("train", "val", "test")
 RATIOS = (8, 1, 1)
+METHODS = ("group", "random")
 
 
 def random_parts(names, seed, ratios=RATIOS):
     """{name: part}. Depends on the names and the seed alone. From three images on, no part is empty."""
-    shuffled = sorted(names)
-    random.Random(f"{seed} {'|'.join(shuffled)}").shuffle(shuffled)
-    held_out = [round(len(shuffled) * ratio / sum(ratios)) for ratio in ratios[1:]]
-    if len(shuffled) >= 3:
-        held_out = [max(1, count) for count in held_out]
-    val, test = held_out
-    parts = ["val"] * val + ["test"] * test
-    return dict(zip(shuffled, parts + ["train"] * (len(shuffled) - len(parts))))
+    return group_parts({name: name for name in names}, seed, ratios)
 
 
-def load_split(manifest, categories, seed=0):
+def group_parts(groups, seed, ratios=RATIOS):
+    """{name: part} for {name: group}, each group in one part, each part as near to its share as the groups allow.
+
+    In random order, a group goes to the part that lacks most of its share and has room for it, else to the training part.
+    """
+    members = {}
+    for name in sorted(groups):
+        members.setdefault(groups[name], []).append(name)
+    order = sorted(members)
+    random.Random(f"{seed} {'|'.join(sorted(groups))}").shuffle(order)
+    n = len(groups)
+    room = {part: round(n * ratio / sum(ratios)) for part, ratio in zip(PARTS[1:], ratios[1:])}
+    if n >= 3:
+        room = {part: max(1, count) for part, count in room.items()}
+    shares = dict(room)
+    parts = {}
+    for group in order:
+        fitting = [part for part in room if room[part] >= len(members[group])]
+        part = max(fitting, key=lambda part: (room[part] / shares[part], part == "val"), default="train")
+        if part != "train":
+            room[part] -= len(members[group])
+        parts |= {name: part for name in members[group]}
+    return parts
+
+
+def find_groups(files, progress=lambda pairs: pairs):
+    """({name: group}, pairs that overlap) of {name: path}: connected by overlap, by being copies, or by tiles.csv."""
+    import numpy as np
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    from .overlap import find_copies, find_overlaps
+
+    names = sorted(files)
+    images = [np.asarray(read_image(files[name])[0].convert("L")) for name in names]
+    overlaps = find_overlaps(images, progress=progress)
+    pairs = {(o.i, o.j) for o in overlaps} | set(find_copies(images))
+    tiles = same_photograph(files, names)
+    edges = np.array(sorted(pairs | tiles) or [(0, 0)])
+    graph = coo_matrix((np.ones(len(edges)), edges.T), shape=(len(names), len(names)))
+    labels = connected_components(graph, directed=False)[1]
+    first = {}
+    for name, label in zip(names, labels):
+        first.setdefault(label, name)
+    return {name: first[label] for name, label in zip(names, labels)}, [(names[i], names[j]) for i, j in sorted(pairs)]
+
+
+def same_photograph(files, names):
+    """{(i, j)}: chains through the tiles of each photograph."""
+    photographs, chained = {}, set()
+    for folder in {path.parent for path in files.values()}:
+        if (folder / "tiles.csv").is_file():
+            photographs |= {(folder, row["file"]): row["photograph"] for row in read_csv(folder / "tiles.csv")}
+    last = {}
+    for i, name in enumerate(names):
+        photograph = photographs.get((files[name].parent, files[name].name))
+        if photograph is not None:
+            if photograph in last:
+                chained.add((last[photograph], i))
+            last[photograph] = i
+    return chained
+
+
+def load_split(manifest, categories, method=None, seed=0, ratios=RATIOS):
     """The manifest at the path `manifest`, extended by categories (folders) that it does not know yet.
 
-    Raises UserError where files have come, gone or changed since the split was made.
+    `method` is "group", "random", or None for whatever the manifest has, "group" if there is none.
+    Raises UserError where files have come, gone or changed since the split was made, or it is of another method.
     """
+    from tqdm import tqdm
+
     manifest = Path(manifest)
-    split = read_json(manifest) if manifest.is_file() else {"method": "random", "seed": seed, "ratios": list(RATIOS),
-                                                           "files": {}}
+    split = read_json(manifest) if manifest.is_file() else {"method": method or "group", "seed": seed,
+                                                            "ratios": list(ratios), "files": {}}
+    if method and split["method"] != method:
+        raise UserError(f"{manifest} is a {split['method']} split, not a {method} one: python -m stablesdg.split DATA --split "
+                        f"{method} --replace makes it anew, and all that was trained on it must be trained again.")
     changed = False
     for folder in map(Path, categories):
         category = folder.resolve().name
         files = {f"{category}/{file.name}": file for file in list_images(folder)}
         known = {name for name in split["files"] if name.startswith(category + "/")}
         if not known:
-            parts = random_parts(files, split["seed"], split["ratios"])
-            split["files"].update({name: {"sha256": sha256(file), "group": name, "part": parts[name]}
+            groups = {name: name for name in files}
+            if split["method"] == "group":
+                groups, _ = find_groups(files, lambda rows: tqdm(rows, unit="image", desc=f"overlaps in {category}", leave=False))
+            parts = group_parts(groups, split["seed"], split["ratios"])
+            split["files"].update({name: {"sha256": sha256(file), "group": groups[name], "part": parts[name]}
                                    for name, file in files.items()})
+            print(f"split of {category}: " + describe(parts, groups))
             changed = True
         elif strange := sorted(known ^ set(files)) or [n for n in files if sha256(files[n]) != split["files"][n]["sha256"]]:
-            raise UserError(f"{len(strange)} images came, went or changed since {manifest} was made, {strange[0]} first: "
-                            "restore them, or delete the manifest and start over.")
+            raise UserError(f"{count(len(strange), 'image')} of {category} came, went or changed since {manifest} was made, "
+                            f"{strange[0]} first: restore them, or python -m stablesdg.split {folder.parent} --replace makes "
+                            "it anew, and all that was trained on it must be trained again.")
     if changed:
         write_json(manifest, split)
     return split
+
+
+def count(n, noun):
+    return f"{n} {noun}" + "s" * (n != 1)
+
+
+def describe(parts, groups):
+    shared = len(groups) - len(set(groups.values()))
+    return (", ".join(f"{sum(p == part for p in parts.values())} {part}" for part in PARTS)
+            + (f"; {count(len(set(groups.values())), 'group')} of images that share surface" if shared else ""))
 
 
 def part_files(split, folder, part):
     """The files of one part of one category, sorted by name."""
     category = Path(folder).resolve().name
     return [file for file in list_images(folder) if split["files"][f"{category}/{file.name}"]["part"] == part]
+
+
+# ---- command line -----------------------------------------------------------------------------------------------
+
+
+def parse(argv=None):
+    p = run.parser(__doc__.splitlines()[0], "python -m stablesdg.split neu")
+    p.add_argument("data", type=Path, help="folder with one folder of images for each class")
+    p.add_argument("--split", choices=METHODS, help="method (default: group, or that of the manifest)")
+    p.add_argument("--ratios", type=float, nargs=3, metavar=("TRAIN", "VAL", "TEST"), default=RATIOS, help="shares of the parts")
+    p.add_argument("--seed", type=int, default=0, help="the split follows from it and the files")
+    p.add_argument("--out", type=Path, help="the manifest (default: runs/DATASET/split.json)")
+    p.add_argument("--replace", action="store_true", help="make an existing manifest anew")
+    p.add_argument("--check", action="store_true", help="report how far an existing manifest leaks, and change nothing")
+    return p.parse_args(argv)
+
+
+def main(argv=None):
+    args = parse(argv)
+    folders = list_categories(args.data)
+    manifest = args.out or run.RUNS / args.data.resolve().name / "split.json"
+    if args.check:
+        if not manifest.is_file():
+            raise UserError(f"There is no {manifest} to check: leave out --check to make one.")
+        return check(read_json(manifest), folders)
+    fresh = manifest.with_suffix(".new") if args.replace else manifest  # the old one stays until the new one is whole
+    fresh.unlink(missing_ok=True) if args.replace else None
+    split = load_split(fresh, folders, args.split, args.seed, args.ratios)
+    if args.replace:
+        fresh.replace(manifest)
+    print(f"{manifest}: {split['method']} split of {count(len(split['files']), 'image')}")
+
+
+def check(split, folders):
+    """Print, for each class, how many images outside the training part show surface that is in it."""
+    import numpy as np
+    from tqdm import tqdm
+
+    from .overlap import find_overlaps
+
+    print("class  images  groups  largest  overlapping pairs (false ones, by mirroring)  leaked: val  test")
+    total = {part: [0, 0] for part in PARTS[1:]}
+    for folder in folders:
+        files = {f"{folder.resolve().name}/{file.name}": file for file in list_images(folder)}
+        if missing := [name for name in files if name not in split["files"]]:
+            raise UserError(f"{missing[0]} is not in the manifest: make the split anew.")
+        groups, pairs = find_groups(files, lambda rows: tqdm(rows, unit="image", desc=folder.name, leave=False))
+        images = [np.asarray(read_image(files[name])[0].convert("L")) for name in sorted(files)]
+        control = find_overlaps(images, mirrored=True, progress=lambda rows: tqdm(rows, unit="image", desc="mirrored", leave=False))
+        part = {name: split["files"][name]["part"] for name in files}
+        leaked = {name for a, b in pairs for name, other in ((a, b), (b, a)) if part[name] != "train" == part[other]}
+        sizes = [list(groups.values()).count(group) for group in set(groups.values())]
+        shares = {}
+        for p in total:
+            inside = [name for name in files if part[name] == p]
+            shares[p] = f"{sum(name in leaked for name in inside)}/{len(inside)}"
+            total[p][0] += sum(name in leaked for name in inside)
+            total[p][1] += len(inside)
+        print(f"{folder.name:5} {len(files):7} {len(sizes):7} {max(sizes):8} {len(pairs):18} ({len(control)}) {shares['val']:>28} {shares['test']:>6}")
+    print("in all: " + ", ".join(f"{a} of {b} {p} images ({a / max(1, b):.0%}) share surface with a training image"
+                                 for p, (a, b) in total.items()))
+
+
+if __name__ == "__main__":
+    run.main(main)

@@ -14,7 +14,7 @@ from .text import contains
 from .train import adapt, write_log
 
 # Arguments that a checkpoint depends on: resuming with others would mix two runs.
-SETTINGS = ("prompt", "token", "resolution", "iterations", "batch_size", "lr", "seed", "rank", "alpha", "full",
+SETTINGS = ("prompt", "token", "resolution", "crop", "iterations", "batch_size", "lr", "seed", "rank", "alpha", "full",
             "gradient_checkpointing", "compile")
 PREVIEW_IMAGES, PREVIEW_STRENGTH, PREVIEW_STEPS = 6, 0.4, 20
 
@@ -37,14 +37,15 @@ def open_stage(name, args, dtype=None):
     if not contains(args.prompt, args.token):
         raise UserError(f"The prompt {args.prompt!r} does not contain the token {args.token!r}: nothing could be learned.")
     folder = run.run_folder(args.data, args.out)
-    split = load_split(run.split_file(args.data), [args.data])
+    split = load_split(run.split_file(args.data), [args.data], args.split)
     files = {part: part_files(split, args.data, part) for part in ("train", "val")}
     sd = run.open_model(args, run.read_run(folder) if name != "ti" else None, dtype)
-    chosen = run.from_recipe(sd, f"train_{name}", lr=args.lr, resolution=args.resolution)
+    chosen = run.from_recipe(sd, f"train_{name}", lr=args.lr, resolution=args.resolution, crop=args.crop)
     args.lr = run.LEARNING_RATES[name] if chosen["lr"] is None else chosen["lr"]
     args.resolution = chosen["resolution"] or sd.resolution
-    resolution = run.pixels(args.resolution)
-    side = f"{resolution} px" if resolution else "their own size"
+    args.crop = chosen["crop"] or "none"
+    resolution, crop = run.pixels(args.resolution), run.pixels(args.crop)
+    side = (f"{resolution} px" if resolution else "their own size") + (f", in crops of {crop} px" if crop else "")
     print(f"{len(files['train'])} training images of {args.data} at {side}, {len(files['val'])} held out")
     posteriors = {part: encode_images(sd, files[part], resolution) for part in files}
     sd.unet.gradient_checkpointing = args.gradient_checkpointing
@@ -71,14 +72,14 @@ def use_embedding(stage):
 
 def train_stage(stage, parameters, autocast_dtype=None):
     """Run the loop over `parameters`; its log, as `adapt` returns it."""
-    args, folder, name = stage.args, stage.folder, stage.name
+    args, folder, name, crop = stage.args, stage.folder, stage.name, run.pixels(stage.args.crop)
     settings = {k: v for k, v in vars(args).items() if k in SETTINGS}
     settings |= {"weights": stage.sd.sha256, "embedding": stage.embedding_sha256, "device": stage.sd.device.type,
                  "dtype": str(stage.sd.dtype), "autocast": str(autocast_dtype),
                  "images": [sha256(file) for file in stage.files["train"]]}
     return adapt(stage.sd, parameters, stage.posteriors["train"], stage.posteriors["val"], args.prompt,
                  iterations=args.iterations, batch_size=args.batch_size, lr=args.lr, seed=args.seed,
-                 resume=args.resume, settings=settings, checkpoint=folder / f"checkpoint-{name}.safetensors",
+                 crop=max(1, crop // stage.sd.vae.factor) if crop else None, resume=args.resume, settings=settings, checkpoint=folder / f"checkpoint-{name}.safetensors",
                  autocast_dtype=autocast_dtype)
 
 
@@ -90,10 +91,12 @@ def close_stage(stage, output, losses, evaluations, seconds):
     save_preview(folder / f"preview-{name}.png", stage)
     run.record(folder, name, args, stage.sd, seconds, embedding_sha256=stage.embedding_sha256)
     (folder / f"checkpoint-{name}.safetensors").unlink(missing_ok=True)
-    print(f"wrote {output} after {args.iterations} iterations in {seconds / 60:.1f} minutes", end="")
+    print(f"wrote {output} after {args.iterations} iterations in {run.duration(seconds)}", end="")
     if evaluations:
         print(f"; held-out loss {evaluations[0]:.4f} -> {evaluations[args.iterations]:.4f}", end="")
     print()
+    if name == "ti" and (stale := [f for f in ("lora", "full") if (folder / f"{f}.safetensors").is_file()]):
+        print(f"{' and '.join(stale)}.safetensors in {folder} learned with the former embedding: run train_lora.py again")
 
 
 def save_preview(path, stage):

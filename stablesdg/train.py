@@ -18,6 +18,7 @@ from .vae import sample_posterior
 
 HELD_OUT_DRAWS, HELD_OUT_BATCH = 32, 4  # (image, t, eps) triples of the fixed-noise loss, and how many at once
 HELD_OUT_SEED = 2024
+CHECKPOINT_SECONDS = 60
 
 
 def denoising_loss(sd, z_0, context, t, eps):
@@ -31,9 +32,10 @@ def denoising_loss(sd, z_0, context, t, eps):
     return F.mse_loss(eps_hat.float(), eps.float())
 
 
-def draw_batch(sd, posteriors, indices, t, generator):
-    """(z_0, t, eps) for the images `indices`: a fresh draw from each posterior, cropped to the smallest of them."""
-    h, w = (min(posteriors[i][0].shape[axis] for i in indices) for axis in (1, 2))
+def draw_batch(sd, posteriors, indices, t, generator, crop=None):
+    """(z_0, t, eps) for the images `indices`: a fresh draw from each posterior, cropped at random to the smallest of
+    them, and to `crop` latent positions a side if that is given."""
+    h, w = (min([posteriors[i][0].shape[axis] for i in indices] + ([crop] if crop else [])) for axis in (1, 2))
     z_0, eps = [], []
     for i in indices:
         mean, logvar = posteriors[i]
@@ -62,7 +64,7 @@ def batch_indices(step, batch_size, n, seed):
 
 
 @torch.no_grad()
-def fixed_noise_loss(sd, posteriors, prompt):
+def fixed_noise_loss(sd, posteriors, prompt, crop=None):
     """eq. (1) on the same images, timesteps and noises whenever it is asked, so that it can be compared."""
     T, n = len(sd.alpha_bar), HELD_OUT_DRAWS
     context = sd.text.encode([prompt])
@@ -71,17 +73,18 @@ def fixed_noise_loss(sd, posteriors, prompt):
         draws = range(start, min(start + HELD_OUT_BATCH, n))
         t = torch.tensor([(2 * k + 1) * T // (2 * n) for k in draws])  # evenly over 0 .. T - 1
         z_0, t, eps = draw_batch(sd, posteriors, [k % len(posteriors) for k in draws], t,
-                                generator_for(HELD_OUT_SEED, start))
+                                generator_for(HELD_OUT_SEED, start), crop)
         losses += [float(denoising_loss(sd, z_0, context, t, eps))] * len(draws)
     return sum(losses) / n
 
 
 def adapt(sd, parameters, posteriors, held_out, prompt, *, iterations, batch_size, lr, seed, checkpoint, settings,
-          resume=False, autocast_dtype=None, log_every=100):
+          crop=None, resume=False, autocast_dtype=None, log_every=100):
     """Minimise eq. (1) over `parameters` ({name: Parameter}, float32) with Adam; no weight decay.
 
     posteriors    [(mean, logvar)] of the training images; `held_out` the same of images kept out
-    checkpoint    file written every `log_every` steps; `settings` must be the same when resuming from it
+    crop          side of random crops in latent positions, or None for whole images
+    checkpoint    file written every `log_every` steps and every minute; `settings` must be the same when resuming from it
     autocast_dtype  for parameters that compute in another dtype than they are kept in
 
     Returns (losses, one a step; {step: fixed-noise loss of the held-out images}; seconds of the whole run).
@@ -95,7 +98,7 @@ def adapt(sd, parameters, posteriors, held_out, prompt, *, iterations, batch_siz
         print(f"resuming after {first} of {iterations} iterations")
     elif resume:
         print(f"no {checkpoint}: starting from the beginning")
-    start = time.monotonic() - spent
+    start, saved = time.monotonic() - spent, time.monotonic()
 
     def amp():
         return torch.autocast(sd.device.type, autocast_dtype) if autocast_dtype else contextlib.nullcontext()
@@ -103,7 +106,7 @@ def adapt(sd, parameters, posteriors, held_out, prompt, *, iterations, batch_siz
     def evaluate(step):
         if held_out:
             with amp():
-                evaluations[step] = fixed_noise_loss(sd, held_out, prompt)
+                evaluations[step] = fixed_noise_loss(sd, held_out, prompt, crop)
 
     if first == 0:
         evaluate(0)
@@ -112,7 +115,7 @@ def adapt(sd, parameters, posteriors, held_out, prompt, *, iterations, batch_siz
         generator = generator_for(seed, 1, step)
         t = torch.randint(0, len(sd.alpha_bar), (batch_size,), generator=generator)
         indices = batch_indices(step, batch_size, len(posteriors), seed)
-        z_0, t, eps = draw_batch(sd, posteriors, indices, t, generator)
+        z_0, t, eps = draw_batch(sd, posteriors, indices, t, generator, crop)
 
         with amp():
             loss = denoising_loss(sd, z_0, sd.text.encode([prompt]), t, eps)
@@ -129,6 +132,8 @@ def adapt(sd, parameters, posteriors, held_out, prompt, *, iterations, batch_siz
             evaluate(len(losses))
             recent = sum(losses[-log_every:]) / len(losses[-log_every:])
             bar.set_postfix({"loss": f"{recent:.4f}", "held out": f"{evaluations.get(len(losses), float('nan')):.4f}"})
+        if len(losses) % log_every == 0 or len(losses) == iterations or time.monotonic() - saved > CHECKPOINT_SECONDS:
+            saved = time.monotonic()
             save_checkpoint(checkpoint, parameters, optimiser, scaler, settings, losses, evaluations,
                             time.monotonic() - start)
     return losses, evaluations, time.monotonic() - start
@@ -138,7 +143,7 @@ def save_checkpoint(path, parameters, optimiser, scaler, settings, losses, evalu
     tensors = {f"parameter.{name}": p for name, p in parameters.items()}
     for name, p in parameters.items():  # no state yet where float16 overflowed in every step so far
         tensors |= {f"{key}.{name}": value for key, value in optimiser.state.get(p, {}).items()}
-    tensors["losses"] = torch.tensor(losses, dtype=torch.float64)
+    tensors["losses"] = torch.tensor([float(loss) for loss in losses], dtype=torch.float64)
     save_tensors(path, tensors, {"settings": json.dumps(settings), "evaluations": json.dumps(evaluations),
                                  "scaler": json.dumps(scaler.state_dict()), "seconds": str(seconds)})
 

@@ -17,7 +17,7 @@ UNET = dict(block_out_channels=(32, 64, 96, 96), layers_per_block=2, attention_h
             up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3)
 VAE = dict(block_out_channels=(32, 64, 64, 96), layers_per_block=2, norm_num_groups=16, latent_channels=4)
 TEXT = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4, hidden_act="quick_gelu",
-            max_position_embeddings=24, eos_token_id=720, bos_token_id=719, pad_token_id=720, vocab_size=721)
+            max_position_embeddings=24)
 
 
 MEASURED = {}  # test -> largest relative error that it measured
@@ -64,13 +64,14 @@ def toy(tmp_path_factory, nano):
     unet = UNet2DConditionModel(**UNET)
     vae = AutoencoderKL(**VAE, down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
                         sample_size=128)
-    text = CLIPTextModel(CLIPTextConfig(**TEXT))
+    tokenizer = CLIPTokenizer.from_pretrained(nano / "tokenizer")
+    text = CLIPTextModel(CLIPTextConfig(**TEXT, vocab_size=len(tokenizer), bos_token_id=tokenizer.bos_token_id,
+                                        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id))
     scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False,
                               set_alpha_to_one=False, steps_offset=1)
     folder = tmp_path_factory.mktemp("weights") / "toy"
-    StableDiffusionPipeline(vae=vae, text_encoder=text, tokenizer=CLIPTokenizer.from_pretrained(nano / "tokenizer"),
-                            unet=unet, scheduler=scheduler, safety_checker=None, feature_extractor=None,
-                            requires_safety_checker=False).save_pretrained(folder)
+    StableDiffusionPipeline(vae=vae, text_encoder=text, tokenizer=tokenizer, unet=unet, scheduler=scheduler,
+                            safety_checker=None, feature_extractor=None, requires_safety_checker=False).save_pretrained(folder)
     return folder
 
 

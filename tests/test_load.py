@@ -87,8 +87,8 @@ def test_a_single_compvis_file_loads_and_its_ema_copies_win(toy, reference, tmp_
     for model, sizes in (("UNet", UNET), ("VAE", VAE)):
         original = getattr(loading, model)
         monkeypatch.setattr(loading, model, lambda original=original, sizes=sizes, **_: original(**sizes))
-    monkeypatch.setattr(loading, "SD15_TEXT", TEXT)
     sd = load_stable_diffusion(toy)
+    monkeypatch.setattr(loading, "SD15_TEXT", {**TEXT, "vocab_size": sd.text.model.config.vocab_size})
     unet, vae = sd.unet.state_dict(), sd.vae.state_dict()
     tensors = {"model.diffusion_model." + name: unet[key] for key, name in compvis_unet_names(sd.unet).items()}
     if ema:
@@ -193,7 +193,7 @@ def test_download_without_a_network_names_the_files_and_the_place(tmp_path, monk
     from stablesdg import download
 
     monkeypatch.setattr("torch.hub.download_url_to_file", lambda *a, **k: (_ for _ in ()).throw(OSError("no network")))
-    with pytest.raises(UserError, match="unet/diffusion_pytorch_model.safetensors.*stable-diffusion-v1-5"):
+    with pytest.raises(UserError, match="stable-diffusion-v1-5.*unet, vae, text_encoder, tokenizer.*stable-diffusion-v1-5"):
         download.main(["--out", str(tmp_path)])  # HF_HUB_OFFLINE is set
     with pytest.raises(UserError, match="pt_inception-2015-12-05-6726825d.pth"):
         download.main(["--inception", "--out", str(tmp_path)])

@@ -37,6 +37,7 @@ def call(cwd, *command, ok=True):
 
 def here(cwd, *command, ok=True):
     """The same without the seconds that a new process spends on importing: exit code and output are the same."""
+    command = command[1:] if command[0] == "-m" else command
     module = importlib.import_module(command[0].removesuffix(".py"))
     out, err = io.StringIO(), io.StringIO()
     before, code = os.getcwd(), 0
@@ -118,15 +119,11 @@ def test_an_interrupted_sampling_resumes_and_refuses_other_settings(place):
     (place / "again").rename(place / "again.partial")
     first = (place / "again.partial" / "00000.png").read_bytes()
     (place / "again.partial" / "00002.png").unlink()
-    settings = {"seed": 0, "steps": 5, "sampler": "ddim", "uncond": "adapted", "from_noise": False, "compat": None,
-                "adapters": "all", "s": 0.4, "w": 2.0, "prompt": "A photo of <unknown>", "resolution": 32,
-                "weights": json.loads((place / "runs/steel/patches/run.json").read_text())["weights_sha256"],
-                "data": str((place / "steel" / "patches").resolve()), "dtype": "torch.float32", "device": "cpu",
-                "adapter_files": [sha256(place / "runs/steel/patches" / f"{name}.safetensors") for name in ("embedding", "lora")]}
-    (place / "again.partial" / "settings.json").write_text(json.dumps(settings))
     assert "other settings (s)" in here(place, "sample.py", "--strength", "0.6", *run, "--resume", ok=False)
     here(place, "sample.py", "--strength", "0.4", *run, "--resume")
     assert len(list((place / "again").glob("*.png"))) == 3 and (place / "again" / "00000.png").read_bytes() == first
+    assert "already finished" in here(place, "sample.py", "--strength", "0.4", *run, "--resume")
+    assert "will be replaced" in here(place, "sample.py", "--strength", "0.6", *run, "--resume")
 
 
 @pytest.mark.parametrize("script, stage, extra", [
@@ -249,11 +246,15 @@ def test_classifying_refuses_images_generated_from_test_images(place, tmp_path):
 @pytest.mark.parametrize("command, message", [
     (["train_ti.py", "--data", "nowhere"], "There is no folder nowhere"),
     (["train_ti.py", "--data", "steel/pits", "--prompt", "A photo"], "does not contain the token"),
+    (["train_ti.py", "--data", "steel"], "it holds the folders patches, pits, scratches"),
     (["train_ti.py", "--data", "steel/pits", "--weights", "model.ckpt"], "pickle"),
+    (["train_ti.py", "--data", "steel/patches", "--resume", "--iterations", "7"], "--iterations was 6"),
     (["train_ti.py", "--data", "steel/pits", "--weights", "nowhere"], "There are no weights"),
     (["train_ti.py", "--data", "steel/pits", "--device", "tpu9"], "--device tpu9 cannot be used"),
     (["sample.py", "--run", "steel"], "is not a run folder"),
+    (["sample.py", "--run", "runs/steel"], "--run runs/steel/patches for example"),
     (["sample.py", "--run", "runs/steel/patches", "--strength", "0"], "strength must lie"),
+    (["sample.py", "--run", "runs/steel/patches", "--adapters", "lara"], "not lara"),
     (["sample.py", "--run", "runs/steel/patches", "--adapters", "full"], "has no full.safetensors"),
     (["sample.py", "--run", "runs/steel/patches", "--from-noise", "--strength", "0.5"], "leave out --strength"),
     (["sample.py", "--run", "runs/steel/patches", "--strength", "0.5", "--out", "steel/pits"], "something else"),
@@ -261,8 +262,9 @@ def test_classifying_refuses_images_generated_from_test_images(place, tmp_path):
     (["classify.py", "--data", "steel", "--mode", "expand"], "need --generated"),
     (["classify.py", "--data", "steel", "--mode", "expand", "--generated", "runs/unsampled"], "has no samples yet"),
     (["classify.py", "--data", "steel", "--pretrained", "nowhere.pth"], "nowhere.pth"),
-    (["classify.py", "--data", "steel/pits"], "one folder for each class")])
+    (["classify.py", "--data", "steel/pits"], "the folder above it")])
 def test_what_a_user_can_mend_is_one_sentence_and_exit_code_1(place, command, message):
+    (place / "model.ckpt").touch()
     (place / "runs" / "unsampled" / "patches").mkdir(parents=True, exist_ok=True)
     (place / "runs" / "unsampled" / "patches" / "run.json").write_text("{}")
     if command[0] == "fid.py":
@@ -278,7 +280,7 @@ def test_sampling_before_any_training_says_which_command_comes_first(tmp_path):
 
 
 @pytest.mark.parametrize("command", [["train_ti.py"], ["train_lora.py"], ["sample.py"], ["fid.py"], ["classify.py"],
-                                     ["-m", "stablesdg.download"], ["-m", "stablesdg.steel"]])
+                                     ["pretrain.py"], ["-m", "stablesdg.download"], ["-m", "stablesdg.steel"]])
 def test_help_imports_nothing_heavy(command, tmp_path):
     code = ("import runpy, sys; sys.argv = ['x', '--help']\ntry: runpy.{}({!r}, run_name='__main__')\nexcept SystemExit: pass\n"
             "assert 'torch' not in sys.modules and 'transformers' not in sys.modules")

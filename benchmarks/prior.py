@@ -1,0 +1,203 @@
+"""What weights/nano can do, on images that it never saw.
+
+    python benchmarks/prior.py vae neu          # reconstruction: PSNR for each class, FD-nano beside its floor
+    python benchmarks/prior.py yardstick neu    # FD-nano under blur, noise, JPEG and other classes mixed in
+    python benchmarks/prior.py captions         # 64 images from captions; do the captions find their images?
+
+neu is any folder of class folders. Pictures go to runs/benchmarks.
+"""
+import io
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch
+from PIL import Image, ImageFilter
+
+from stablesdg import run
+from stablesdg.data import list_categories, list_images, read_fitted, read_image, save_image, to_image, to_tensor
+from stablesdg.features import load_feature_network
+from stablesdg.load import NANO, load_stable_diffusion
+from stablesdg.metrics import frechet_distance
+from stablesdg.report import image_grid
+from stablesdg.textures import ATTRIBUTES, draw
+
+OUT = Path("runs/benchmarks")
+HELD_OUT = 20_000_000  # textures from this index on had no part in pretraining
+
+
+def parse(argv=None):
+    p = run.parser(__doc__.splitlines()[0], "python benchmarks/prior.py vae neu")
+    p.add_argument("what", choices=["vae", "yardstick", "captions"])
+    p.add_argument("data", nargs="?", type=Path, help="data set, for vae and yardstick")
+    p.add_argument("--number", type=run.positive, default=60, help="images a class; or captions")
+    p.add_argument("--guidance", type=float, default=3.0, help="w, for captions")
+    p.add_argument("--steps", type=run.positive, default=50, help="denoising steps, for captions")
+    p.add_argument("--weights", default=str(NANO), help="the prior to look at")
+    return p.parse_args(argv)
+
+
+def main(argv=None):
+    args = parse(argv)
+    network = load_feature_network(Path(args.weights) / "features.safetensors")
+    {"vae": vae, "yardstick": yardstick, "captions": captions}[args.what](args, network)
+
+
+@torch.no_grad()
+def features(network, images):
+    """Features (N, 128) of images (3, H, W) in [-1, 1] of one size."""
+    return torch.cat([network(torch.stack(images[i:i + 16]) / 2 + 0.5) for i in range(0, len(images), 16)])
+
+
+def spread(files, number):
+    """`number` of the files, evenly spaced."""
+    return [files[i * len(files) // number] for i in range(min(number, len(files)))]
+
+
+def halves(files, number):
+    """Two disjoint sets of `number` files, dealt out at random: neighbours may be crops of one strip."""
+    order = torch.randperm(len(files), generator=torch.Generator().manual_seed(0)).tolist()
+    number = min(number, len(files) // 2)
+    return [files[i] for i in order[:number]], [files[i] for i in order[number:2 * number]]
+
+
+# ---- reconstruction ---------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def vae(args, network):
+    sd = load_stable_diffusion(args.weights)
+    everything = {"real": [], "other": [], "plain": [], "noise": []}
+    print("class  N   PSNR  with noise | FD-nano: reconstructed  with noise  floor (real against other real images)")
+    shown = []
+    for folder in list_categories(args.data):
+        first, second = ([read_fitted(file, None, sd.vae.factor)[0] for file in half]
+                         for half in halves(list_images(folder), args.number))
+        sets = {"real": first, "other": second, "plain": [], "noise": []}
+        for k, x in enumerate(first):
+            mean, _ = sd.vae.encode(x[None])
+            noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(k))
+            for name, sigma in (("plain", 0.0), ("noise", 0.1)):
+                y = sd.vae.decode(mean + sigma * noise / sd.vae.scaling_factor)[0].clamp(-1, 1)
+                sets[name].append(((y + 1) * 127.5).round() / 127.5 - 1)  # as a file would hold it
+        report(folder.name, sets, network)
+        shown += [[to_image(sets[name][0]).crop((0, 0, 100, 100)) for name in ("real", "plain", "noise")]]
+        for name in everything:
+            everything[name] += [(folder.name, x) for x in sets[name]]
+    report("all", {name: [x for _, x in images] for name, images in everything.items()}, network)
+    save_image(OUT / "vae.png", image_grid([(label, [row[k] for row in shown]) for k, label in enumerate(
+        ("real, 100 px of it", "reconstructed", "reconstructed with 0.1 sd of noise in the latents"))], cell=300))
+    print(f"wrote {OUT / 'vae.png'}")
+
+
+def report(name, sets, network):
+    x = torch.stack(sets["real"])
+    psnr = [float((-10 * ((torch.stack(sets[key]) - x) / 2).square().mean((1, 2, 3)).log10()).mean()) for key in ("plain", "noise")]
+    f = {key: features(network, images) for key, images in sets.items()}
+    d = [frechet_distance(f["real"], f[key]) for key in ("plain", "noise", "other")]
+    print(f"{name:5} {len(x):3} {psnr[0]:6.1f} {psnr[1]:8.1f}    | {d[0]:10.3f} ({d[0] / d[2]:.2f} of the floor) {d[1]:10.3f} "
+          f"({d[1] / d[2]:.2f}) {d[2]:10.3f}", flush=True)
+
+
+# ---- is FD-nano a yardstick? ------------------------------------------------------------------------------------
+
+
+def yardstick(args, network):
+    """Every class's real images against other real images of it, degraded more and more; each row should rise."""
+    folders = list_categories(args.data)
+    rising, total = 0, 0
+    for c, folder in enumerate(folders):
+        first, second = ([read_image(f)[0] for f in half] for half in halves(list_images(folder), args.number))
+        strangers = [read_image(f)[0] for f in spread(list_images(folders[(c + 1) % len(folders)]), len(second))]
+        reference = features(network, [to_tensor(image) for image in first])
+        rows = {
+            "blur, sigma 0 .5 1 2 4": [[blur(image, s) for image in second] for s in (0, 0.5, 1, 2, 4)],
+            "noise, sd 0 4 8 16 32": [[noise(image, s, k) for k, image in enumerate(second)] for s in (0, 4, 8, 16, 32)],
+            "JPEG, quality - 50 20 10 5": [[jpeg(image, q) for image in second] for q in (None, 50, 20, 10, 5)],
+            f"share of {folders[(c + 1) % len(folders)].name}, 0 .1 .25 .5 1": [
+                strangers[:round(q * len(second))] + second[round(q * len(second)):] for q in (0, 0.1, 0.25, 0.5, 1)]}
+        for label, levels in rows.items():
+            d = [frechet_distance(reference, features(network, [to_tensor(image) for image in level])) for level in levels]
+            good = all(a < b for a, b in zip(d, d[1:]))
+            rising, total = rising + good, total + 1
+            print(f"{folder.name:4} {label:30} " + " ".join(f"{value:8.3f}" for value in d) + ("" if good else "   NOT rising"), flush=True)
+    print(f"{rising} of {total} rows rise from step to step; N = {len(second)} on both sides")
+
+
+def blur(image, sigma):
+    return image.filter(ImageFilter.GaussianBlur(sigma)) if sigma else image
+
+
+def noise(image, sd, seed):
+    x = to_tensor(image)
+    grain = sd / 127.5 * torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(seed))
+    return to_image(x + grain)
+
+
+def jpeg(image, quality):
+    if quality is None:
+        return image
+    with io.BytesIO() as file:
+        image.save(file, "JPEG", quality=quality)
+        return Image.open(file).convert("RGB")
+
+
+# ---- captions ---------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def captions(args, network):
+    """Images from held-out captions. A caption ranks all images by how likely the feature network holds the attributes
+    that it names; chance would put a caption's own image into its best tenth once in ten."""
+    from stablesdg.diffusion import ddim_step, guide
+    from stablesdg.generate import plan
+
+    sd = load_stable_diffusion(args.weights)
+    side = sd.resolution
+    textures = [t for t in (draw(HELD_OUT + i, 0, side) for i in range(2 * args.number)) if named(t.caption)][:args.number]
+    made, path = [], plan(sd, 1.0, args.steps)
+    for start in range(0, len(textures), 16):
+        batch = textures[start:start + 16]
+        prompts = [texture.caption for texture in batch]
+        context, empty = sd.text.encode(prompts), sd.text.encode([""] * len(prompts))
+        z = torch.randn(len(batch), 4, side // sd.vae.factor, side // sd.vae.factor, generator=torch.Generator().manual_seed(start))
+        for t, alpha_bar_t, alpha_bar_prev in path:
+            eps_uncond, eps_cond = sd.unet(torch.cat([z, z]), t, torch.cat([empty, context])).chunk(2)
+            z = ddim_step(z, guide(eps_uncond, eps_cond, args.guidance), alpha_bar_t, alpha_bar_prev, None)
+        made += list(sd.vae.decode(z / sd.vae.scaling_factor).clamp(-1, 1))
+        print(f"{len(made)} of {len(textures)} images", flush=True)
+    drawn = [to_tensor(Image.fromarray(texture.image)) for texture in textures]
+    for label, images in (("drawn", drawn), ("generated", made)):
+        log_p = {name: logits.log_softmax(1) for name, logits in network.name(features(network, images)).items()}
+        own, hits = torch.zeros(len(images)), {name: [] for name in ATTRIBUTES}
+        for i, texture in enumerate(textures):
+            words = named(texture.caption)
+            score = sum(log_p[name][:, ATTRIBUTES[name].index(value)] for name, value in words.items())
+            own[i] = (score > score[i]).float().mean()
+            for name, value in words.items():
+                hits[name].append(ATTRIBUTES[name][log_p[name][i].argmax()] == value)
+        print(f"{label:9}: own image in a caption's best tenth {float((own < 0.1).float().mean()):.1%} (chance 10 %); attribute recognised: "
+              + ", ".join(f"{name} {sum(h) / max(1, len(h)):.0%}" for name, h in hits.items()))
+    rows = [("   |   ".join(t.caption.removeprefix("a photo of ") for t in textures[i:i + 4]), [to_image(x) for x in made[i:i + 4]])
+            for i in range(0, min(64, len(made)), 4)]
+    for k in range(0, len(rows), 4):
+        save_image(OUT / f"captions-{k // 4}.png", image_grid(rows[k:k + 4], cell=256))
+    print(f"wrote {OUT}/captions-*.png")
+
+
+def named(caption):
+    """{attribute: value} of what a caption says; the word gray, dark or bright before a mark is its tone."""
+    words = caption.split()
+    values = {"base": next((w for w in words if w in ATTRIBUTES["base"]), None),
+              "mark": next((w for w in words if w in ATTRIBUTES["mark"]), None),
+              "tint": next((w for w in words if w in ATTRIBUTES["tint"]), None),
+              "quantity": next((w for w in words if w in ATTRIBUTES["quantity"]), None)}
+    before, _, after = caption.partition(" on ") if values["mark"] else ("", "", caption)
+    values["tone"] = next((w for w in before.split() if w in ATTRIBUTES["tone"]), None)
+    values["level"] = next((w for w in after.split() if w in ATTRIBUTES["level"]), None)
+    return {name: value for name, value in values.items() if value} if values["base"] else {}
+
+
+if __name__ == "__main__":
+    run.main(main)

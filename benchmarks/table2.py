@@ -1,0 +1,138 @@
+"""The paper's Table II with weights/nano: which stages help, by FD-nano from noise and from images.
+
+    python benchmarks/table2.py neu/Pa neu/Cr neu/Sc --seeds 2
+
+Every cell comes from the project's own command lines, run as a user would run them; what is finished is not run again.
+Beside the paper's rows stand full adaptation, and the same full training from random instead of pretrained weights.
+The reference is the training part, which the adapters saw, as FID's usual reading of the paper has it; the floor is the
+distance between two disjoint random sets of real images of that part's sizes.
+"""
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from statistics import mean
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from stablesdg import run
+from stablesdg.files import read_json, write_csv
+
+# row -> (training commands that its run folder needs, which of the adapters it samples with)
+ROWS = {"prior as it is": (["ti"], "none"), "TI": (["ti"], "all"), "LoRA": (["lora"], "all"), "TI + LoRA": (["ti", "lora"], "all"),
+        "TI + full": (["ti", "full"], "all"), "full, from random weights": (["full"], "all")}
+
+
+def parse(argv=None):
+    p = run.parser(__doc__.splitlines()[0], "python benchmarks/table2.py neu/Pa neu/Sc --seeds 2")
+    p.add_argument("data", nargs="+", type=Path, help="category folders")
+    p.add_argument("--seeds", type=run.positive, default=2, help="runs with seeds 0, 1, ..")
+    p.add_argument("--iterations", type=run.positive, default=1000, help="of each training stage")
+    p.add_argument("--number", type=run.positive, default=100, help="images a cell")
+    p.add_argument("--steps", type=run.positive, default=50, help="denoising steps of a full run")
+    p.add_argument("--strength", type=float, help="s of image-oriented generation (default: the recipe's)")
+    p.add_argument("--weights", type=Path, default=ROOT / "weights" / "nano")
+    p.add_argument("--out", type=Path, default=Path("runs/benchmarks/table2"))
+    return p.parse_args(argv)
+
+
+def main(argv=None):
+    args = parse(argv)
+    random_weights = args.out / "random-weights"
+    if not random_weights.exists():
+        make_random(args.weights, random_weights)
+    table = []
+    for data in args.data:
+        real = floor(args, data)
+        print(f"{data.name}: floor {real:.3f}", flush=True)
+        for row, (stages, adapters) in ROWS.items():
+            weights = random_weights if "random" in row else args.weights
+            cells = {"noise": [], "images": []}
+            for seed in range(args.seeds):
+                folder = args.out / data.name / f"{'random-' * ('random' in row)}{'-'.join(stages)}-{seed}"
+                train(args, data, folder, stages, weights, seed)
+                for start in cells:
+                    cells[start].append(distance(args, data, folder, adapters, start, seed))
+            table.append((data.name, row, *(f"{mean(v):.3f}" for v in cells.values()),
+                          *(" ".join(f"{x:.3f}" for x in v) for v in cells.values()), f"{real:.3f}"))
+            print(f"{data.name} {row:28} from noise {table[-1][4]:20} from images {table[-1][5]}", flush=True)
+    write_csv(args.out / "table2.csv", ("category", "row", "from noise", "from images", "each seed, noise", "each seed, images",
+                                        "floor"), table)
+    print(f"wrote {args.out / 'table2.csv'}; N generated {args.number}, {args.seeds} seeds")
+
+
+def call(script, *arguments):
+    subprocess.run([sys.executable, ROOT / script, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL,
+                   stderr=subprocess.DEVNULL)
+
+
+def train(args, data, folder, stages, weights, seed):
+    for stage in stages:
+        output = folder / {"ti": "embedding", "lora": "lora", "full": "full"}[stage]
+        if not output.with_suffix(".safetensors").is_file():
+            common = ["--data", data, "--out", folder, "--weights", weights, "--iterations", args.iterations, "--seed", seed,
+                      "--resume"]
+            call("train_ti.py" if stage == "ti" else "train_lora.py", *common, *["--full"] * (stage == "full"))
+
+
+def distance(args, data, folder, adapters, start, seed):
+    """FD-nano of one cell: images of a run folder against the training part of the real ones."""
+    out = folder / f"samples-{start}-{adapters}"
+    if not (out / "manifest.csv").is_file():
+        how = ["--from-noise"] if start == "noise" else ["--strength", args.strength] if args.strength else []
+        call("sample.py", "--run", folder, "--out", out, "--adapters", adapters, "--number", args.number, "--steps", args.steps,
+             "--seed", 100 + seed, *how, "--resume")
+    if not (out / "fd.json").is_file():
+        call("fid.py", training_part(args, data), out, "--features", "nano", "--json", out / "fd.json")
+    return read_json(out / "fd.json")["fid"]
+
+
+def training_part(args, data):
+    """A folder of links to the training images."""
+    folder = args.out / data.name / "real"
+    if not folder.is_dir():
+        folder.mkdir(parents=True)
+        files = read_json(run.split_file(data))["files"]
+        for name, entry in files.items():
+            if name.startswith(data.name + "/") and entry["part"] == "train":
+                (folder / Path(name).name).symlink_to((data / Path(name).name).resolve())
+    return folder
+
+
+def floor(args, data):
+    """FD-nano of `number` real images against the others."""
+    import random
+
+    from stablesdg.split import load_split
+
+    load_split(run.split_file(data), [data])
+    files = sorted(training_part(args, data).iterdir())
+    random.Random(0).shuffle(files)
+    parts = args.out / data.name / "floor"
+    if not parts.is_dir():
+        for k, part in enumerate((files[:args.number], files[args.number:])):
+            (parts / str(k)).mkdir(parents=True)
+            for file in part:
+                (parts / str(k) / file.name).symlink_to(file.resolve())
+    call("fid.py", parts / "1", parts / "0", "--features", "nano", "--json", parts / "fd.json")
+    return read_json(parts / "fd.json")["fid"]
+
+
+def make_random(weights, folder):
+    """A copy of the weights with UNet and text encoder drawn at random, as their pretraining began."""
+    import torch
+
+    from stablesdg.load import load_stable_diffusion, unet_sizes
+    from stablesdg.official import save_half, save_half_text
+    from stablesdg.unet import UNet
+
+    torch.manual_seed(0)
+    shutil.copytree(weights, folder)
+    sd = load_stable_diffusion(weights)
+    save_half(UNet(**unet_sizes(read_json(weights / "unet" / "config.json"), weights)), folder / "unet")
+    save_half_text(type(sd.text.model)(sd.text.model.config), folder / "text_encoder")
+
+
+if __name__ == "__main__":
+    run.main(main)

@@ -1,0 +1,327 @@
+"""Make weights/nano from nothing: a prior of Stable Diffusion's architecture, small enough for a laptop's CPU.
+
+    python pretrain.py                     # -> weights/nano, after hours; stop it at any time and start it again
+
+Four stages, each on procedural textures with captions (stablesdg/textures.py), each resumable: the VAE; a feature
+network for `fid.py --features nano`; text encoder and UNet together, on the VAE's latents; and writing the folder in
+the official layout. Checkpoints and learning curves go to runs/pretrain.
+"""
+from pathlib import Path
+
+from stablesdg import run
+
+SIDE, LARGE = 128, 200  # pixels: most training images, and a part of the UNet's
+HELD_OUT_IMAGES = 96
+
+VAE_SIZES = dict(latent_channels=4, block_out_channels=[24, 48], layers_per_block=1, norm_num_groups=8,
+                 mid_block_add_attention=False)
+CROP = 64  # pixels: side of the VAE's training images
+KL_WEIGHT, JITTER = 3e-3, 0.2  # JITTER: most noise added to the latents, in their own standard deviation
+
+UNET_SIZES = dict(in_channels=4, out_channels=4, block_out_channels=[24, 48, 96, 160], layers_per_block=1,
+                  attention_head_dim=4, cross_attention_dim=128, norm_num_groups=8, sample_size=SIDE // 2,
+                  down_block_types=["DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+                  up_block_types=["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"])
+TEXT_SIZES = dict(hidden_size=128, intermediate_size=512, num_hidden_layers=3, num_attention_heads=4,
+                  max_position_embeddings=24, hidden_act="quick_gelu", layer_norm_eps=1e-5, projection_dim=128)
+# Stable Diffusion's schedule, noisier at its end (0.02, not 0.012): latents at half the image's resolution are so redundant
+# that the brightness of an image would shine through all the noise of the last step, and pure noise would always come
+# out gray.
+SCHEDULER = dict(num_train_timesteps=1000, beta_start=0.00085, beta_end=0.02, beta_schedule="scaled_linear",
+                 prediction_type="epsilon", steps_offset=1, clip_sample=False, set_alpha_to_one=False)
+CAPTION_DROPOUT, BATCH = 0.1, 16
+LARGE_SHARE = 0.25  # of the UNet's steps, on textures of LARGE pixels
+
+
+# What adapting this prior wants different from the paper, which speaks of Stable Diffusion.
+RECIPE = {"all": {"resolution": "native", "crop": SIDE}, "train_ti": {"lr": 5e-3}, "train_lora": {"lr": 2e-3},
+          "train_full": {"lr": 1e-4}, "sample": {"strength": 0.4, "guidance": 1.5}}
+CARD = """# weights/nano: an embedded prior
+
+A model of Stable Diffusion's architecture scaled down until a laptop's CPU can adapt it in minutes. It is **not** Stable
+Diffusion: it has seen nothing but procedural textures with captions (`stablesdg/textures.py`), drawn by this project,
+and images made with it say little about what the method does with the real prior. No photograph and no data set had a
+part in it; its captions name none of the defect classes of NEU or CCBSD, so that `<unknown>` has something to learn.
+
+The folder has the official layout, which diffusers opens too. `recipe.json` holds the settings that suit it better than
+the paper's; the scripts print what they take from it. `features.safetensors` is the network of `fid.py --features nano`,
+trained to name what was drawn and how the picture was degraded; its distance is FD-nano, not comparable with FID.
+"""
+
+
+def parse(argv=None):
+    p = run.parser(__doc__.splitlines()[0], "python pretrain.py --out weights/nano")
+    p.add_argument("--out", type=Path, default=Path("weights/nano"), help="folder of the finished prior")
+    p.add_argument("--work", type=Path, default=Path("runs/pretrain"), help="checkpoints, drawn textures, learning curves")
+    p.add_argument("--textures", type=run.positive, default=20000, help="training images to draw")
+    p.add_argument("--vae-steps", type=run.positive, default=9000, help="of 4 crops")
+    p.add_argument("--feature-steps", type=run.positive, default=4000, help="of 16 images")
+    p.add_argument("--unet-steps", type=run.positive, default=9000, help="of 16 images")
+    p.add_argument("--every", type=run.positive, default=500, help="steps between checkpoints")
+    p.add_argument("--stop-after", choices=["vae", "features", "unet"], help="leave the later stages for another call")
+    run.add_common(p)
+    return p.parse_args(argv)
+
+
+def main(argv=None):
+    args = parse(argv)
+
+    import torch
+
+    from stablesdg.pretraining import HELD_OUT, draw_pool
+
+    device = run.pick_device(args.device)
+    torch.manual_seed(args.seed)  # the weights that each stage starts from
+    args.work.mkdir(parents=True, exist_ok=True)
+    pool = draw_pool(args.work, args.textures, SIDE, args.seed)
+    held_out = draw_pool(args.work, HELD_OUT_IMAGES, SIDE, args.seed, first=HELD_OUT)
+    stages = {"vae": pretrain_vae, "features": pretrain_features, "unet": pretrain_unet}
+    done = {}  # stage -> (model, rows of its log)
+    for stage, pretrain in stages.items():
+        done[stage] = pretrain(args, device, pool, held_out, done)
+        if stage == args.stop_after:
+            return
+    write_prior(args, done)
+
+
+# ---- the VAE ----------------------------------------------------------------------------------------------------
+
+
+def pretrain_vae(args, device, pool, held_out, done):
+    """Reconstruct crops through noisy latents. Returns (VAE, rows of its log)."""
+    import torch
+
+    from stablesdg.pretraining import fit
+    from stablesdg.vae import VAE, sample_posterior
+
+    vae, images = VAE(**VAE_SIZES, scaling_factor=1.0).to(device), pool[0]
+    shown = held_out[0].to(device) / 127.5 - 1
+
+    def loss_at(generator):
+        x = random_crops(images, 4, CROP, generator).to(device) / 127.5 - 1
+        mean, logvar = vae.encode(x)
+        z = sample_posterior(mean, logvar, torch.randn(mean.shape, generator=generator).to(device))
+        jitter = JITTER * torch.rand(len(z), 1, 1, 1, generator=generator) * torch.randn(z.shape, generator=generator)
+        y = vae.decode(z + mean.detach().std() * jitter.to(device))
+        kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar)
+        return reconstruction_loss(y, x) + KL_WEIGHT * kl.mean()
+
+    @torch.no_grad()
+    def evaluate():
+        """PSNR of held-out textures, plain and with noise of 0.1 standard deviations in their latents."""
+        mean, _ = vae.encode(shown)
+        noise = 0.1 * mean.std() * torch.randn(mean.shape, generator=torch.Generator().manual_seed(0)).to(device)
+        return {name: psnr(vae.decode(z), shown) for name, z in (("psnr", mean), ("psnr_noise_0.1", mean + noise))}
+
+    rows = fit("vae", vae, loss_at, steps=args.vae_steps, lr=1e-3, decay=0.998, work=args.work, seed=args.seed,
+               every=args.every, evaluate=evaluate,
+               settings=dict(VAE_SIZES, textures=args.textures, crop=CROP, kl=KL_WEIGHT, jitter=JITTER))
+    return vae, rows
+
+
+def random_crops(images, n, side, generator):
+    """n crops (n, 3, side, side) of random images, mirrored and turned at random, so that no direction is special."""
+    import torch
+
+    def draw(high):
+        return int(torch.randint(0, high, (), generator=generator))
+
+    crops = []
+    for _ in range(n):
+        image, top, left = images[draw(len(images))], draw(images.shape[2] - side + 1), draw(images.shape[3] - side + 1)
+        crop = image[:, top:top + side, left:left + side].rot90(draw(4), (1, 2))
+        crops.append(crop.flip(2) if draw(2) else crop)
+    return torch.stack(crops)
+
+
+def reconstruction_loss(y, x):
+    """Pixels, edges at three scales, and how much edge there is around each place.
+
+    The last term compares the local energy of gradients, not the gradients: grain may be redrawn, but not be lost.
+    """
+    from torch.nn import functional as F
+
+    loss = F.l1_loss(y, x) + F.mse_loss(y, x)
+    for _ in range(3):
+        low_y, low_x = F.avg_pool2d(y, 2), F.avg_pool2d(x, 2)
+        edges_y, edges_x = (a - F.interpolate(low, scale_factor=2, mode="bilinear") for a, low in ((y, low_y), (x, low_x)))
+        loss = loss + 2 * F.l1_loss(edges_y, edges_x)
+        for axis in (2, 3):
+            energies = [F.avg_pool2d(a.diff(dim=axis).square(), 7, stride=4).add(1e-5).sqrt() for a in (y, x)]
+            loss = loss + 0.35 * F.l1_loss(*energies)
+        y, x = low_y, low_x
+    return loss
+
+
+def psnr(y, x):
+    """Mean over the images (B, 3, H, W) in [-1, 1], in dB."""
+    return float((-10 * ((y.clamp(-1, 1) - x) / 2).square().mean((1, 2, 3)).log10()).mean())
+
+
+# ---- the feature network ----------------------------------------------------------------------------------------
+
+
+def pretrain_features(args, device, pool, held_out, done):
+    """Name attributes and degradations. Returns (FeatureNetwork, rows of its log)."""
+    import torch
+    from torch.nn import functional as F
+
+    from stablesdg.features import DEGRADATIONS, HEADS, FeatureNetwork
+    from stablesdg.pretraining import fit
+    from stablesdg.textures import ATTRIBUTES
+
+    def batch(pool, indices, generator):
+        """(images (B, 3, H, W) in [0, 1], {attribute: (B,)})"""
+        images, _, attributes = pool
+        kinds = torch.randint(0, len(DEGRADATIONS), (len(indices),), generator=generator)
+        strengths = torch.rand(len(indices), generator=generator)
+        x = torch.stack([degrade(images[i], DEGRADATIONS[kind], float(strength), generator)
+                         for i, kind, strength in zip(indices, kinds, strengths)])
+        labels = {name: torch.tensor([values.index(attributes[i][name]) for i in indices]).to(device)
+                  for name, values in ATTRIBUTES.items()}
+        return x.to(device), {**labels, "degradation": kinds.to(device)}
+
+    network = FeatureNetwork().to(device)
+    held_out_x, held_out_labels = batch(held_out, range(len(held_out[0])), torch.Generator().manual_seed(0))
+
+    def loss_at(generator):
+        indices = torch.randint(0, len(pool[0]), (16,), generator=generator).tolist()
+        x, labels = batch(pool, indices, generator)
+        logits = network.train().name(network(x))
+        return sum(F.cross_entropy(logits[name], labels[name]) for name in HEADS)
+
+    @torch.no_grad()
+    def evaluate():
+        """Share of held-out textures whose attribute is named rightly."""
+        logits = network.eval().name(network(held_out_x))
+        return {name: (logits[name].argmax(1) == held_out_labels[name]).float().mean() for name in HEADS}
+
+    rows = fit("features", network, loss_at, steps=args.feature_steps, lr=2e-3, decay=0.995, work=args.work,
+               seed=args.seed, every=min(args.every, 250), evaluate=evaluate, settings=dict(textures=args.textures))
+    return network.eval(), rows
+
+
+def degrade(image, kind, strength, generator):
+    """image (3, H, W) uint8 -> (3, H, W) in [0, 1], blurred, noisy or compressed by `strength` of 0 to 1."""
+    import io
+
+    import torch
+    from PIL import Image, ImageFilter
+    from torchvision.transforms.functional import to_tensor
+
+    if kind == "noisy":
+        noise = (2 + 18 * strength) * torch.randn(image.shape[1:], generator=generator)
+        return ((image + noise).clamp(0, 255) / 255)
+    picture = Image.fromarray(image.permute(1, 2, 0).numpy())
+    if kind == "blurred":
+        picture = picture.filter(ImageFilter.GaussianBlur(0.5 + 2 * strength))
+    elif kind == "compressed":
+        with io.BytesIO() as file:
+            picture.save(file, "JPEG", quality=round(80 - 70 * strength))
+            picture = Image.open(file).copy()
+    return to_tensor(picture)
+
+
+# ---- text encoder and UNet --------------------------------------------------------------------------------------
+
+
+def pretrain_unet(args, device, pool, held_out, done):
+    """Eq. (1) on captioned textures, from nothing. Returns (StableDiffusion, rows of its log)."""
+    import torch
+
+    from stablesdg.load import StableDiffusion
+    from stablesdg.official import make_text_encoder
+    from stablesdg.pretraining import draw_pool, encode_pool, fit
+    from stablesdg.train import denoising_loss, generator_for
+    from stablesdg.unet import UNet
+    from stablesdg.vae import sample_posterior
+
+    vae = done["vae"][0]
+    text = make_text_encoder(pool[1], TEXT_SIZES, args.work / "tokenizer")
+    sd = StableDiffusion(text, UNet(**UNET_SIZES), vae, SCHEDULER, args.out, {}, device, torch.float32)
+    model = torch.nn.ModuleDict({"unet": sd.unet, "text": text.model}).requires_grad_(True)
+
+    large = draw_pool(args.work, args.textures // 5, LARGE, args.seed, first=args.textures)
+    pools = [(encode_pool(args.work, vae, images), captions, batch)
+             for (images, captions, _), batch in ((pool, BATCH), (large, BATCH * SIDE**2 // LARGE**2))]
+    vae.scaling_factor = 1 / float(pools[0][0]["mean"][:1000].float().std())
+
+    def draw_batch(latents, indices, generator):
+        """(z_0, eps) of the textures `indices`."""
+        mean, logvar = (latents[key][indices].float() for key in ("mean", "logvar"))
+        z_0 = sample_posterior(mean, logvar, torch.randn(mean.shape, generator=generator))
+        return vae.scaling_factor * z_0.to(device), torch.randn(mean.shape, generator=generator).to(device)
+
+    def loss_at(generator):
+        latents, captions, B = pools[float(torch.rand((), generator=generator)) < LARGE_SHARE]
+        indices = torch.randint(0, len(captions), (B,), generator=generator)
+        kept = torch.rand(B, generator=generator) >= CAPTION_DROPOUT
+        prompts = [captions[i] if keep else "" for i, keep in zip(indices, kept)]
+        t = ((torch.arange(B) + torch.rand(B, generator=generator)) / B * len(sd.alpha_bar)).long()  # one from each B-th
+        z_0, eps = draw_batch(latents, indices, generator)
+        return denoising_loss(sd, z_0, sd.text.encode(prompts), t, eps)
+
+    held_out_latents = encode_pool(args.work, vae, held_out[0])
+
+    @torch.no_grad()
+    def evaluate():
+        """Eq. (1) on 32 held-out textures: the mean over ten timesteps, each of them, and the mean without captions."""
+        indices, losses = torch.arange(min(32, len(held_out[1]))), {"with": {}, "without": {}}
+        for t in range(50, 1000, 100):
+            z_0, eps = draw_batch(held_out_latents, indices, generator_for(args.seed, t))
+            for kind, prompts in (("with", held_out[1][:len(indices)]), ("without", [""])):
+                losses[kind][t] = float(denoising_loss(sd, z_0, sd.text.encode(prompts), torch.full_like(indices, t), eps))
+        return {**{f"held_out_{kind}_caption": sum(x.values()) / 10 for kind, x in losses.items()},
+                **{f"t{t}": loss for t, loss in losses["with"].items()}}
+
+    rows = fit("unet", model, loss_at, steps=args.unet_steps, lr=8e-4, decay=0.999, work=args.work, seed=args.seed,
+               every=args.every, evaluate=evaluate,
+               settings=dict(**UNET_SIZES, **TEXT_SIZES, scheduler=SCHEDULER, textures=args.textures, batch=BATCH,
+                             scaling_factor=vae.scaling_factor))
+    return sd, rows
+
+
+# ---- the folder -------------------------------------------------------------------------------------------------
+
+
+def write_prior(args, done):
+    """weights/nano: the official layout, features.safetensors, recipe.json and a model card."""
+    from stablesdg.files import save_tensors, write_json
+    from stablesdg.official import write_folder
+
+    (vae, _), (features, _), (sd, _) = done["vae"], done["features"], done["unet"]
+    write_folder(sd, args.out, UNET_SIZES, VAE_SIZES, SCHEDULER, args.work / "tokenizer")
+    save_tensors(args.out / "features.safetensors",
+                 {name: value.half() if value.is_floating_point() else value for name, value in features.state_dict().items()})
+    write_json(args.out / "recipe.json", RECIPE)
+    (args.out / "README.md").write_text(model_card(args, done), encoding="utf-8")
+    size = sum(file.stat().st_size for file in args.out.rglob("*") if file.is_file())
+    print(f"wrote {args.out} ({size / 2**20:.1f} MiB)")
+
+
+def model_card(args, done):
+    """README.md of the prior, with the figures of its logs."""
+    import os
+    import platform
+    import re
+
+    import torch
+
+    lines = [CARD]
+    for stage, (model, rows) in done.items():
+        columns = [key for key in rows[-1] if not re.fullmatch(r"t\d+", key)]
+        step = max(1, len(rows) // 8)
+        lines += [f"## Learning curve: {stage}", "", f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+        lines += [f"| {' | '.join(str(row[key]) for key in columns)} |" for row in [*rows[step - 1:-1:step], rows[-1]]]
+        lines += [""]
+    by_time = {key[1:]: value for key, value in done["unet"][1][-1].items() if re.fullmatch(r"t\d+", key)}
+    lines += ["Held-out denoising loss by timestep: " + ", ".join(f"{v:.4f} at t = {t}" for t, v in by_time.items()) + ".", "",
+              f"Made by `python pretrain.py --textures {args.textures} --vae-steps {args.vae_steps} --feature-steps "
+              f"{args.feature_steps} --unet-steps {args.unet_steps} --seed {args.seed}` with PyTorch {torch.__version__} on "
+              f"{os.cpu_count()} cores ({platform.machine()}), {sum(rows[-1]['hours'] for _, rows in done.values()):.1f} hours "
+              "of training in all."]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    run.main(main)

@@ -1,0 +1,60 @@
+"""A small feature network for machines without Inception's weights: `fid.py --features nano`.
+
+It was trained to name what `textures.py` drew (base, mark, tone, ..) and how the picture had been degraded. Its pooled
+activations tell textures apart, but they are not Inception's: a distance between them is FD-nano, never FID.
+"""
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from .files import UserError, load_tensors
+from .textures import ATTRIBUTES
+
+DEGRADATIONS = ("none", "blurred", "noisy", "compressed")
+HEADS = {**{name: len(values) for name, values in ATTRIBUTES.items()}, "degradation": len(DEGRADATIONS)}
+WIDTHS = (16, 32, 64, 96, 128)
+
+
+class Block(nn.Module):
+    """Two convolutions, the first of which halves the image; the second one's input is added back."""
+
+    def __init__(self, c_in, c_out, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(c_in, c_out, 3, stride=stride, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(c_out)
+        self.conv2 = nn.Conv2d(c_out, c_out, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(c_out)
+
+    def forward(self, x):
+        x = F.relu(self.norm1(self.conv1(x)))
+        return F.relu(x + self.norm2(self.conv2(x)))
+
+
+class FeatureNetwork(nn.Module):
+    """Images to features (B, 128), and features to one row of logits for each attribute."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv_in = nn.Conv2d(3, WIDTHS[0], 3, padding=1)
+        self.blocks = nn.Sequential(*(Block(a, b, 2) for a, b in zip(WIDTHS, WIDTHS[1:])))
+        self.heads = nn.ModuleDict({name: nn.Linear(WIDTHS[-1], n) for name, n in HEADS.items()})
+
+    def forward(self, x):
+        """x (B, 3, H, W) in [0, 1], at the images' own size -> (B, 128)."""
+        return self.blocks(F.relu(self.conv_in(2 * x - 1))).mean(dim=(2, 3))
+
+    def name(self, features):
+        """{attribute: logits (B, values)} of features (B, 128)."""
+        return {name: head(features) for name, head in self.heads.items()}
+
+
+def load_feature_network(file, device="cpu"):
+    """The frozen network of a features.safetensors that pretrain.py wrote."""
+    file = Path(file)
+    if not file.is_file():
+        raise UserError(f"There is no {file}: it comes with weights/nano, or python pretrain.py makes it.")
+    model = FeatureNetwork()
+    model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load_tensors(file)[0].items()})
+    return model.to(device).requires_grad_(False).eval()

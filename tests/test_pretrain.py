@@ -1,0 +1,167 @@
+"""Textures, the loop that weights/nano came from, the folder that it wrote, and FD-nano."""
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from conftest import relative_error
+from PIL import ImageFilter
+from PIL import Image as PILImage
+from test_scripts import here
+
+import pretrain
+from stablesdg import pretraining
+from stablesdg.data import to_image, to_tensor
+from stablesdg.features import DEGRADATIONS, load_feature_network
+from stablesdg.files import UserError, sha256
+from stablesdg.generate import generate
+from stablesdg.load import load_stable_diffusion
+from stablesdg.metrics import frechet_distance
+from stablesdg.textures import ATTRIBUTES, BASES, MARKS, draw
+
+CLASS_NAMES = ("patch", "scratch", "craz", "inclusion", "pit", "rolled", "scale", "indentation", "oxide", "slag")
+
+
+@pytest.fixture(scope="module")
+def textures():
+    return [draw(i, side=96) for i in range(96)]
+
+
+def test_a_texture_depends_on_seed_and_index_alone(textures):
+    again = draw(7, side=96)
+    assert np.array_equal(again.image, textures[7].image) and again.caption == textures[7].caption
+    assert not np.array_equal(draw(7, seed=1, side=96).image, textures[7].image)
+    assert textures[0].image.shape == (96, 96, 3) and textures[0].image.dtype == np.uint8
+
+
+def test_textures_cover_all_bases_and_marks_and_are_mostly_gray(textures):
+    assert {t.attributes["base"] for t in textures} == set(BASES)
+    assert {t.attributes["mark"] for t in textures} == set(MARKS)
+    for texture in textures:
+        assert all(value in ATTRIBUTES[name] for name, value in texture.attributes.items())
+        gray = all(np.array_equal(texture.image[..., 0], texture.image[..., c]) for c in (1, 2))
+        assert gray == (texture.attributes["tint"] == "none")
+    assert 0.6 < np.mean([t.attributes["tint"] == "none" for t in textures]) < 0.95
+
+
+def test_captions_say_what_was_drawn_and_no_class_of_the_steel_data_sets(textures):
+    for texture in (draw(i, side=32) for i in range(400)):
+        words = texture.caption.split()
+        assert not any(name in texture.caption for name in CLASS_NAMES)
+        if not re.search("<unknown>|a defect|a surface$", texture.caption):
+            assert texture.attributes["base"] in words
+            assert (texture.attributes["mark"] in words) == (texture.attributes["mark"] != "none")
+
+
+def test_a_larger_texture_shows_more_and_not_the_same_larger():
+    """Grain keeps its size in pixels: the share of power above half the Nyquist frequency does not depend on the side."""
+    def fine(side):
+        shares = []
+        for i in range(24):
+            gray = draw(i, side=side).image.mean(-1)
+            power = np.abs(np.fft.rfft2(gray - gray.mean())) ** 2
+            f = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None])
+            shares.append(power[f > 0.25].sum() / power[f > 0.05].sum())
+        return np.median(shares)
+
+    assert fine(96) == pytest.approx(fine(192), rel=0.35)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """pretrain.py at a size that takes seconds."""
+    for name, value in dict(SIDE=64, LARGE=72, HELD_OUT_IMAGES=4, BATCH=2, CROP=32).items():
+        monkeypatch.setattr(pretrain, name, value)
+    return ["--textures", 20, "--vae-steps", 4, "--feature-steps", 2, "--unet-steps", 4, "--every", 2, "--device", "cpu"]
+
+
+def test_pretraining_writes_a_prior_that_loads_and_a_stopped_one_ends_with_the_same_bytes(small, tmp_path, monkeypatch):
+    out = here(tmp_path, "pretrain.py", *small, "--out", "whole", "--work", "work-1")
+    assert "wrote whole" in out
+    sd = load_stable_diffusion(tmp_path / "whole")
+    assert sd.text.ids("<unknown>") and len(sd.alpha_bar) == 1000 and sd.recipe["train_lora"]["lr"] == 2e-3
+    assert "not** Stable" in (tmp_path / "whole" / "README.md").read_text()
+
+    class Stop(Exception):
+        pass
+
+    save = pretraining._save
+    for _ in ("vae", "features", "unet"):
+        def save_and_stop(path, *args):
+            save(path, *args)
+            if args[4] == 2 and not (tmp_path / f"stopped-{path.name}").exists():
+                (tmp_path / f"stopped-{path.name}").touch()
+                raise Stop
+
+        monkeypatch.setattr(pretraining, "_save", save_and_stop)
+        with pytest.raises(Stop):
+            here(tmp_path, "pretrain.py", *small, "--out", "parts", "--work", "work-2")
+    out = here(tmp_path, "pretrain.py", *small, "--out", "parts", "--work", "work-2")
+    for part in ("unet", "vae"):
+        name = f"{part}/diffusion_pytorch_model.safetensors"
+        assert sha256(tmp_path / "whole" / name) == sha256(tmp_path / "parts" / name)
+    assert "other settings (steps)" in here(tmp_path, "pretrain.py", *small, "--vae-steps", 5, "--work", "work-2", ok=False)
+
+
+def test_diffusers_opens_the_embedded_prior_and_makes_our_image_from_the_same_noise(nano):
+    from diffusers import DDIMScheduler, StableDiffusionPipeline
+
+    pipe = StableDiffusionPipeline.from_pretrained(nano, safety_checker=None, torch_dtype=torch.float32)
+    pipe.set_progress_bar_config(disable=True)
+    sd = load_stable_diffusion(nano)
+    prompt, noise = "a photo of dark lines on gray brushed metal", torch.randn(1, 4, 32, 32, generator=torch.Generator().manual_seed(3))
+    assert isinstance(pipe.scheduler, DDIMScheduler)
+    assert sd.text.encode([prompt]).shape[1] == pipe.tokenizer.model_max_length
+    theirs = pipe(prompt, latents=noise, height=64, width=64, guidance_scale=2.0, num_inference_steps=10, output_type="pt").images[0]
+    ours = generate(sd, (1, 4, 32, 32), [3], prompt, strength=1.0, guidance=2.0, steps=10, compat="diffusers")[0]
+    difference = (np.asarray(to_image(ours), dtype=int) - np.asarray(to_image(theirs * 2 - 1), dtype=int))
+    assert relative_error(ours / 2 + 0.5, theirs) < 1e-2 and np.abs(difference).max() <= 1
+
+
+def test_the_embedded_prior_is_small_and_its_tokenizer_is_clips_own_format(nano):
+    assert sum(f.stat().st_size for f in nano.rglob("*") if f.is_file()) < 40 * 2**20
+    sd = load_stable_diffusion(nano)
+    pieces = sd.text.tokenizer.convert_ids_to_tokens(sd.text.ids("<unknown>"))
+    assert pieces == ["<</w>", "unknown</w>", "></w>"]
+    vocabulary = json.loads((nano / "tokenizer" / "vocab.json").read_text())
+    assert vocabulary["<|startoftext|>"] == len(vocabulary) - 2 and vocabulary["<|endoftext|>"] == len(vocabulary) - 1
+    assert sorted(vocabulary.values()) == list(range(len(vocabulary)))
+
+
+def test_fd_nano_grows_with_every_degradation_and_is_smallest_between_sets_of_one_kind(nano, textures):
+    network = load_feature_network(nano / "features.safetensors")
+
+    def features(images):
+        with torch.no_grad():
+            return torch.cat([network(torch.stack([to_tensor(image) for image in images]) / 2 + 0.5)])
+
+    images = [PILImage.fromarray(t.image) for t in textures]
+    reference, others = features(images[:48]), images[48:]
+    rng = np.random.default_rng(0)
+
+    def noisy(image, sd):
+        x = np.asarray(image, dtype=float) + sd * rng.standard_normal((*image.size[::-1], 1))
+        return PILImage.fromarray(x.clip(0, 255).astype(np.uint8))
+
+    floor = frechet_distance(reference, features(others))
+    for degraded in ([[x.filter(ImageFilter.GaussianBlur(s)) for x in others] for s in (1, 2, 4)],
+                     [[noisy(x, sd) for x in others] for sd in (8, 16, 32)]):
+        distances = [floor, *(frechet_distance(reference, features(level)) for level in degraded)]
+        assert distances == sorted(distances), distances
+
+
+def test_the_feature_network_names_most_bases_and_marks_of_textures_it_never_saw(nano):
+    network = load_feature_network(nano / "features.safetensors")
+    held_out = [draw(30_000_000 + i) for i in range(48)]
+    with torch.no_grad():
+        logits = network.name(network(torch.stack([to_tensor(PILImage.fromarray(t.image)) for t in held_out]) / 2 + 0.5))
+    assert logits["degradation"].shape == (48, len(DEGRADATIONS))
+    for name, least in (("base", 0.8), ("mark", 0.6)):
+        right = np.mean([ATTRIBUTES[name][k] == t.attributes[name] for k, t in zip(logits[name].argmax(1), held_out)])
+        assert right >= least
+
+
+def test_absent_features_are_answered_with_where_they_come_from(tmp_path):
+    with pytest.raises(UserError, match="pretrain.py"):
+        load_feature_network(tmp_path / "features.safetensors")

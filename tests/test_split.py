@@ -1,0 +1,151 @@
+"""Which images share surface, and that a split keeps them together."""
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_scripts import here
+
+from stablesdg.data import list_images, save_image
+from stablesdg.files import UserError, read_csv
+from stablesdg.overlap import find_copies, find_overlaps
+from stablesdg.prepare import otsu, piece, starts
+from stablesdg.split import find_groups, group_parts, load_split
+from stablesdg.textures import draw
+
+
+def grounds(names, side, first=0):
+    """Large gray textures, one of each base named."""
+    found, index = {}, first
+    while len(found) < len(names):
+        texture = draw(index, side=side)
+        if texture.attributes["base"] in names and texture.attributes["base"] not in found:
+            found[texture.attributes["base"]] = texture.image.mean(-1)
+        index += 1
+    return list(found.values())
+
+
+BASES = ("brushed", "grainy", "cloudy", "wavy", "pebbled", "mottled")  # stripes are alike wherever they are cut
+
+
+@pytest.mark.parametrize("share", [0.15, 0.3, 0.5])
+def test_crops_that_share_surface_are_found_with_their_shift_and_share(share):
+    images, expected = [], []
+    for k, ground in enumerate(grounds(BASES, 320)):
+        shift = round(128 * (1 - share))
+        images += [ground[20:148, 20:148], ground[23:151, 20 + shift:148 + shift]]
+        expected.append((2 * k, 2 * k + 1, 3, shift))
+    found = find_overlaps(images)
+    assert [(o.i, o.j, o.dy, o.dx) for o in found] == expected
+    assert all(o.share == pytest.approx(share * 125 / 128, abs=0.01) and o.correlation > 0.8 for o in found)
+
+
+def test_crops_of_one_texture_that_share_nothing_are_not_found():
+    images = [ground[y:y + 128, x:x + 128] for ground in grounds(BASES, 400) for y in (0, 200) for x in (0, 200)]
+    assert find_overlaps(images) == [] and find_copies(images) == []
+
+
+def test_mirroring_leaves_nothing_to_be_found():
+    images = [g[:128, x:x + 128] for g in grounds(BASES, 256) for x in (0, 40)]
+    assert len(find_overlaps(images)) == len(BASES) and find_overlaps(images, mirrored=True) == []
+
+
+def test_overlap_is_found_between_images_of_other_sizes_and_after_jpeg():
+    ground = grounds(["grainy"], 320)[0]
+    with io.BytesIO() as file:
+        Image.fromarray(ground.astype(np.uint8)).crop((60, 40, 200, 140)).save(file, "JPEG", quality=60)
+        compressed = np.asarray(Image.open(file), dtype=float)
+    overlap, = find_overlaps([ground[:128, :128], compressed])
+    assert (overlap.dy, overlap.dx) == (40, 60) and overlap.share == pytest.approx(88 * 68 / (140 * 100), abs=0.01)
+
+
+def test_copies_are_found_mirrored_turned_resized_and_reencoded():
+    a, b = grounds(["wavy", "mottled"], 128)
+    small = np.asarray(Image.fromarray(a.astype(np.uint8)).resize((100, 100), Image.Resampling.LANCZOS))
+    assert find_copies([a, b, np.rot90(a)[:, ::-1], b[::-1], small]) == [(0, 2), (0, 4), (1, 3), (2, 4)]
+
+
+def test_flat_images_are_no_copies_of_each_other():
+    images = [np.full((16, 16), gray) for gray in (10, 10, 200)]
+    assert find_overlaps(images) == [] and find_copies(images) == []
+
+
+def test_a_group_lies_in_one_part_and_parts_have_their_shares():
+    groups = {f"c/{i:03d}.png": f"c/{i // 3 * 3:03d}.png" for i in range(150)} | {f"c/{i}.png": "c/150.png" for i in range(150, 250)}
+    parts = group_parts(groups, seed=0)
+    assert all(len({parts[n] for n in groups if groups[n] == group}) == 1 for group in set(groups.values()))
+    counts = [list(parts.values()).count(part) for part in ("train", "val", "test")]
+    assert counts[0] >= 200 and all(23 <= n <= 25 for n in counts[1:])
+    assert group_parts(groups, seed=0) == parts != group_parts(groups, seed=1)
+
+
+@pytest.fixture
+def strips(tmp_path):
+    """A class of ten strips, each cut into three overlapping crops."""
+    names = ("grainy", "mottled", "wavy", "pebbled", "brushed")
+    for s, ground in enumerate(grounds(names, 200) + grounds(names, 200, first=5000)):
+        for k in range(3):
+            crop = Image.fromarray(ground[:96, 40 * k:40 * k + 96].astype(np.uint8))
+            save_image(tmp_path / "set" / "Pa" / f"{s}_{k}.png", crop)
+    return tmp_path
+
+
+def test_the_split_command_keeps_strips_together_and_check_reports_the_leak_of_a_random_split(strips):
+    assert "10 groups" in here(strips, "-m", "stablesdg.split", "set")
+    manifest = json.loads((strips / "runs" / "set" / "split.json").read_text())
+    parts = {name: entry["part"] for name, entry in manifest["files"].items()}
+    for s in range(10):
+        assert len({parts[f"Pa/{s}_{k}.png"] for k in range(3)}) == 1
+        assert {manifest["files"][f"Pa/{s}_{k}.png"]["group"] for k in range(3)} == {f"Pa/{s}_0.png"}
+    assert "(0 false" or "0 of 3 test" in here(strips, "-m", "stablesdg.split", "set", "--check")
+    assert "not a random one" in here(strips, "-m", "stablesdg.split", "set", "--split", "random", ok=False)
+    here(strips, "-m", "stablesdg.split", "set", "--split", "random", "--replace")
+    out = here(strips, "-m", "stablesdg.split", "set", "--check").splitlines()
+    assert out[-1].startswith("in all: ") and "0 of 3 test" not in out[-1]
+
+
+def test_an_image_that_cannot_be_read_stops_the_split_before_it_is_written(strips):
+    (strips / "set" / "Pa" / "broken.png").write_bytes(b"no image")
+    assert "broken.png" in here(strips, "-m", "stablesdg.split", "set", ok=False)
+    assert not (strips / "runs").exists()
+
+
+def photograph(seed):
+    """A bright textured plate, 300 x 170, on a dark table, with a bright speck elsewhere."""
+    canvas = np.full((400, 500), 12, dtype=np.uint8)
+    canvas[90:260, 110:410] = draw(seed, side=300).image.mean(-1)[:170] / 2 + 110
+    canvas[380:384, 20:24] = 250
+    return Image.fromarray(canvas)
+
+
+def test_prepare_cuts_the_piece_out_tiles_it_and_keeps_the_tiles_of_a_photograph_together(tmp_path):
+    for k in range(4):
+        save_image(tmp_path / "raw" / "Sc" / f"p{k}.png", photograph(k))
+    assert piece(photograph(0)) == (110, 90, 410, 260)
+    out = here(tmp_path, "-m", "stablesdg.prepare", "raw", "set", "--size", "64", "--tile", "100", "--overlap", "0.3")
+    assert "Sc: 24 tiles of 4 photographs" in out and (tmp_path / "set" / "contact-Sc.png").is_file()
+    tiles = list_images(tmp_path / "set" / "Sc")
+    assert {Image.open(tile).size for tile in tiles} == {(64, 64)} and {Image.open(tile).mode for tile in tiles} == {"L"}
+    groups, _ = find_groups({tile.name: tile for tile in tiles})
+    for row in read_csv(tmp_path / "set" / "Sc" / "tiles.csv"):
+        assert groups[row["file"]] == row["photograph"].replace(".png", "_00.png")
+    assert "is not empty" in here(tmp_path, "-m", "stablesdg.prepare", "raw", "set", ok=False)
+
+
+def test_prepare_sorts_the_published_layouts_as_they_are(tmp_path):
+    for name in ("IMAGES/crazing_1.jpg", "train/images/scratches/scratches_2.jpg", "Cr_7.bmp"):
+        save_image(tmp_path / "NEU" / name, Image.new("L", (20, 20), 9))
+    assert "3 images sorted" in here(tmp_path, "-m", "stablesdg.prepare", "NEU", "neu")
+    assert sorted(str(f.relative_to(tmp_path / "neu")) for f in (tmp_path / "neu").rglob("*.*")) == [
+        "Cr/Cr_7.bmp", "Cr/crazing_1.jpg", "Sc/scratches_2.jpg"]
+
+
+def test_otsu_parts_two_gray_levels():
+    assert 40 <= otsu(Image.fromarray(np.repeat([40, 41, 200, 203], 50).astype(np.uint8)[None])) < 200
+
+
+@pytest.mark.parametrize("length, side, overlap, expected", [(300, 100, 0, [0, 100, 200]), (300, 100, 0.5, [0, 50, 100, 150, 200]),
+                                                             (290, 100, 0, [45, 145]), (100, 100, 0.9, [0])])
+def test_tiles_are_laid_evenly(length, side, overlap, expected):
+    assert starts(length, side, overlap) == expected
