@@ -18,6 +18,8 @@ VAE_SIZES = dict(latent_channels=4, block_out_channels=[24, 48], layers_per_bloc
 CROP = 64  # pixels: side of the VAE's training images
 KL_WEIGHT, JITTER = 3e-3, 0.2  # JITTER: most noise added to the latents, in their own standard deviation
 
+FEATURE_CROP, FEATURE_BATCH = 96, 32
+
 UNET_SIZES = dict(in_channels=4, out_channels=4, block_out_channels=[24, 48, 96, 160], layers_per_block=1,
                   attention_head_dim=4, cross_attention_dim=128, norm_num_groups=8, sample_size=SIDE // 2,
                   down_block_types=["DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
@@ -55,7 +57,7 @@ def parse(argv=None):
     p.add_argument("--work", type=Path, default=Path("runs/pretrain"), help="checkpoints, drawn textures, learning curves")
     p.add_argument("--textures", type=run.positive, default=20000, help="training images to draw")
     p.add_argument("--vae-steps", type=run.positive, default=9000, help="of 4 crops")
-    p.add_argument("--feature-steps", type=run.positive, default=4000, help="of 16 images")
+    p.add_argument("--feature-steps", type=run.positive, default=2500, help="of 32 crops")
     p.add_argument("--unet-steps", type=run.positive, default=9000, help="of 16 images")
     p.add_argument("--every", type=run.positive, default=500, help="steps between checkpoints")
     p.add_argument("--stop-after", choices=["vae", "features", "unet"], help="leave the later stages for another call")
@@ -166,58 +168,72 @@ def pretrain_features(args, device, pool, held_out, done):
     import torch
     from torch.nn import functional as F
 
-    from stablesdg.features import DEGRADATIONS, HEADS, FeatureNetwork
+    from stablesdg.features import DEGRADATIONS, FeatureNetwork
     from stablesdg.pretraining import fit
     from stablesdg.textures import ATTRIBUTES
 
-    def batch(pool, indices, generator):
-        """(images (B, 3, H, W) in [0, 1], {attribute: (B,)})"""
+    def batch(pool, indices, generator, side=None):
+        """(images (B, 3, H, W) in [0, 1], or random crops of `side` pixels; {attribute: (B,)}; degradations (B, 3))"""
         images, _, attributes = pool
-        kinds = torch.randint(0, len(DEGRADATIONS), (len(indices),), generator=generator)
-        strengths = torch.rand(len(indices), generator=generator)
-        x = torch.stack([degrade(images[i], DEGRADATIONS[kind], float(strength), generator)
-                         for i, kind, strength in zip(indices, kinds, strengths)])
+        corners = torch.rand(len(indices), 2, generator=generator)
+        strengths = torch.rand(len(indices), 3, generator=generator)
+        strengths = torch.where(torch.rand(len(indices), 3, generator=generator) < 0.3, strengths, 0)
+        x = torch.stack([degrade(crop(images[i], corner, side), strength.tolist(), generator)
+                         for i, corner, strength in zip(indices, corners, strengths)])
         labels = {name: torch.tensor([values.index(attributes[i][name]) for i in indices]).to(device)
                   for name, values in ATTRIBUTES.items()}
-        return x.to(device), {**labels, "degradation": kinds.to(device)}
+        return x.to(device), labels, strengths.to(device)
 
     network = FeatureNetwork().to(device)
-    held_out_x, held_out_labels = batch(held_out, range(len(held_out[0])), torch.Generator().manual_seed(0))
+    x_held_out, *y_held_out = batch(held_out, range(len(held_out[0])), torch.Generator().manual_seed(0))
 
     def loss_at(generator):
-        indices = torch.randint(0, len(pool[0]), (16,), generator=generator).tolist()
-        x, labels = batch(pool, indices, generator)
-        logits = network.train().name(network(x))
-        return sum(F.cross_entropy(logits[name], labels[name]) for name in HEADS)
+        indices = torch.randint(0, len(pool[0]), (FEATURE_BATCH,), generator=generator).tolist()
+        x, labels, strengths = batch(pool, indices, generator, FEATURE_CROP)
+        told = network.train().name(network(x))
+        return (sum(F.cross_entropy(told[name], labels[name]) for name in ATTRIBUTES)
+                + 10 * F.mse_loss(told["degradation"], strengths))
 
     @torch.no_grad()
     def evaluate():
-        """Share of held-out textures whose attribute is named rightly."""
-        logits = network.eval().name(network(held_out_x))
-        return {name: (logits[name].argmax(1) == held_out_labels[name]).float().mean() for name in HEADS}
+        """Share of held-out textures whose attribute is named rightly; correlation with how they were degraded."""
+        told, (labels, strengths) = network.eval().name(network(x_held_out)), y_held_out
+        return {**{name: (told[name].argmax(1) == labels[name]).float().mean() for name in ATTRIBUTES},
+                **{kind: torch.corrcoef(torch.stack([told["degradation"][:, k], strengths[:, k]]))[0, 1]
+                   for k, kind in enumerate(DEGRADATIONS)}}
 
     rows = fit("features", network, loss_at, steps=args.feature_steps, lr=2e-3, decay=0.995, work=args.work,
-               seed=args.seed, every=min(args.every, 250), evaluate=evaluate, settings=dict(textures=args.textures))
+               seed=args.seed, every=min(args.every, 250), evaluate=evaluate, settings=dict(textures=args.textures, crop=FEATURE_CROP, batch=FEATURE_BATCH))
     return network.eval(), rows
 
 
-def degrade(image, kind, strength, generator):
-    """image (3, H, W) uint8 -> (3, H, W) in [0, 1], blurred, noisy or compressed by `strength` of 0 to 1."""
+def crop(image, corner, side):
+    """A square of `side` pixels of the image (3, H, W), at `corner` between 0 and 1; all of it if side is None."""
+    if side is None:
+        return image
+    top, left = (int(c * (full - side + 1)) for c, full in zip(corner, image.shape[1:]))
+    return image[:, top:top + side, left:left + side]
+
+
+def degrade(image, strengths, generator):
+    """image (3, H, W) uint8 -> (3, H, W) in [0, 1], blurred, made noisy and compressed by strengths of 0 to 1 each."""
     import io
 
+    import numpy as np
     import torch
     from PIL import Image, ImageFilter
     from torchvision.transforms.functional import to_tensor
 
-    if kind == "noisy":
-        noise = (2 + 18 * strength) * torch.randn(image.shape[1:], generator=generator)
-        return ((image + noise).clamp(0, 255) / 255)
+    blurred, noisy, compressed = strengths
     picture = Image.fromarray(image.permute(1, 2, 0).numpy())
-    if kind == "blurred":
-        picture = picture.filter(ImageFilter.GaussianBlur(0.5 + 2 * strength))
-    elif kind == "compressed":
+    if blurred:
+        picture = picture.filter(ImageFilter.GaussianBlur(0.3 + 2.7 * blurred))
+    if noisy:
+        noise = 20 * noisy * torch.randn(image.shape[1:], generator=generator).numpy()
+        picture = Image.fromarray((np.asarray(picture) + noise[..., None]).clip(0, 255).astype(np.uint8))
+    if compressed:
         with io.BytesIO() as file:
-            picture.save(file, "JPEG", quality=round(80 - 70 * strength))
+            picture.save(file, "JPEG", quality=round(85 - 80 * compressed))
             picture = Image.open(file).copy()
     return to_tensor(picture)
 
@@ -289,7 +305,7 @@ def write_prior(args, done):
     from stablesdg.files import save_tensors, write_json
     from stablesdg.official import write_folder
 
-    (vae, _), (features, _), (sd, _) = done["vae"], done["features"], done["unet"]
+    (features, _), (sd, _) = done["features"], done["unet"]
     write_folder(sd, args.out, UNET_SIZES, VAE_SIZES, SCHEDULER, args.work / "tokenizer")
     save_tensors(args.out / "features.safetensors",
                  {name: value.half() if value.is_floating_point() else value for name, value in features.state_dict().items()})

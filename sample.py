@@ -2,7 +2,8 @@
 
     python sample.py --strength 0.4        # latest run -> runs/DATASET/CATEGORY/samples/*.png, manifest.csv
 
-Each image has the size and mode of its source, and depends on its seed and its source alone.
+Each image has the size and mode of its source, and depends on its seed and its source alone. How novel it is stands
+beside it in the manifest.
 """
 from pathlib import Path
 
@@ -14,7 +15,7 @@ TABLE_I = {"Cr": (0.2, 2), "In": (0.9, 9), "Pa": (0.4, 6), "PS": (0.5, 3), "RS":
            "Inc": (0.5, 5), "Ind": (0.2, 7), "Ox": (0.6, 3), "SG": (0.5, 4)}
 STRENGTH = 0.4
 ADAPTERS = ("embedding", "lora", "full")
-HEADER = ("file", "source", "seed", "s", "w", "sampler", "steps")
+TRIES = 5  # seeds that an image may use up to become as novel as --min-novelty asks
 
 
 def parse(argv=None):
@@ -25,12 +26,16 @@ def parse(argv=None):
     p.add_argument("--adapters", default="all", help="all that the run has, none, or some of embedding,lora,full")
     p.add_argument("--out", type=Path, help="folder for the images (default: samples in the run folder)")
     method = p.add_argument_group("method")
-    method.add_argument("--strength", type=float, help="s in (0, 1] (default: the recipe's, Table I's, or 0.4)")
-    method.add_argument("--guidance", type=float, help="w (default: the recipe's, Table I's, or 5)")
+    method.add_argument("--strength", type=float, help="s in (0, 1]; 0 sends the sources through the VAE and back, to compare "
+                                                       "with (default: tune.py's choice, the recipe's, Table I's, or 0.4)")
+    method.add_argument("--guidance", type=float, help="w (default: tune.py's choice, the recipe's, Table I's, or 5)")
     method.add_argument("--number", type=run.positive, default=100, help="images to make; the paper makes 1000")
     method.add_argument("--steps", type=run.positive, default=50, help="denoising steps of a full run; s times these are run")
     method.add_argument("--sampler", default="ddim", choices=["ddim", "ddpm", "paper"], help="paper is Algorithm 1")
     method.add_argument("--from-noise", action="store_true", help="start from pure noise instead of images (Table II)")
+    method.add_argument("--classic", action="store_true", help="rotate and mirror the sources instead, to compare with")
+    method.add_argument("--min-novelty", type=float, default=0.0,
+                        help=f"draw images below this novelty again, up to {TRIES} times, and leave out those that stay below")
     method.add_argument("--uncond", default="adapted", choices=["adapted", "base"],
                         help="the unconditional branch runs with the adapters or without")
     method.add_argument("--compat", choices=["diffusers"], help="use the timesteps of diffusers' image-to-image pipeline")
@@ -42,10 +47,7 @@ def parse(argv=None):
 
 def main(argv=None):
     args = parse(argv)
-    if args.strength is not None and not 0 < args.strength <= 1:
-        raise UserError(f"--strength must lie in (0, 1], not {args.strength:g}.")
-    if args.adapters not in ("all", "none") and (strange := set(args.adapters.split(",")) - set(ADAPTERS)):
-        raise UserError(f"--adapters is all, none or some of {','.join(ADAPTERS)}, not {', '.join(sorted(strange))}.")
+    check(args)
     folder = args.run or run.latest_run()
     record = run.read_run(folder)
     if not record:
@@ -56,57 +58,135 @@ def main(argv=None):
 
     import time
 
-    import torch
     from tqdm import tqdm
 
-    from stablesdg.data import read_batches, save_image, to_image
-    from stablesdg.files import sha256
-    from stablesdg.generate import generate, plan
+    from stablesdg.data import read_batches
+    from stablesdg.features import load_feature_network
+    from stablesdg.files import write_json
+    from stablesdg.load import NANO
+    from stablesdg.novelty import NoveltyMeter, save_novelty_picture
+    from stablesdg.samples import check_folder, close_partial, is_finished, list_jobs, open_partial, save_pairs, source_name
     from stablesdg.split import load_split, part_files
 
     out = args.out or folder / "samples"
-    if out.exists() and not (out / "manifest.csv").is_file() and any(out.iterdir()):
-        raise UserError(f"{out} holds something else than generated images: pass another --out.")
+    check_folder(out)
     data = args.data or Path(record["data"])
     sources = part_files(load_split(run.split_file(data), [data]), data, "train")
     print(f"run: {folder}; sources: the {len(sources)} training images of {data}")
+    settings = {k: getattr(args, k) for k in ("seed", "number", "from_noise", "classic", "min_novelty")} | {"data": str(data)}
+    if args.classic:
+        s, w, label, factor, resolution, draw = "", "", "rotated and mirrored", 1, None, draw_classic
+        print(label)
+    else:
+        sd, draw, s, w, resolution, more = open_generator(args, folder, record)
+        settings |= more
+        label, factor = f"generated, s = {s:g}, w = {w:g}", sd.vae.factor
+    if args.resume and is_finished(out, settings):
+        print(f"the images in {out} are already finished; leave out --resume to make them again")
+        return
+    meter = NoveltyMeter(load_feature_network(NANO / "features.safetensors", run.pick_device(args.device)), sources)
+
+    jobs = list_jobs(sources, args.number, args.seed)
+    partial, made = open_partial(out, args.resume, settings)
+    columns = {"s": s if args.classic else f"{s:g}", "w": w if args.classic else f"{w:g}",
+               "sampler": "classic" if args.classic else args.sampler, "steps": args.steps}
+    started = time.monotonic()
+    with tqdm(total=len(jobs), unit="image") as bar:
+        for batch in read_batches(jobs, args.batch_size, resolution, factor):
+            if not all(name in made and (made[name] is None or (partial / name).is_file()) for (_, name, _), *_ in batch):
+                make_batch(batch, draw, meter, args, partial, made, columns)  # by whole batches: see --batch-size
+                write_json(partial / "made.json", made)
+            bar.update(len(batch))
+    seconds = time.monotonic() - started
+
+    rows = close_partial(partial, out, jobs, made)
+    save_pairs(folder / f"preview-{out.name}.png", out, rows, {name: source for source, name, _ in jobs}, label)
+    nearest = {source_name(f): f for f in sources}
+    save_novelty_picture(folder / f"novelty-{out.name}.png",
+                         [(out / row["file"], float(row["novelty"]), nearest[row["nearest"]]) for row in rows])
+    if not args.classic:
+        args.data, args.strength, args.guidance = data, s, w
+        run.record(folder, "sample", args, sd, seconds)
+    values = sorted(float(row["novelty"]) for row in rows)
+    print(f"wrote {len(rows)} images to {out} in {run.duration(seconds)}; novelty {values[len(values) // 2]:.2f} (median; "
+          f"0 is a copy of a training image, 1 as far as real ones are apart)")
+    if len(rows) < len(jobs):
+        print(f"{len(jobs) - len(rows)} images stayed below --min-novelty {args.min_novelty:g} after {TRIES} tries and were left out")
+
+
+def check(args):
+    """What the arguments alone can get wrong."""
+    if args.strength is not None and not 0 <= args.strength <= 1:
+        raise UserError(f"--strength must lie in [0, 1], not {args.strength:g}.")
+    if args.adapters not in ("all", "none") and (strange := set(args.adapters.split(",")) - set(ADAPTERS)):
+        raise UserError(f"--adapters is all, none or some of {','.join(ADAPTERS)}, not {', '.join(sorted(strange))}.")
+    if args.from_noise and args.strength not in (None, 1):
+        raise UserError(f"--from-noise starts from pure noise, at s = 1: leave out --strength {args.strength:g}.")
+    if args.classic and (args.from_noise or args.strength is not None or args.guidance is not None):
+        raise UserError("--classic uses no diffusion: leave out --strength, --guidance and --from-noise.")
+
+
+def open_generator(args, folder, record):
+    """(model with adapters, draw(x, seeds), s, w, resolution, settings that the images depend on)."""
+    from stablesdg.files import sha256
+    from stablesdg.generate import generate, plan
+
     sd = run.open_model(args, record)
     prompt, resolution = load_adapters(sd, folder, record, args)
-    s, w = choose_strength_and_guidance(args, sd, folder.resolve().name)
+    s, w = choose_strength_and_guidance(args, sd, folder.resolve().name, record)
     try:
         path = plan(sd, s, args.steps, args.sampler, args.compat)
     except ValueError as error:
         raise UserError(f"{error}.") from None
-    print(f"prompt {prompt!r}, s = {s:g}, w = {w:g}, {args.sampler}: {len(path)} steps from t = {path[0][0]}")
+    print(f"prompt {prompt!r}, s = {s:g}, w = {w:g}, {args.sampler}: " + (
+        f"{len(path)} steps from t = {path[0][0]}" if path else "through the VAE and back"))
 
-    jobs = list_jobs(sources, args.number, args.seed)
-    settings = {
-        **{k: getattr(args, k) for k in ("seed", "steps", "sampler", "uncond", "from_noise", "compat", "adapters")},
-        "s": s, "w": w, "prompt": prompt, "weights": sd.sha256, "data": str(data), "resolution": resolution,
-        "adapter_files": [sha256(file) for file in sd.adapter_files], "dtype": str(sd.dtype), "device": sd.device.type}
-    if args.resume and is_finished(out, jobs, settings):
-        print(f"the {len(jobs)} images in {out} are already finished; leave out --resume to make them again")
-        return
-    partial = open_partial(out, args.resume, settings)
-    started = time.monotonic()
-    with tqdm(total=len(jobs), unit="image") as bar:
-        for batch in read_batches(jobs, args.batch_size, resolution, sd.vae.factor):
-            bar.update(len(batch))
-            if all((partial / name).is_file() for (_, name, _), *_ in batch):
-                continue  # by whole batches, so that a resumed call rounds as an uninterrupted one
-            x = torch.stack([x for _, x, _, _ in batch])
-            y = generate(sd, sd.latent_shape(x) if args.from_noise else x, [seed for (_, _, seed), *_ in batch], prompt,
-                         strength=s, guidance=w, steps=args.steps, sampler=args.sampler, uncond=args.uncond,
-                         compat=args.compat)
-            for ((_, name, _), _, size, mode), image in zip(batch, y):
-                save_image(partial / name, to_image(image, size, mode))
-    seconds = time.monotonic() - started
+    def draw(x, seeds):
+        return generate(sd, sd.latent_shape(x) if args.from_noise else x, seeds, prompt, strength=s, guidance=w,
+                        steps=args.steps, sampler=args.sampler, uncond=args.uncond, compat=args.compat)
 
-    close_partial(partial, out, jobs, (f"{s:g}", f"{w:g}", args.sampler, args.steps), args.from_noise)
-    save_pairs(folder / f"preview-{out.name}.png", out, jobs, f"generated, s = {s:g}, w = {w:g}")
-    args.data, args.strength, args.guidance = data, s, w
-    run.record(folder, "sample", args, sd, seconds)
-    print(f"wrote {len(jobs)} images to {out} in {run.duration(seconds)}")
+    settings = {k: getattr(args, k) for k in ("steps", "sampler", "uncond", "compat", "adapters")}
+    settings |= {"s": s, "w": w, "prompt": prompt, "weights": sd.sha256, "resolution": resolution, "dtype": str(sd.dtype),
+                 "adapter_files": [sha256(file) for file in sd.adapter_files], "device": sd.device.type}
+    return sd, draw, s, w, resolution, settings
+
+
+def draw_classic(x, seeds):
+    """Rotations by up to 10 degrees and mirror images of x (B, 3, H, W)."""
+    import torch
+
+    from stablesdg.data import augment
+
+    return torch.stack([augment(image, seed) for image, seed in zip(x, seeds)])
+
+
+def make_batch(batch, draw, meter, args, partial, made, columns):
+    """Generate from a batch of sources, those that are not novel enough again with other seeds; keep images and rows."""
+    import torch
+
+    from stablesdg.data import read_image, to_image
+    from stablesdg.novelty import similarity
+    from stablesdg.samples import keep, source_name
+
+    pending = list(range(len(batch)))
+    for attempt in range(TRIES if args.min_novelty > 0 else 1):
+        seeds = [batch[i][0][2] + attempt * 1_000_000_000 for i in pending]
+        y = draw(torch.stack([batch[i][1] for i in pending]), seeds)
+        images = [to_image(image, batch[i][2], batch[i][3]) for i, image in zip(pending, y)]
+        below = []
+        for i, seed, image, (novelty, near) in zip(pending, seeds, images, meter.measure(images)):
+            source, name, _ = batch[i][0]
+            if novelty < args.min_novelty:
+                below.append(i)
+                keep(partial, made, name, None, None)
+                continue
+            row = {"file": name, "source": "" if args.from_noise else source_name(source), "seed": seed, **columns,
+                   "novelty": f"{novelty:.4f}", "nearest": source_name(near),
+                   "ssim": "" if args.from_noise else f"{similarity(image, read_image(source)[0]):.4f}"}
+            keep(partial, made, name, image, row)
+        pending = below
+        if not pending:
+            break
 
 
 def load_adapters(sd, folder, record, args):
@@ -137,82 +217,20 @@ def load_adapters(sd, folder, record, args):
     return arguments["prompt"], run.pixels(arguments["resolution"])
 
 
-def choose_strength_and_guidance(args, sd, category):
-    """s and w: from the command line, else the recipe, else Table I for a category of that name, else 0.4 and 5."""
-    strength = 1.0 if args.from_noise and args.strength is None else args.strength
-    chosen = run.from_recipe(sd, "sample", strength=strength, guidance=args.guidance)
+def choose_strength_and_guidance(args, sd, category, record):
+    """s and w: from the command line, else tune.py's choice, the recipe, Table I for a category of that name, 0.4 and 5."""
+    tuned = {} if args.from_noise else record.get("tuned", {})
+    strength = 1.0 if args.from_noise else args.strength
+    if tuned and (strength is None or args.guidance is None):
+        print(f"tune.py chose s = {tuned['s']:g}, w = {tuned['w']:g}")
+    strength = tuned.get("s") if strength is None else strength
+    guidance = tuned.get("w") if args.guidance is None else args.guidance
+    chosen = run.from_recipe(sd, "sample", strength=strength, guidance=guidance)
     s, w = chosen["strength"], chosen["guidance"]
-    if args.from_noise and s != 1:
-        raise UserError(f"--from-noise starts from pure noise, at s = 1: leave out --strength {s:g}.")
     if (s is None or w is None) and category in TABLE_I:
         print(f"the paper's Table I has s = {TABLE_I[category][0]}, w = {TABLE_I[category][1]} for {category}")
     s_default, w_default = TABLE_I.get(category, (STRENGTH, run.GUIDANCE))
     return (s_default if s is None else s), (w_default if w is None else w)
-
-
-def list_jobs(sources, number, seed):
-    """[(source, file name, seed of the image), ..]: every source once before any is used again."""
-    import torch
-
-    order = torch.randperm(len(sources), generator=torch.Generator().manual_seed(seed)).tolist()
-    return [(sources[order[i % len(order)]], f"{i:05d}.png", seed * 1_000_000 + i) for i in range(number)]
-
-
-def is_finished(out, jobs, settings):
-    """Whether `out` already holds the images of these jobs, made with these settings."""
-    import json
-
-    from stablesdg.files import read_csv, read_json
-
-    return ((out / "manifest.csv").is_file() and (out / "settings.json").is_file()
-            and read_json(out / "settings.json") == json.loads(json.dumps(settings))
-            and [row["file"] for row in read_csv(out / "manifest.csv")] == [name for _, name, _ in jobs])
-
-
-def open_partial(out, resume, settings):
-    """The folder that images are written to until all are there; an interrupted one is kept if it has the same settings."""
-    import shutil
-
-    from stablesdg.files import read_json, write_json
-
-    if out.exists():
-        print(f"the images in {out} will be replaced when these are finished; another --out would keep both")
-    partial = out.with_name(out.name + ".partial")
-    if partial.exists() and resume and (partial / "settings.json").is_file():
-        before = read_json(partial / "settings.json")
-        if changed := [k for k in settings if before.get(k) != settings[k]]:
-            raise UserError(f"{partial} was begun with other settings ({', '.join(changed)}): repeat those, or start "
-                            "without --resume.")
-    elif partial.exists():
-        shutil.rmtree(partial)
-    write_json(partial / "settings.json", settings)
-    return partial
-
-
-def close_partial(partial, out, jobs, settings, from_noise):
-    """Write the manifest and put the folder in its place; images of an earlier call go."""
-    import shutil
-
-    from stablesdg.files import write_csv
-
-    write_csv(partial / "manifest.csv", HEADER, [
-        (name, "" if from_noise else f"{source.parent.resolve().name}/{source.name}", seed, *settings)
-        for source, name, seed in jobs])
-    for stray in {f.name for f in partial.iterdir()} - {name for _, name, _ in jobs} - {"manifest.csv", "settings.json"}:
-        (partial / stray).unlink()
-    if out.exists():
-        shutil.rmtree(out)
-    partial.rename(out)
-
-
-def save_pairs(path, out, jobs, label, count=8):
-    """A grid of the first sources and what was made of them."""
-    from stablesdg.data import read_image, save_image
-    from stablesdg.report import image_grid
-
-    shown = jobs[:count]
-    save_image(path, image_grid([("sources", [read_image(source)[0] for source, _, _ in shown]),
-                                 (label, [read_image(out / name)[0] for _, name, _ in shown])]))
 
 
 if __name__ == "__main__":

@@ -13,14 +13,24 @@ Reading order, from the equations outwards:
     train         the loss and the loop of every adaptation
     load          weights/ -> models, strictly
     names         the keys of other files, renamed
-    data, split   images in and out; which of them may be trained on
+    data          images in and out
+    overlap       which images show the same piece of surface
+    split         which images may be trained on
     inception     the feature network of FID
-    metrics       the Frechet distance
+    features      a small feature network that needs no download
+    metrics       Frechet distance, KID, neighbours, structural similarity
+    score         all measures of a set, with what is needed to read them
+    novelty       are generated images new?
+    samples       a folder of generated images
     classifiers   five networks that recognise defects
     stage         what surrounds the loop: opening data and model, writing results
     report        pictures: grids of images, loss curves
     run           run folders and what all command lines share
     files         safe writing, hashes, errors in one sentence
+    textures      procedural captioned textures
+    pretraining   pools of textures and the loop that weights/nano came from
+    official      writing a model in the official layout
+    prepare       photographs to a data set
     steel         a procedural steel data set, for the demo and the tests
     download      fetch the official weights
 """

@@ -1,5 +1,4 @@
 """Softmax attention with h heads (Vaswani et al. 2017, eq. 1), shared by the UNet and the VAE."""
-import torch
 from torch import nn
 from torch.nn import functional as F
 

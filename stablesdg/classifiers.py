@@ -5,7 +5,6 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 

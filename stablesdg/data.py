@@ -100,6 +100,19 @@ def read_batches(jobs, batch_size, resolution, multiple):
         yield batch
 
 
+def augment(x, seed):
+    """Classic augmentation of x (3, H, W): a rotation by up to 10 degrees, without dark corners, and random mirroring."""
+    from torchvision.transforms.functional import InterpolationMode, pad, rotate
+
+    generator = torch.Generator().manual_seed(seed)
+    angle = float(torch.rand((), generator=generator)) * 20 - 10
+    flips = [axis for axis in (1, 2) if torch.rand((), generator=generator) < 0.5]
+    height, width = x.shape[1:]
+    margin = min(height, width) // 6
+    x = rotate(pad(x, [margin], padding_mode="reflect"), angle, InterpolationMode.BILINEAR)
+    return x[:, margin:margin + height, margin:margin + width].flip(flips)
+
+
 def save_image(path, image):
     with atomic_path(path) as temporary:
         image.save(temporary)

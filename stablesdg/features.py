@@ -1,7 +1,7 @@
 """A small feature network for machines without Inception's weights: `fid.py --features nano`.
 
-It was trained to name what `textures.py` drew (base, mark, tone, ..) and how the picture had been degraded. Its pooled
-activations tell textures apart, but they are not Inception's: a distance between them is FD-nano, never FID.
+It was trained to name what `textures.py` drew (base, mark, tone, ..) and to say how blurred, noisy and compressed the
+picture had been made. Its pooled activations tell textures apart, but they are not Inception's: a distance between them is FD-nano, never FID.
 """
 from pathlib import Path
 
@@ -12,9 +12,10 @@ from torch.nn import functional as F
 from .files import UserError, load_tensors
 from .textures import ATTRIBUTES
 
-DEGRADATIONS = ("none", "blurred", "noisy", "compressed")
+DEGRADATIONS = ("blurred", "noisy", "compressed")  # each by 0 to 1
 HEADS = {**{name: len(values) for name, values in ATTRIBUTES.items()}, "degradation": len(DEGRADATIONS)}
 WIDTHS = (16, 32, 64, 96, 128)
+DETAIL = 8.0  # how much detail is enlarged
 
 
 class Block(nn.Module):
@@ -33,20 +34,24 @@ class Block(nn.Module):
 
 
 class FeatureNetwork(nn.Module):
-    """Images to features (B, 128), and features to one row of logits for each attribute."""
+    """Images to features (B, 128), and features to one row of logits for each attribute and three degradations."""
 
     def __init__(self):
         super().__init__()
-        self.conv_in = nn.Conv2d(3, WIDTHS[0], 3, padding=1)
+        self.conv_in = nn.Conv2d(6, WIDTHS[0], 3, padding=1)
         self.blocks = nn.Sequential(*(Block(a, b, 2) for a, b in zip(WIDTHS, WIDTHS[1:])))
         self.heads = nn.ModuleDict({name: nn.Linear(WIDTHS[-1], n) for name, n in HEADS.items()})
 
     def forward(self, x):
-        """x (B, 3, H, W) in [0, 1], at the images' own size -> (B, 128)."""
-        return self.blocks(F.relu(self.conv_in(2 * x - 1))).mean(dim=(2, 3))
+        """x (B, 3, H, W) in [0, 1], at the images' own size -> (B, 128).
+
+        Beside the image stands its detail, enlarged: grain is faint against the differences in brightness.
+        """
+        detail = DETAIL * (x - F.avg_pool2d(x, 9, stride=1, padding=4, count_include_pad=False))
+        return self.blocks(F.relu(self.conv_in(torch.cat([2 * x - 1, detail], dim=1)))).mean(dim=(2, 3))
 
     def name(self, features):
-        """{attribute: logits (B, values)} of features (B, 128)."""
+        """{attribute: logits (B, values), "degradation": strengths (B, 3)} of features (B, 128)."""
         return {name: head(features) for name, head in self.heads.items()}
 
 

@@ -6,7 +6,9 @@ from .vae import sample_posterior
 
 
 def plan(sd, strength, steps, sampler="ddim", compat=None):
-    """The steps to run: [(t, alpha_bar_t, alpha_bar_prev), ..], noisiest first."""
+    """The steps to run: [(t, alpha_bar_t, alpha_bar_prev), ..], noisiest first; none for strength 0."""
+    if strength == 0:
+        return []
     alpha_bar, T = sd.alpha_bar, len(sd.alpha_bar)
     if compat == "diffusers":
         pairs = timesteps_diffusers(steps, strength, T, sd.steps_offset)
@@ -27,10 +29,11 @@ def generate(sd, x, seeds, prompt, *, strength=0.4, guidance=5.0, steps=50, samp
     """New images from the images x.
 
     sd        a StableDiffusion, adapters loaded
-    x         (B, 3, H, W) in [-1, 1]; or the shape (B, 4, h, w) of the latents, to start from pure noise
-              (then strength is 1, as in the paper's ablation without image orientation)
+    x         (B, 3, H, W) in [-1, 1]; or their posterior (mean, logvar) as vae.encode gives it; or the shape
+              (B, 4, h, w) of the latents, to start from pure noise (then strength is 1, as in the paper's ablation
+              without image orientation)
     seeds     B integers; image i depends on seeds[i] and x[i] alone
-    strength  s, so that T' = sT is the first timestep
+    strength  s, so that T' = sT is the first timestep; 0 decodes what was encoded
     guidance  w of eq. (2); the unconditional branch is the empty prompt through the adapted model, or through
               the model without adapters if `uncond` is "base"
     sampler   "ddim" (deterministic), "ddpm", or "paper" (Algorithm 1)
@@ -42,11 +45,11 @@ def generate(sd, x, seeds, prompt, *, strength=0.4, guidance=5.0, steps=50, samp
     path = plan(sd, strength, steps, sampler, compat)
     step = STEPS[sampler]
 
-    if torch.is_tensor(x):
-        mean, logvar = sd.vae.encode(x.to(sd.device, sd.fine_dtype))
+    if torch.is_tensor(x) or torch.is_tensor(x[0]):
+        mean, logvar = sd.vae.encode(x.to(sd.device, sd.fine_dtype)) if torch.is_tensor(x) else x
         shape = mean.shape[1:]
         z_0 = sd.vae.scaling_factor * sample_posterior(mean, logvar, draw(generators, shape, mean))
-        z = add_noise(z_0, draw(generators, shape, z_0), path[0][1])  # z_T'
+        z = add_noise(z_0, draw(generators, shape, z_0), path[0][1]) if path else z_0  # z_T'
     else:
         shape = x[1:]
         z = draw(generators, shape, torch.empty(0, dtype=sd.fine_dtype, device=sd.device))

@@ -171,12 +171,24 @@ def neighbour_scores(real, generated, k=5):
             "coverage": float((distance.min(dim=1).values < reach_real).double().mean())}
 
 
-def novelty(generated, training):
-    """How far each generated image is from the training images, on the scale of these: features (M, d), (N, d) -> (M,).
+def nearest(x, reference):
+    """(distance, index) of the nearest row of `reference` (N, d) to each row of x (M, d)."""
+    return torch.cdist(x.double(), reference.double()).min(dim=1)
 
-    The distance to its nearest training image over the median distance of a training image to its nearest other one:
-    near 0 is a copy, 1 is as far as two real images are.
+
+def ssim(a, b, peak=255.0):
+    """Structural similarity of two gray images (H, W), mean over the image (Wang et al. 2004).
+
+    Gaussian windows of 11 x 11 pixels and deviation 1.5; C_1 = (0.01 peak)^2, C_2 = (0.03 peak)^2.
     """
-    generated, training = (torch.as_tensor(x).double() for x in (generated, training))
-    between = torch.cdist(training, training).kthvalue(2, dim=1).values.median()
-    return torch.cdist(generated, training).min(dim=1).values / between
+    offsets = torch.arange(-5, 6, dtype=torch.float64)
+    window = torch.exp(-0.5 * (offsets / 1.5) ** 2)
+    window = (window / window.sum()).outer(window / window.sum())[None, None]
+
+    def local(x):
+        return F.conv2d(x[None, None].double(), window)[0, 0]
+
+    mu_a, mu_b = local(a), local(b)
+    var_a, var_b, cov = local(a * a) - mu_a**2, local(b * b) - mu_b**2, local(a * b) - mu_a * mu_b
+    c_1, c_2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
+    return (((2 * mu_a * mu_b + c_1) * (2 * cov + c_2)) / ((mu_a**2 + mu_b**2 + c_1) * (var_a + var_b + c_2))).mean()

@@ -217,6 +217,11 @@ def read_run(folder):
     return read_json(path) if path.is_file() else {}
 
 
+def add_choice(folder, tuned):
+    """Put tune.py's choice of s and w into run.json, where sample.py finds it."""
+    write_json(Path(folder) / "run.json", {**read_run(folder), "tuned": tuned})
+
+
 def record(folder, stage, args, sd, seconds, **more):
     """Add a stage to run.json: its arguments, seconds and versions. Training also sets what the run is based on."""
     import torch
@@ -224,6 +229,7 @@ def record(folder, stage, args, sd, seconds, **more):
 
     run = read_run(folder)
     if stage != "sample":
+        run.pop("tuned", None)  # it was chosen with the former adapters
         run |= {"weights": str(Path(sd.path).resolve()), "weights_sha256": sd.sha256,
                 "data": str(Path(args.data).resolve()), "split_sha256": sha256(split_file(args.data))}
     run.setdefault("stages", {})[stage] = {

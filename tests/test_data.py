@@ -1,5 +1,4 @@
 """Images in and out, and the split."""
-import json
 
 import numpy as np
 import pytest

@@ -71,7 +71,7 @@ def test_a_larger_texture_shows_more_and_not_the_same_larger():
 @pytest.fixture
 def small(monkeypatch):
     """pretrain.py at a size that takes seconds."""
-    for name, value in dict(SIDE=64, LARGE=72, HELD_OUT_IMAGES=4, BATCH=2, CROP=32).items():
+    for name, value in dict(SIDE=64, LARGE=72, HELD_OUT_IMAGES=4, BATCH=2, CROP=32, FEATURE_CROP=48, FEATURE_BATCH=4).items():
         monkeypatch.setattr(pretrain, name, value)
     return ["--textures", 20, "--vae-steps", 4, "--feature-steps", 2, "--unet-steps", 4, "--every", 2, "--device", "cpu"]
 

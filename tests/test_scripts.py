@@ -19,7 +19,6 @@ from safetensors.torch import load_file
 
 from stablesdg import run, train
 from stablesdg import stage as stage_module
-from stablesdg.files import sha256
 
 FLOAT32 = ["--device", "cpu", "--dtype", "float32"]
 TRAINING = ["--iterations", "6", "--batch-size", "2", "--resolution", "32", *FLOAT32]
@@ -72,7 +71,8 @@ def test_a_run_folder_holds_what_the_readme_promises(place):
     folder = place / "runs" / "steel" / "patches"
     names = {f.name for f in folder.iterdir()}
     assert names == {"run.json", "embedding.safetensors", "lora.safetensors", "samples", "log-ti.csv", "log-lora.csv",
-                     "loss-ti.png", "loss-lora.png", "preview-ti.png", "preview-lora.png", "preview-samples.png"}
+                     "loss-ti.png", "loss-lora.png", "preview-ti.png", "preview-lora.png", "preview-samples.png",
+                     "novelty-samples.png"}
     record = json.loads((folder / "run.json").read_text())
     assert set(record["stages"]) == {"ti", "lora", "sample"}
     assert record["stages"]["ti"]["arguments"]["lr"] == 5e-4 and record["stages"]["lora"]["arguments"]["lr"] == 1e-4
@@ -253,7 +253,7 @@ def test_classifying_refuses_images_generated_from_test_images(place, tmp_path):
     (["train_ti.py", "--data", "steel/pits", "--device", "tpu9"], "--device tpu9 cannot be used"),
     (["sample.py", "--run", "steel"], "is not a run folder"),
     (["sample.py", "--run", "runs/steel"], "--run runs/steel/patches for example"),
-    (["sample.py", "--run", "runs/steel/patches", "--strength", "0"], "strength must lie"),
+    (["sample.py", "--run", "runs/steel/patches", "--strength", "1.5"], "strength must lie"),
     (["sample.py", "--run", "runs/steel/patches", "--adapters", "lara"], "not lara"),
     (["sample.py", "--run", "runs/steel/patches", "--adapters", "full"], "has no full.safetensors"),
     (["sample.py", "--run", "runs/steel/patches", "--from-noise", "--strength", "0.5"], "leave out --strength"),

@@ -8,10 +8,10 @@ from PIL import Image
 from test_scripts import here
 
 from stablesdg.data import list_images, save_image
-from stablesdg.files import UserError, read_csv
+from stablesdg.files import read_csv
 from stablesdg.overlap import find_copies, find_overlaps
 from stablesdg.prepare import otsu, piece, starts
-from stablesdg.split import find_groups, group_parts, load_split
+from stablesdg.split import find_groups, group_parts
 from stablesdg.textures import draw
 
 

@@ -1,0 +1,140 @@
+"""The measures beside FID, the cache of features, and novelty, against independent implementations."""
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from test_scripts import here
+
+from stablesdg.data import augment, save_image, to_tensor
+from stablesdg.features import load_feature_network
+from stablesdg.metrics import (frechet_distance, frechet_infinity, kernel_distance, nano_features, neighbour_scores, ssim)
+from stablesdg.novelty import NoveltyMeter
+from stablesdg.score import cached_features, lines, network_key, score
+from stablesdg.textures import draw
+
+
+def features(n, d=24, seed=0, shift=0.0, mix=1):
+    rng = np.random.default_rng(seed)
+    basis = np.random.default_rng(mix).normal(size=(d, d)) / d**0.5
+    return rng.normal(size=(n, d)) @ basis + shift
+
+
+def test_kid_equals_torch_fidelity():
+    from torch_fidelity.metric_kid import kid_features_to_metric
+
+    x, y = features(120), features(90, seed=1, shift=0.2)
+    theirs = kid_features_to_metric(torch.from_numpy(x), torch.from_numpy(y), kid_subsets=20, kid_subset_size=50,
+                                    kid_degree=3, kid_gamma=None, kid_coef0=1, rng_seed=7, verbose=False, kid_kernel="poly")
+    mean, sd = kernel_distance(x, y, subsets=20, subset_size=50, seed=7)
+    assert mean == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-9)
+    assert sd == pytest.approx(theirs["kernel_inception_distance_std"], rel=1e-9)
+
+
+def test_kid_is_unbiased_also_for_few_images():
+    """Two halves of one distribution: the mean over many pairs is zero, within its standard error."""
+    values = [kernel_distance(features(24, seed=2 * k), features(24, seed=2 * k + 1), subsets=5)[0] for k in range(200)]
+    assert abs(np.mean(values)) < 3 * np.std(values) / len(values) ** 0.5
+
+
+@pytest.mark.parametrize("k", [1, 5])
+def test_precision_recall_density_and_coverage_equal_the_prdc_package(k):
+    from prdc import compute_prdc
+
+    x, y = features(80), features(60, seed=1, shift=0.4)
+    theirs = compute_prdc(real_features=x, fake_features=y, nearest_k=k)
+    assert neighbour_scores(x, y, k) == pytest.approx({key: float(theirs[key]) for key in neighbour_scores(x, y, k)}, abs=1e-12)
+
+
+def test_ssim_equals_scikit_image():
+    from skimage.metrics import structural_similarity
+
+    a = draw(3).image.mean(-1)
+    b = draw(3).image.mean(-1) + 20 * np.random.default_rng(0).standard_normal(a.shape)
+    theirs = structural_similarity(a, b, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+                                   win_size=11)
+    assert float(ssim(torch.from_numpy(a), torch.from_numpy(b))) == pytest.approx(theirs, abs=1e-9)
+    assert float(ssim(torch.from_numpy(a), torch.from_numpy(a))) == pytest.approx(1)
+
+
+def test_fid_infinity_takes_away_the_bias_of_small_sets():
+    """The distance of two normal distributions is known; that of 100 samples is far above, the extrapolation near it."""
+    d = 24
+    basis = np.random.default_rng(1).normal(size=(d, d)) / d**0.5
+    exact = d * 0.3**2
+    x, errors = features(4000), {"plain": [], "infinity": []}
+    for seed in range(1, 6):
+        y = features(200, seed=seed, shift=0.3)
+        errors["plain"].append(frechet_distance(x, y) - exact)
+        errors["infinity"].append(frechet_infinity(x, torch.from_numpy(y)) - exact)
+    assert basis.shape == (d, d)
+    assert abs(np.mean(errors["infinity"])) < 0.3 * np.mean(errors["plain"])
+
+
+def test_the_floor_of_a_perfect_generator_equals_its_distance_at_equal_numbers():
+    result = score(features(300), features(300, seed=1))
+    assert result["fid_same_n"] == pytest.approx(result["floor"], rel=0.15) and result["same_n"] == 150
+    worse = score(features(300), features(300, seed=1, shift=0.5))
+    assert worse["fid_same_n"] > 2 * worse["floor"] and worse["kid"] > 5 * worse["kid_sd"] / 10**0.5
+    assert worse["interval"][0] < worse["fid"] < worse["interval"][1]
+    text = lines(worse, "FID")
+    assert "the floor" in text and "KID" in text and "coverage" in text
+
+
+@pytest.mark.parametrize("n, m", [(2, 2), (3, 2), (5, 40)])
+def test_very_small_sets_are_scored_as_far_as_they_go(n, m):
+    result = score(features(n), features(m, seed=1))
+    assert np.isfinite(result["fid"]) and lines(result, "FID")
+
+
+@pytest.fixture
+def sets(tmp_path):
+    for folder, first in (("real", 0), ("generated", 40)):
+        for i in range(6):
+            save_image(tmp_path / folder / f"{i}.png", Image.fromarray(draw(first + i, side=64).image))
+    return tmp_path
+
+
+def test_fd_nano_says_that_it_is_not_fid_and_caches_features_by_content(sets, monkeypatch):
+    out = here(sets, "fid.py", "real", "generated", "--features", "nano", "--json", "score.json", "--device", "cpu")
+    assert out.startswith("FD-nano, not comparable with FID: ") and "N real 6" in out
+    result = json.loads((sets / "score.json").read_text())
+    assert result["name"] == "FD-nano" and result["fid"] > 0 and result["n_generated"] == 6
+    assert len(list((sets / "runs" / "features").glob("nano-*/*.npy"))) == 12
+    (sets / "generated" / "0.png").rename(sets / "generated" / "other-name.png")
+
+    def never(*args, **options):
+        raise AssertionError("a cached feature was computed again")
+
+    monkeypatch.setattr("stablesdg.metrics.extract", never)
+    assert here(sets, "fid.py", "real", "generated", "--features", "nano", "--device", "cpu").splitlines()[1:] != []
+
+
+def test_cached_features_equal_computed_ones_in_order(sets, nano):
+    network = load_feature_network(nano / "features.safetensors")
+    files = sorted((sets / "real").iterdir())
+    direct = torch.cat(list(nano_features(files, network)))
+    first = cached_features(files[3:], lambda f: nano_features(f, network), "k", sets / "cache")
+    both = cached_features(files, lambda f: nano_features(f, network, batch_size=2), "k", sets / "cache")
+    assert torch.allclose(both, direct, atol=1e-5) and torch.equal(both[3:], first)
+    key = network_key("nano", network)
+    network.conv_in.weight.data += 1
+    assert network_key("nano", network) != key
+
+
+def test_novelty_is_zero_for_a_copy_and_largest_for_another_kind_of_picture(sets, nano):
+    files = sorted((sets / "real").iterdir())
+    meter = NoveltyMeter(load_feature_network(nano / "features.safetensors"), files)
+    copy = Image.open(files[2])
+    mirrored = copy.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    strange = Image.effect_noise((64, 64), 90).convert("RGB")
+    (zero, near), (small, _), (large, _) = meter.measure([copy, mirrored, strange])
+    assert zero < 1e-2 and near == files[2] and small < 0.6 < large
+
+
+def test_classic_augmentation_depends_on_its_seed_and_leaves_no_dark_corner():
+    x = torch.full((3, 60, 40), 0.5)
+    assert augment(x, 3).shape == x.shape and torch.allclose(augment(x, 3), x, atol=1e-5)
+    texture = to_tensor(Image.fromarray(draw(5, side=64).image))
+    assert torch.equal(augment(texture, 1), augment(texture, 1)) and not torch.equal(augment(texture, 1), augment(texture, 2))

@@ -1,0 +1,84 @@
+"""Choose s and w for a category by FID on held-out images: the paper's Table IV.
+
+    python tune.py --run runs/neu/Pa               # -> tune.csv, tune.png, tune-images.png; the choice in run.json
+
+Every cell of the grid makes images from the same training images with the same seeds, so that cells differ by s and w
+alone; they are compared with the validation part, never with the test part. FID falls towards s = 0, where images are
+copies: --min-novelty excludes cells whose median novelty is lower. sample.py then uses the choice by itself.
+"""
+from pathlib import Path
+
+from stablesdg import run
+from stablesdg.files import UserError
+
+STRENGTHS, GUIDANCES = (0.3, 0.4, 0.5, 0.6, 0.7), (3.0, 4.0, 5.0, 6.0, 7.0)  # Table IV
+
+
+def numbers(text):
+    """argparse type: numbers between commas."""
+    return tuple(sorted({float(part) for part in text.split(",")}))
+
+
+def parse(argv=None):
+    p = run.parser(__doc__.splitlines()[0], "python tune.py --run runs/neu/Pa --strengths 0.3,0.5,0.7 --guidances 1.5,3")
+    p.add_argument("--run", type=Path, help="run folder of a category (default: the one used last)")
+    p.add_argument("--weights", help="diffusers folder or CompVis .safetensors (default: those the run was trained on)")
+    p.add_argument("--adapters", default="all", help="all that the run has, none, or some of embedding,lora,full")
+    p.add_argument("--strengths", type=numbers, default=STRENGTHS, help="values of s, between commas")
+    p.add_argument("--guidances", type=numbers, help="values of w, between commas (default: the recipe's, or 3,4,5,6,7)")
+    p.add_argument("--number", type=run.positive, default=100, help="images a cell")
+    p.add_argument("--halving", action="store_true", help="start all cells with few images and go on with the better half")
+    p.add_argument("--min-novelty", type=float, default=0.0, help="least median novelty of a cell that may be chosen")
+    p.add_argument("--features", choices=["inception", "nano"], help="the feature network (default: inception if its weights are there)")
+    p.add_argument("--steps", type=run.positive, default=50, help="denoising steps of a full run; s times these are run")
+    p.add_argument("--sampler", default="ddim", choices=["ddim", "ddpm", "paper"], help="paper is Algorithm 1")
+    p.add_argument("--batch-size", type=run.positive, default=8, help="images at once")
+    run.add_common(p.add_argument_group("run"))
+    p.add_argument("--resume", action="store_true", help="keep the finished cells of an interrupted call")
+    return p.parse_args(argv)
+
+
+def main(argv=None):
+    args = parse(argv)
+    folder = args.run or run.latest_run()
+    record = run.read_run(folder)
+    if not record:
+        raise UserError(f"{folder} is not a run folder (no run.json): train_ti.py and train_lora.py make one.")
+    if not all(0 <= s <= 1 for s in args.strengths):
+        raise UserError("--strengths must lie in [0, 1].")
+
+    from sample import load_adapters
+    from stablesdg.split import load_split, part_files
+    from stablesdg.tuning import Grid, choose, save_pictures
+
+    data = Path(record["data"])
+    split = load_split(run.split_file(data), [data])
+    sources, held_out = (part_files(split, data, part) for part in ("train", "val"))
+    if len(held_out) < 2:
+        raise UserError(f"{data} has {len(held_out)} validation images, too few to compare with: choose s and w by eye.")
+    print(f"run: {folder}; sources: {len(sources)} training images; compared with {len(held_out)} validation images")
+    sd = run.open_model(args, record)
+    prompt, resolution = load_adapters(sd, folder, record, args)
+    args.guidances = args.guidances or tuple(run.from_recipe(sd, "tune", guidances=None)["guidances"] or GUIDANCES)
+
+    grid = Grid(sd, prompt, resolution, sources, held_out, args, folder)
+    cells = [(s, w) for s in args.strengths for w in args.guidances]
+    rounds = [max(2, args.number // 4), max(2, args.number // 2), args.number] if args.halving else [args.number]
+    for k, number in enumerate(rounds):
+        for cell in cells:
+            row = grid.measure(cell, number)
+            print(f"s = {row['s']:g}, w = {row['w']:g}: {grid.name} {row['fid']:.3f}, novelty {row['novelty']:.2f}, "
+                  f"ssim {row['ssim']:.2f} (N = {number})", flush=True)
+        if k + 1 < len(rounds):
+            ranked = sorted(cells, key=lambda c: (grid.rows[c]["novelty"] < args.min_novelty, grid.rows[c]["fid"]))
+            cells = ranked[:max(2, len(ranked) // 2)]
+    best = choose([grid.rows[cell] for cell in cells], args.min_novelty)
+    save_pictures(folder, grid, args, best)
+    run.add_choice(folder, {"s": best["s"], "w": best["w"], "fid": best["fid"], "novelty": best["novelty"], "n": best["number"],
+                            "features": grid.features, "n_validation": len(held_out), "min_novelty": args.min_novelty})
+    print(f"chosen: s = {best['s']:g}, w = {best['w']:g} ({grid.name} {best['fid']:.3f}, floor of real against real at "
+          f"these numbers {grid.floor:.3f}); sample.py --run {folder} uses them; wrote {folder}/tune.csv, tune.png, tune-images.png")
+
+
+if __name__ == "__main__":
+    run.main(main)
