@@ -108,7 +108,8 @@ def as_tensors(files_by_class):
 def generated_files(folder, name, split):
     """The generated images of one class; refuses those whose source is not a training image."""
     from stablesdg.data import list_images
-    from stablesdg.files import read_csv
+    from stablesdg.files import read_csv, read_json
+    from stablesdg.split import refuse_leak
 
     samples = folder / name / "samples"
     if not samples.is_dir():
@@ -121,6 +122,8 @@ def generated_files(folder, name, split):
         if row["source"] and part != "train":
             raise UserError(f"{samples / row['file']} was generated from {row['source']}, which is in the {part} part "
                             "of the split: generate again from training images.")
+    if (samples / "settings.json").is_file():
+        refuse_leak(read_json(samples / "settings.json").get("seen", ()), split, f"What made {samples}")
     return list_images(samples)
 
 

@@ -62,25 +62,28 @@ def main(argv=None):
 
     from stablesdg.data import read_batches
     from stablesdg.features import load_feature_network
-    from stablesdg.files import write_json
+    from stablesdg.files import sha256, write_json
     from stablesdg.load import NANO
     from stablesdg.novelty import NoveltyMeter, save_novelty_picture
     from stablesdg.samples import check_folder, close_partial, is_finished, list_jobs, open_partial, save_pairs, source_name
-    from stablesdg.split import load_split, part_files
+    from stablesdg.split import load_split, part_files, refuse_leak
 
     out = args.out or folder / "samples"
     check_folder(out)
     data = args.data or Path(record["data"])
-    sources = part_files(load_split(run.split_file(data), [data]), data, "train")
+    split = load_split(run.split_file(data), [data])
+    sources = part_files(split, data, "train")
     print(f"run: {folder}; sources: the {len(sources)} training images of {data}")
     settings = {k: getattr(args, k) for k in ("seed", "number", "from_noise", "classic", "min_novelty")} | {"data": str(data)}
     if args.classic:
-        s, w, label, factor, resolution, draw = "", "", "rotated and mirrored", 1, None, draw_classic
+        s, w, label, factor, resolution, draw, seen = "", "", "rotated and mirrored", 1, None, draw_classic, set()
         print(label)
     else:
-        sd, draw, s, w, resolution, more = open_generator(args, folder, record)
+        sd, draw, s, w, resolution, more, seen = open_generator(args, folder, record)
         settings |= more
         label, factor = f"generated, s = {s:g}, w = {w:g}", sd.vae.factor
+    refuse_leak(seen, split, f"The adapters in {folder}")
+    settings["seen"] = sorted(seen | {sha256(file) for file in sources})
     if args.resume and is_finished(out, settings):
         print(f"the images in {out} are already finished; leave out --resume to make them again")
         return
@@ -127,7 +130,8 @@ def check(args):
 
 
 def open_generator(args, folder, record):
-    """(model with adapters, draw(x, seeds), s, w, resolution, settings that the images depend on)."""
+    """(model with adapters, draw(x, seeds), s, w, resolution, settings that the images depend on, sha256 of the
+    images that the adapters were trained on)."""
     from stablesdg.files import sha256
     from stablesdg.generate import generate, plan
 
@@ -148,7 +152,17 @@ def open_generator(args, folder, record):
     settings = {k: getattr(args, k) for k in ("steps", "sampler", "uncond", "compat", "adapters")}
     settings |= {"s": s, "w": w, "prompt": prompt, "weights": sd.sha256, "resolution": resolution, "dtype": str(sd.dtype),
                  "adapter_files": [sha256(file) for file in sd.adapter_files], "device": sd.device.type}
-    return sd, draw, s, w, resolution, settings
+    return sd, draw, s, w, resolution, settings, seen_by(sd)
+
+
+def seen_by(sd):
+    """sha256 of all images that the loaded adapters were trained on."""
+    import json
+
+    from stablesdg.files import load_tensors
+    from stablesdg.split import SEEN
+
+    return {digest for file in sd.adapter_files for digest in json.loads(load_tensors(file)[1].get(SEEN, "[]"))}
 
 
 def draw_classic(x, seeds):

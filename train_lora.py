@@ -42,7 +42,7 @@ def main(argv=None):
         print(f"training all {sum(p.numel() for p in parameters.values()):,} parameters")
         dtype = run.pick_dtype(args.dtype, stage.sd.device)
         log = train_stage(stage, parameters, autocast_dtype=None if dtype == torch.float32 else dtype)
-        save_tensors(output, parameters)
+        save_tensors(output, parameters, stage.metadata)
     else:
         wrapped = lora.inject(stage.sd, args.rank, args.alpha, args.seed)
         parameters = {f"{part}.{key}.{factor}": getattr(layer, factor)
@@ -50,7 +50,7 @@ def main(argv=None):
         print(f"training {sum(p.numel() for p in parameters.values()):,} parameters: A and B of {len(wrapped)} layers, "
               f"rank {args.rank}")
         log = train_stage(stage, parameters)
-        lora.save(output, wrapped, {"ss_base_model_version": "sd_v1", "ss_sd_model_hash": stage.sd.sha256,
+        lora.save(output, wrapped, {**stage.metadata, "ss_base_model_version": "sd_v1", "ss_sd_model_hash": stage.sd.sha256,
                                     "modelspec.trigger_phrase": args.prompt})
     close_stage(stage, output, *log)
 

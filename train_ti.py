@@ -28,7 +28,7 @@ def main(argv=None):
     log = train_stage(stage, {"v_d": v_d})
 
     output = stage.folder / "embedding.safetensors"
-    save_tensors(output, {args.token: v_d})
+    save_tensors(output, {args.token: v_d}, stage.metadata)
     close_stage(stage, output, *log)
 
 

@@ -47,8 +47,8 @@ def main(argv=None):
     if not all(0 <= s <= 1 for s in args.strengths):
         raise UserError("--strengths must lie in [0, 1].")
 
-    from sample import load_adapters
-    from stablesdg.split import load_split, part_files
+    from sample import load_adapters, seen_by
+    from stablesdg.split import load_split, part_files, refuse_leak
     from stablesdg.tuning import Grid, choose, save_pictures
 
     data = Path(record["data"])
@@ -59,6 +59,7 @@ def main(argv=None):
     print(f"run: {folder}; sources: {len(sources)} training images; compared with {len(held_out)} validation images")
     sd = run.open_model(args, record)
     prompt, resolution = load_adapters(sd, folder, record, args)
+    refuse_leak(seen_by(sd), split, f"The adapters in {folder}")
     args.guidances = args.guidances or tuple(run.from_recipe(sd, "tune", guidances=None)["guidances"] or GUIDANCES)
 
     grid = Grid(sd, prompt, resolution, sources, held_out, args, folder)

@@ -18,6 +18,7 @@ from .files import UserError, read_csv, read_json, sha256, write_json
 PARTS = ("train", "val", "test")
 RATIOS = (8, 1, 1)
 METHODS = ("group", "random")
+SEEN = "train_sha256"  # metadata key of an adapter: which images it was trained on
 
 
 def random_parts(names, seed, ratios=RATIOS):
@@ -123,6 +124,14 @@ def load_split(manifest, categories, method=None, seed=0, ratios=RATIOS):
     if changed:
         write_json(manifest, split)
     return split
+
+
+def refuse_leak(seen, split, what):
+    """Raise UserError if among `seen`, sha256 of the images that `what` was made from, is one kept out of training."""
+    kept_out = {entry["sha256"]: (name, entry["part"]) for name, entry in split["files"].items() if entry["part"] != "train"}
+    if leaked := sorted(kept_out[digest] for digest in set(seen) & set(kept_out)):
+        raise UserError(f"{what} saw {leaked[0][0]}, which is in the {leaked[0][1]} part of the split ({count(len(leaked), 'such image')}): "
+                        "train and generate again with this split.")
 
 
 def count(n, noun):

@@ -1,4 +1,5 @@
 """What every training script does before its loop (open data and model) and after it (write what was learned)."""
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from .data import encode_images, read_batches, save_image, to_image
 from .files import UserError, load_tensors, sha256
 from .generate import generate
 from .report import image_grid, save_loss_plot
-from .split import load_split, part_files
+from .split import SEEN, load_split, part_files, refuse_leak
 from .text import contains
 from .train import adapt, write_log
 
@@ -29,7 +30,14 @@ class Stage:
     files: dict  # "train" and "val" -> paths
     posteriors: dict  # "train" and "val" -> [(mean, logvar), ..]
     resolution: int | None
+    seen: list  # sha256 of the training images
+    split: dict
     embedding_sha256: str | None = None
+
+    @property
+    def metadata(self):
+        """What an adapter's file says of its training, beside its tensors."""
+        return {SEEN: json.dumps(self.seen), "prompt": self.args.prompt, "weights_sha256": self.sd.sha256}
 
 
 def open_stage(name, args, dtype=None):
@@ -51,7 +59,7 @@ def open_stage(name, args, dtype=None):
     sd.unet.gradient_checkpointing = args.gradient_checkpointing
     if args.compile:
         sd.unet.compile()
-    return Stage(name, args, folder, sd, files, posteriors, resolution)
+    return Stage(name, args, folder, sd, files, posteriors, resolution, [sha256(file) for file in files["train"]], split)
 
 
 def use_embedding(stage):
@@ -61,7 +69,9 @@ def use_embedding(stage):
         print(f"no {file}: training on the plain prompt {stage.args.prompt!r} (python train_ti.py --data "
               f"{stage.args.data} --out {stage.folder} would learn its token first)")
         return
-    token, = load_tensors(file)[0]
+    tensors, metadata = load_tensors(file)
+    token, = tensors
+    refuse_leak(json.loads(metadata.get(SEEN, "[]")), stage.split, str(file))
     if not contains(stage.args.prompt, token):
         raise UserError(f"{file} holds {token!r}, which is not in the prompt {stage.args.prompt!r}: pass the --prompt "
                         "and --token that it was learned with.")
@@ -76,7 +86,7 @@ def train_stage(stage, parameters, autocast_dtype=None):
     settings = {k: v for k, v in vars(args).items() if k in SETTINGS}
     settings |= {"weights": stage.sd.sha256, "embedding": stage.embedding_sha256, "device": stage.sd.device.type,
                  "dtype": str(stage.sd.dtype), "autocast": str(autocast_dtype),
-                 "images": [sha256(file) for file in stage.files["train"]]}
+                 "images": stage.seen}
     return adapt(stage.sd, parameters, stage.posteriors["train"], stage.posteriors["val"], args.prompt,
                  iterations=args.iterations, batch_size=args.batch_size, lr=args.lr, seed=args.seed,
                  crop=max(1, crop // stage.sd.vae.factor) if crop else None, resume=args.resume, settings=settings, checkpoint=folder / f"checkpoint-{name}.safetensors",

@@ -243,6 +243,27 @@ def test_classifying_refuses_images_generated_from_test_images(place, tmp_path):
     assert test in error and "test part" in error
 
 
+def test_adapters_that_saw_a_test_image_are_refused_wherever_they_are_used(place, tmp_path):
+    """The same images under another split: what was trained before is of no use with it."""
+    shutil.copytree(place / "runs" / "steel", tmp_path / "runs" / "steel")
+    manifest = tmp_path / "runs" / "steel" / "split.json"
+    split = json.loads(manifest.read_text())
+    patches = [name for name in split["files"] if name.startswith("patches")]
+    part = {name: split["files"][name]["part"] for name in patches}
+    train, test = (next(name for name in patches if part[name] == p) for p in ("train", "test"))
+    split["files"][train]["part"], split["files"][test]["part"] = "test", "train"
+    manifest.write_text(json.dumps(split))
+    (tmp_path / "steel").symlink_to(place / "steel")
+    for command in (["sample.py", "--run", "runs/steel/patches", "--number", "1"],
+                    ["train_lora.py", "--data", "steel/patches", "--weights", place / "toy", *TRAINING],
+                    ["classify.py", "--data", "steel", "--mode", "expand", "--generated", "runs/steel"]):
+        for name in ("pits", "scratches"):
+            shutil.copytree(place / "steel" / name, tmp_path / "runs" / "steel" / name / "samples", dirs_exist_ok=True)
+            (tmp_path / "runs" / "steel" / name / "run.json").unlink(missing_ok=True)
+        error = here(tmp_path, *command, ok=False)
+        assert train in error and "test part" in error, error
+
+
 @pytest.mark.parametrize("command, message", [
     (["train_ti.py", "--data", "nowhere"], "There is no folder nowhere"),
     (["train_ti.py", "--data", "steel/pits", "--prompt", "A photo"], "does not contain the token"),

@@ -1,0 +1,107 @@
+"""tune.py and the novelty and baselines of sample.py, on a random toy model."""
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_scripts import FLOAT32, TRAINING, here
+
+from stablesdg import steel, tuning
+
+CELLS = ["--strengths", "0.2,0.6", "--guidances", "1,3", "--number", "4", "--steps", "5", "--features", "nano", *FLOAT32]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, toy):
+    place = tmp_path_factory.mktemp("tune")
+    steel.main([str(place / "steel"), "--number", "20"])
+    here(place, "train_ti.py", "--data", "steel/pits", "--weights", str(toy), *TRAINING)
+    return place
+
+
+def rows(path):
+    return list(csv.DictReader(open(path)))
+
+
+def test_tuning_measures_every_cell_and_sampling_uses_the_choice(place, monkeypatch):
+    folder = place / "runs" / "steel" / "pits"
+    out = here(place, "tune.py", "--run", "runs/steel/pits", *CELLS)
+    table = rows(folder / "tune.csv")
+    assert [(row["s"], row["w"]) for row in table] == [("0.2", "1.0"), ("0.2", "3.0"), ("0.6", "1.0"), ("0.6", "3.0")]
+    best = min(table, key=lambda row: float(row["fid"]))
+    chosen = json.loads((folder / "run.json").read_text())["tuned"]
+    assert (chosen["s"], chosen["w"]) == (float(best["s"]), float(best["w"])) and chosen["n_validation"] == 2
+    assert f"chosen: s = {chosen['s']:g}, w = {chosen['w']:g}" in out
+    assert {"tune.png", "tune-images.png"} <= {f.name for f in folder.iterdir()}
+    sampled = here(place, "sample.py", "--run", "runs/steel/pits", "--number", "1", "--steps", "5", "--out", "chosen", *FLOAT32)
+    assert f"tune.py chose s = {chosen['s']:g}, w = {chosen['w']:g}" in sampled
+
+    def never(*args, **options):
+        raise AssertionError("a finished cell was made again")
+
+    monkeypatch.setattr(tuning, "generate", never)
+    here(place, "tune.py", "--run", "runs/steel/pits", *CELLS, "--resume")
+    assert "other settings" in here(place, "tune.py", "--run", "runs/steel/pits", *CELLS, "--resume", "--seed", "5", ok=False)
+
+
+def test_a_cell_has_the_images_that_sample_py_makes_at_its_s_and_w(place, tmp_path):
+    """The same seeds from the same sources: the mean novelty of the images in both."""
+    shutil.copytree(place / "runs", tmp_path / "runs")
+    (tmp_path / "steel").symlink_to(place / "steel")
+    here(tmp_path, "tune.py", "--run", "runs/steel/pits", *CELLS, "--batch-size", "3")
+    here(tmp_path, "sample.py", "--run", "runs/steel/pits", "--strength", "0.6", "--guidance", "3", "--number", "4",
+         "--steps", "5", "--out", "cell", *FLOAT32)
+    cell = next(row for row in rows(tmp_path / "runs/steel/pits/tune.csv") if (row["s"], row["w"]) == ("0.6", "3.0"))
+    manifest = rows(tmp_path / "cell" / "manifest.csv")
+    assert float(cell["ssim"]) == pytest.approx(np.mean([float(row["ssim"]) for row in manifest]), abs=2e-3)
+
+
+def test_halving_spends_the_full_number_on_the_better_cells_alone(place, tmp_path):
+    shutil.copytree(place / "runs", tmp_path / "runs")
+    here(tmp_path, "tune.py", "--run", "runs/steel/pits", *CELLS, "--halving", "--number", "8")
+    counts = [row["number"] for row in rows(tmp_path / "runs/steel/pits/tune.csv")]
+    assert [counts.count(n) for n in ("2", "4", "8")] == [4, 2, 2]
+
+
+def test_no_cell_novel_enough_is_said_with_the_most_novel_one(place, tmp_path):
+    shutil.copytree(place / "runs", tmp_path / "runs")
+    error = here(tmp_path, "tune.py", "--run", "runs/steel/pits", *CELLS, "--min-novelty", "1e6", ok=False)
+    assert "the most novel one, s = " in error
+
+
+def test_too_few_validation_images_are_an_error(place, tmp_path, toy):
+    steel.main([str(tmp_path / "few"), "--number", "8"])
+    here(tmp_path, "train_ti.py", "--data", "few/pits", "--weights", str(toy), *TRAINING)
+    assert "1 validation images, too few" in here(tmp_path, "tune.py", "--run", "runs/few/pits", ok=False)
+
+
+def test_strength_zero_is_a_round_trip_and_classic_needs_no_model(place):
+    here(place, "sample.py", "--run", "runs/steel/pits", "--strength", "0", "--number", "3", "--out", "trip", *FLOAT32)
+    assert {row["s"] for row in rows(place / "trip" / "manifest.csv")} == {"0"}
+    out = here(place, "sample.py", "--run", "runs/steel/pits", "--classic", "--number", "20", "--out", "classic", "--device", "cpu")
+    assert "weights" not in out and "novelty" in out
+    table = rows(place / "classic" / "manifest.csv")
+    assert {(row["s"], row["sampler"]) for row in table} == {("", "classic")}
+    for row in table:
+        assert Image.open(place / "classic" / row["file"]).size == (200, 200)
+        assert -1 < float(row["ssim"]) < 1
+    assert np.median([float(row["novelty"]) for row in table]) < 1  # nearer to one real image than real ones are to each other
+    assert "leave out --strength" in here(place, "sample.py", "--run", "runs/steel/pits", "--classic", "--strength", "0.5", ok=False)
+
+
+def test_images_below_the_least_novelty_are_drawn_again_and_then_left_out(place):
+    command = ["sample.py", "--run", "runs/steel/pits", "--strength", "0.4", "--guidance", "1", "--steps", "3", "--number", "6",
+               "--adapters", "none", *FLOAT32]
+    here(place, *command, "--out", "plain")
+    plain = {row["file"]: row for row in rows(place / "plain" / "manifest.csv")}
+    threshold = sorted(float(row["novelty"]) for row in plain.values())[2] + 1e-3
+    out = here(place, *command, "--min-novelty", str(threshold), "--out", "novel")
+    novel = rows(place / "novel" / "manifest.csv")
+    assert all(float(row["novelty"]) >= threshold for row in novel)
+    assert all(row["seed"] == plain[row["file"]]["seed"] for row in novel if float(plain[row["file"]]["novelty"]) >= threshold)
+    redrawn = [row for row in novel if float(plain[row["file"]]["novelty"]) < threshold]
+    assert all(int(row["seed"]) > 10**9 - 1 for row in redrawn)
+    assert (len(novel) < 6) == ("were left out" in out) and len(list((place / "novel").glob("*.png"))) == len(novel)
+    assert "No image was novel enough" in here(place, *command, "--min-novelty", "1e6", "--out", "none", ok=False)
