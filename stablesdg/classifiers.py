@@ -1,4 +1,5 @@
 """Five networks that recognise defects, their training and their test (section IV-A of the paper)."""
+import json
 import math
 import re
 from pathlib import Path
@@ -9,7 +10,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from .data import read_image
-from .files import UserError, load_tensors
+from .files import UserError, atomic_path, load_tensors, save_tensors
 
 NETWORKS = {"alexnet": "alexnet", "vgg": "vgg16", "resnet": "resnet18", "squeezenet": "squeezenet1_1",
             "densenet": "densenet121"}  # to torchvision's names
@@ -76,10 +77,16 @@ def predict(model, x, device, batch_size=64):
     return torch.cat([model(normalise(batch.to(device))).float().softmax(dim=1).cpu() for batch in x.split(batch_size)])
 
 
-def train(model, x, y, x_val, y_val, *, epochs, seed, device, lr=LR, batch_size=BATCH_SIZE, label=""):
+def steps(n, batch_size=BATCH_SIZE):
+    """Optimiser steps of one epoch over n images."""
+    return -(-n // batch_size)
+
+
+def train(model, x, y, x_val, y_val, *, epochs, seed, device, lr=LR, batch_size=BATCH_SIZE, patience=None, label=""):
     """Adam on cross-entropy; keeps the epoch that is best on the validation part, the first of equals.
 
-    x (N, 3, 200, 200) uint8, y (N,) class numbers. Returns (best state dict, [validation accuracy an epoch]).
+    x (N, 3, 200, 200) uint8, y (N,) class numbers; `patience` epochs without a better one end it early, None never does.
+    Returns (best state dict, [validation accuracy an epoch]).
     """
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)  # dropout
@@ -103,4 +110,47 @@ def train(model, x, y, x_val, y_val, *, epochs, seed, device, lr=LR, batch_size=
         if history[-1] > max(history[:-1], default=-1.0):
             best = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
         bar.set_postfix(loss=f"{total / len(x):.3f}", val=f"{history[-1]:.3f}")
+        if patience and len(history) - 1 - history.index(max(history)) >= patience:
+            break
     return best, history
+
+
+# ---- trained classifiers ----------------------------------------------------------------------------------------
+
+
+def save(path, state, network, classes):
+    """A state dict with the names of network and classes inside."""
+    save_tensors(path, state, {"network": network, "classes": json.dumps(classes)})
+
+
+def load(path):
+    """(network ready for predict, class names) of a file that `save` wrote."""
+    tensors, metadata = load_tensors(path)
+    if "classes" not in metadata or metadata.get("network") not in NETWORKS:
+        raise UserError(f"{path} is not a classifier of this project: pass a .safetensors that classify.py wrote.")
+    classes = json.loads(metadata["classes"])
+    model = build(metadata["network"], len(classes))
+    model.load_state_dict(tensors)
+    return model.eval(), classes
+
+
+def export_onnx(model, path):
+    """The classifier with its normalisation and softmax: uint8 (N, 3, 200, 200) -> probabilities (N, classes)."""
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError:
+        raise UserError("ONNX export needs two more packages: pip install onnx onnxscript.") from None
+
+    class Whole(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, images):
+            return self.model(normalise(images)).softmax(dim=1)
+
+    example = torch.zeros(2, 3, SIDE, SIDE, dtype=torch.uint8)
+    with atomic_path(path) as temporary:
+        torch.onnx.export(Whole().eval(), (example,), str(temporary), input_names=["images"], output_names=["probabilities"],
+                          dynamic_shapes={"images": {0: torch.export.Dim("N")}}, external_data=False, dynamo=True)

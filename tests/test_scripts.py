@@ -218,18 +218,42 @@ def test_one_or_two_images_are_enough_to_adapt_to_without_anything_held_out(plac
     assert f"{count} training images" in out and "0 held out" in out and "held-out loss" not in out
 
 
-@pytest.mark.parametrize("mode, alpha, real", [("none", "1", 30), ("substitute", "0.5", 15), ("expand", "0.5", 15)])
-def test_classifying(place, mode, alpha, real):
+@pytest.fixture(scope="module")
+def generated(place):
+    """Folders of class folders as sample.py leaves them: twelve images each, and as many copies."""
     for name in ("patches", "pits", "scratches"):
-        samples = place / "generated" / name
-        if not samples.is_dir():
-            shutil.copytree(place / "steel" / name, samples)
-    generated = [] if mode == "none" else ["--generated", "generated"]
-    out = here(place, "classify.py", "--data", "steel", "--mode", mode, "--alpha", alpha, "--epochs", "1", "--seeds", "2",
-               "--out", f"classify-{mode}/results", *generated)
-    assert f"training on {real} real" in out and "by class: patches" in out
-    rows = list(csv.DictReader(open(place / f"classify-{mode}" / "results" / "results.csv")))
-    assert [row["seed"] for row in rows] == ["0", "1"] and all(0 <= float(row["test_accuracy"]) <= 1 for row in rows)
+        for samples in ("samples", "copies"):
+            shutil.copytree(place / "steel" / name, place / "generated" / name / samples)
+    return ["--generated", "generated"]
+
+
+@pytest.mark.parametrize("arm, real, other", [("none", 30, 0), ("substitute", 15, 15), ("expand", 15, 36), ("synthetic", 0, 36),
+                                              ("steps", 15, 0), ("copies", 15, 36), ("classic", 15, 36)])
+def test_every_arm_trains_on_the_images_that_it_should(place, generated, arm, real, other):
+    how = "--control" if arm in ("steps", "copies", "classic") else "--mode"
+    more = ["--alpha", "1"] if arm == "none" else ["--alpha", "0.5", *generated]
+    out = here(place, "classify.py", "--data", "steel", how, arm, "--epochs", "1", "--out", f"arms/{arm}", *more)
+    epochs = 2 if arm == "steps" else 1  # (15 + 36) images are two steps of 32, 15 are one
+    assert f"training on {real} real and {other} other images, {epochs} epochs" in out and "by class: patches" in out
+    row, = csv.DictReader(open(place / "arms" / arm / "results.csv"))
+    assert (row["arm"], row["n_real"], row["n_generated"]) == (arm, str(real), str(other)) and 0 <= float(row["test_accuracy"]) <= 1
+
+
+def test_two_arms_are_compared_on_the_same_images_and_a_classifier_can_be_used(place, generated):
+    base = ["classify.py", "--data", "steel", "--epochs", "1", "--seeds", "2", "--alpha", "0.5", "--out", "pair"]
+    here(place, *base, "--mode", "none")
+    out = here(place, *base, "--mode", "expand", *generated)
+    assert "expand against none: no difference can be told" in out or "than none" in out
+    again = here(place, *base, "--mode", "expand", *generated)  # replaces its rows rather than adding to them
+    rows = list(csv.DictReader(open(place / "pair" / "results.csv")))
+    assert [(row["arm"], row["seed"]) for row in rows] == [("none", "0"), ("none", "1"), ("expand", "0"), ("expand", "1")]
+    assert again.splitlines()[-2] == out.splitlines()[-2]  # the same seeds, the same verdict
+    assert {"squeezenet-expand-0.5.json", "confusion-squeezenet-expand-0.5.png", "confusion-squeezenet-expand-0.5.csv"} <= {
+        f.name for f in (place / "pair").iterdir()}
+    here(place, "classify.py", "--predict", "steel/pits", "--model", "pair/squeezenet-expand-0.5.safetensors", "--out", "p.csv")
+    predictions = list(csv.DictReader(open(place / "p.csv")))
+    assert len(predictions) == 12 and {row["class"] for row in predictions} <= {"patches", "pits", "scratches"}
+    assert all(sum(float(row[c]) for c in ("patches", "pits", "scratches")) == pytest.approx(1, abs=1e-5) for row in predictions)
 
 
 def test_classifying_refuses_images_generated_from_test_images(place, tmp_path):
@@ -281,6 +305,10 @@ def test_adapters_that_saw_a_test_image_are_refused_wherever_they_are_used(place
     (["sample.py", "--run", "runs/steel/patches", "--strength", "0.5", "--out", "steel/pits"], "something else"),
     (["fid.py", "steel/pits", "steel/patches"], "stablesdg.download --inception"),
     (["classify.py", "--data", "steel", "--mode", "expand"], "need --generated"),
+    (["classify.py", "--mode", "none"], "--data DATASET is missing"),
+    (["classify.py", "--data", "steel", "--mode", "expand", "--control", "steps"], "leave out --mode"),
+    (["classify.py", "--predict", "steel/pits"], "need --model"),
+    (["classify.py", "--predict", "steel/pits", "--model", "toy/unet/diffusion_pytorch_model.safetensors"], "not a classifier"),
     (["classify.py", "--data", "steel", "--mode", "expand", "--generated", "runs/unsampled"], "has no samples yet"),
     (["classify.py", "--data", "steel", "--pretrained", "nowhere.pth"], "nowhere.pth"),
     (["classify.py", "--data", "steel/pits"], "the folder above it")])

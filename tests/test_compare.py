@@ -1,0 +1,44 @@
+"""Intervals and the paired test, against closed forms and simulation."""
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from stablesdg.compare import compare, interval, verdict
+
+
+def test_the_interval_of_one_seed_is_near_the_binomial_one():
+    correct = np.array([[1] * 170 + [0] * 10])
+    mean, sd, low, high = interval(correct)
+    exact = binomtest(170, 180).proportion_ci(method="wilson")
+    assert mean == pytest.approx(170 / 180) and sd == 0
+    assert low == pytest.approx(exact.low, abs=0.015) and high == pytest.approx(exact.high, abs=0.015)
+
+
+def test_p_is_that_of_mcnemars_exact_test_for_one_seed():
+    """14 images that only a gets right, 4 that only b does: a fair coin's two-sided tail."""
+    a = np.array([[1] * 14 + [0] * 4 + [1] * 100])
+    b = np.array([[0] * 14 + [1] * 4 + [1] * 100])
+    c = compare(a, b)
+    assert c.p == pytest.approx(binomtest(4, 18).pvalue, abs=0.01)
+    assert c.difference == pytest.approx(10 / 118) and c.low < c.difference < c.high
+
+
+def test_equal_ways_are_told_apart_in_one_of_twenty_cases():
+    rng, found = np.random.default_rng(0), 0
+    for k in range(60):
+        hard = rng.random(120) < 0.3  # images that either way gets wrong half of the time
+        a, b = (np.where(hard, rng.random((3, 120)) < 0.5, 1) for _ in range(2))
+        found += compare(a, b, seed=k).p < 0.05
+    assert found <= 8
+
+
+def test_the_verdict_claims_a_difference_only_where_there_is_one():
+    right, half = np.ones((2, 100)), np.tile([0, 1], (2, 50))
+    assert "no difference can be told" in verdict("copies", "none", compare(right, right))
+    assert "expand is better than none (+50.0 points" in verdict("expand", "none", compare(right, half))
+    assert "is worse" in verdict("none", "expand", compare(half, right))
+
+
+def test_other_test_images_cannot_be_paired():
+    with pytest.raises(ValueError, match="cannot be paired"):
+        compare(np.ones((1, 3)), np.ones((1, 4)))
