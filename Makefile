@@ -22,6 +22,7 @@ demo: .venv/installed $(DATA)
 	    $(PY) train_lora.py --rank 1 --data "$$folder" --weights "$(WEIGHTS)" --iterations $(ITERATIONS); \
 	    echo "== $$category: image-oriented generation"; \
 	    $(PY) sample.py --run "$$runs/$$category" --number $(NUMBER) --steps 20; \
+	    $(PY) fid.py "$$folder" "$$runs/$$category/samples" --features nano; \
 	done; \
 	echo "== recognition, real images alone"; \
 	$(PY) classify.py --data "$(DATA)" --mode none --epochs $(EPOCHS); \

@@ -58,7 +58,7 @@ def parse(argv=None):
     p.add_argument("--textures", type=run.positive, default=20000, help="training images to draw")
     p.add_argument("--vae-steps", type=run.positive, default=9000, help="of 4 crops")
     p.add_argument("--feature-steps", type=run.positive, default=2500, help="of 32 crops")
-    p.add_argument("--unet-steps", type=run.positive, default=9000, help="of 16 images")
+    p.add_argument("--unet-steps", type=run.positive, default=6000, help="of 16 images")
     p.add_argument("--every", type=run.positive, default=500, help="steps between checkpoints")
     p.add_argument("--stop-after", choices=["vae", "features", "unet"], help="leave the later stages for another call")
     run.add_common(p)
@@ -242,9 +242,14 @@ def degrade(image, strengths, generator):
 
 
 def pretrain_unet(args, device, pool, held_out, done):
-    """Eq. (1) on captioned textures, from nothing. Returns (StableDiffusion, rows of its log)."""
+    """Eq. (1) on captioned textures, from nothing, weighted by 1 / alpha_t. Returns (StableDiffusion, rows of its log).
+
+    Unweighted, nearly all of the loss lies at small t, where the image itself shows through and no caption is needed; a
+    run without the weight had learned nothing from captions after 16,000 images.
+    """
     import torch
 
+    from stablesdg.diffusion import add_noise
     from stablesdg.load import StableDiffusion
     from stablesdg.official import make_text_encoder
     from stablesdg.pretraining import draw_pool, encode_pool, fit
@@ -275,7 +280,9 @@ def pretrain_unet(args, device, pool, held_out, done):
         prompts = [captions[i] if keep else "" for i, keep in zip(indices, kept)]
         t = ((torch.arange(B) + torch.rand(B, generator=generator)) / B * len(sd.alpha_bar)).long()  # one from each B-th
         z_0, eps = draw_batch(latents, indices, generator)
-        return denoising_loss(sd, z_0, sd.text.encode(prompts), t, eps)
+        eps_hat = sd.unet(add_noise(z_0, eps, sd.alpha_bar[t]), t.to(device), sd.text.encode(prompts))
+        weight = sd.alpha_bar[t].rsqrt().to(z_0)
+        return (weight * (eps_hat - eps).square().mean(dim=(1, 2, 3))).mean()
 
     held_out_latents = encode_pool(args.work, vae, held_out[0])
 
@@ -293,7 +300,7 @@ def pretrain_unet(args, device, pool, held_out, done):
     rows = fit("unet", model, loss_at, steps=args.unet_steps, lr=8e-4, decay=0.999, work=args.work, seed=args.seed,
                every=args.every, evaluate=evaluate,
                settings=dict(**UNET_SIZES, **TEXT_SIZES, scheduler=SCHEDULER, textures=args.textures, batch=BATCH,
-                             scaling_factor=vae.scaling_factor))
+                             weight="1 / alpha_t", scaling_factor=vae.scaling_factor))
     return sd, rows
 
 
