@@ -49,12 +49,7 @@ def main(argv=None):
     args = parse(argv)
     check(args)
     folder = args.run or run.latest_run()
-    record = run.read_run(folder)
-    if not record:
-        inside = sorted(f.parent.name for f in folder.glob("*/run.json"))
-        raise UserError(f"{folder} is not a run folder (no run.json): " + (
-            f"pass one of those in it, --run {folder / inside[0]} for example." if inside else
-            "train_ti.py and train_lora.py make one."))
+    record = run.require_run(folder)
 
     import time
 

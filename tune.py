@@ -41,9 +41,7 @@ def parse(argv=None):
 def main(argv=None):
     args = parse(argv)
     folder = args.run or run.latest_run()
-    record = run.read_run(folder)
-    if not record:
-        raise UserError(f"{folder} is not a run folder (no run.json): train_ti.py and train_lora.py make one.")
+    record = run.require_run(folder)
     if not all(0 <= s <= 1 for s in args.strengths):
         raise UserError("--strengths must lie in [0, 1].")
 

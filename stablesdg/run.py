@@ -217,6 +217,17 @@ def read_run(folder):
     return read_json(path) if path.is_file() else {}
 
 
+def require_run(folder):
+    """run.json of a run folder; UserError if there is none."""
+    record = read_run(folder)
+    if not record:
+        inside = sorted(f.parent.name for f in Path(folder).glob("*/run.json"))
+        raise UserError(f"{folder} is not a run folder (no run.json): " + (
+            f"pass one of those in it, --run {Path(folder) / inside[0]} for example." if inside else
+            "train_ti.py and train_lora.py make one."))
+    return record
+
+
 def add_choice(folder, tuned):
     """Put tune.py's choice of s and w into run.json, where sample.py finds it."""
     write_json(Path(folder) / "run.json", {**read_run(folder), "tuned": tuned})
