@@ -51,10 +51,11 @@ def encode_pool(work, vae, images, batch=32):
 
 
 def fit(stage, model, loss_at, *, steps, lr, decay, work, seed, every, evaluate, settings):
-    """Minimise loss_at(generator) over the model's parameters; it ends with their exponential moving average.
+    """Minimise loss_at(generator, progress) over the model's parameters; it ends with their exponential moving average.
 
     generator  fixed by (seed, step), the source of all the loss's randomness, so that a stopped run goes on as if it
                never had been
+    progress   from 0 at the first step to 1 after the last
     lr         Adam's rate: rising over 100 steps, constant, and falling to 0 over the last third
     decay      of the moving average, which evaluation and result use
     every      steps between checkpoints in `work`, each with a row of evaluate() -> {name: number} in log-STAGE.csv
@@ -84,7 +85,7 @@ def fit(stage, model, loss_at, *, steps, lr, decay, work, seed, every, evaluate,
     for step in bar:
         for group in optimiser.param_groups:
             group["lr"] = lr * min(1, (step + 1) / 100, 3 * (steps - step) / steps)
-        loss = loss_at(generator_for(seed, step))
+        loss = loss_at(generator_for(seed, step), step / steps)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
