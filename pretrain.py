@@ -37,21 +37,9 @@ CAPTION_DROPOUT, BATCH = 0.1, 16
 SMALL_SHARE = 0.5  # of the UNet's steps, the first, on crops of half the side: four times as many images an hour
 LARGE_SHARE = 0.25  # of the steps after that, on textures of LARGE pixels
 
-
 # What adapting this prior wants different from the paper, which speaks of Stable Diffusion.
 RECIPE = {"all": {"resolution": "native", "crop": SIDE}, "train_ti": {"lr": 5e-3}, "train_lora": {"lr": 2e-3},
           "train_full": {"lr": 1e-4}, "sample": {"strength": 0.4, "guidance": 1.5}}
-CARD = """# weights/nano: an embedded prior
-
-A model of Stable Diffusion's architecture scaled down until a laptop's CPU can adapt it in minutes. It is **not** Stable
-Diffusion: it has seen nothing but procedural textures with captions (`stablesdg/textures.py`), drawn by this project,
-and images made with it say little about what the method does with the real prior. No photograph and no data set had a
-part in it; its captions name none of the defect classes of NEU or CCBSD, so that `<unknown>` has something to learn.
-
-The folder has the official layout, which diffusers opens too. `recipe.json` holds the settings that suit it better than
-the paper's; the scripts print what they take from it. `features.safetensors` is the network of `fid.py --features nano`,
-trained to name what was drawn and how the picture was degraded; its distance is FD-nano, not comparable with FID.
-"""
 
 
 def parse(argv=None):
@@ -97,7 +85,7 @@ def pretrain_vae(args, device, pool, held_out, done):
     """Reconstruct crops through noisy latents. Returns (VAE, rows of its log)."""
     import torch
 
-    from stablesdg.pretraining import fit
+    from stablesdg.pretraining import fit, psnr, random_crops, reconstruction_loss
     from stablesdg.vae import VAE, sample_posterior
 
     vae, images = VAE(**VAE_SIZES, scaling_factor=1.0).to(device), pool[0]
@@ -125,45 +113,6 @@ def pretrain_vae(args, device, pool, held_out, done):
     return vae, rows
 
 
-def random_crops(images, n, side, generator):
-    """n crops (n, 3, side, side) of random images, mirrored and turned at random, so that no direction is special."""
-    import torch
-
-    def draw(high):
-        return int(torch.randint(0, high, (), generator=generator))
-
-    crops = []
-    for _ in range(n):
-        image, top, left = images[draw(len(images))], draw(images.shape[2] - side + 1), draw(images.shape[3] - side + 1)
-        crop = image[:, top:top + side, left:left + side].rot90(draw(4), (1, 2))
-        crops.append(crop.flip(2) if draw(2) else crop)
-    return torch.stack(crops)
-
-
-def reconstruction_loss(y, x):
-    """Pixels, edges at three scales, and how much edge there is around each place.
-
-    The last term compares the local energy of gradients, not the gradients: grain may be redrawn, but not be lost.
-    """
-    from torch.nn import functional as F
-
-    loss = F.l1_loss(y, x) + F.mse_loss(y, x)
-    for _ in range(3):
-        low_y, low_x = F.avg_pool2d(y, 2), F.avg_pool2d(x, 2)
-        edges_y, edges_x = (a - F.interpolate(low, scale_factor=2, mode="bilinear") for a, low in ((y, low_y), (x, low_x)))
-        loss = loss + 2 * F.l1_loss(edges_y, edges_x)
-        for axis in (2, 3):
-            energies = [F.avg_pool2d(a.diff(dim=axis).square(), 7, stride=4).add(1e-5).sqrt() for a in (y, x)]
-            loss = loss + 0.35 * F.l1_loss(*energies)
-        y, x = low_y, low_x
-    return loss
-
-
-def psnr(y, x):
-    """Mean over the images (B, 3, H, W) in [-1, 1], in dB."""
-    return float((-10 * ((y.clamp(-1, 1) - x) / 2).square().mean((1, 2, 3)).log10()).mean())
-
-
 # ---- the feature network ----------------------------------------------------------------------------------------
 
 
@@ -172,7 +121,7 @@ def pretrain_features(args, device, pool, held_out, done):
     import torch
     from torch.nn import functional as F
 
-    from stablesdg.features import DEGRADATIONS, FeatureNetwork
+    from stablesdg.features import DEGRADATIONS, FeatureNetwork, crop, degrade
     from stablesdg.pretraining import fit
     from stablesdg.textures import ATTRIBUTES
 
@@ -207,39 +156,9 @@ def pretrain_features(args, device, pool, held_out, done):
                    for k, kind in enumerate(DEGRADATIONS)}}
 
     rows = fit("features", network, loss_at, steps=args.feature_steps, lr=2e-3, decay=0.995, work=args.work,
-               seed=args.seed, every=min(args.every, 250), evaluate=evaluate, settings=dict(textures=args.textures, crop=FEATURE_CROP, batch=FEATURE_BATCH))
+               seed=args.seed, every=min(args.every, 250), evaluate=evaluate,
+               settings=dict(textures=args.textures, crop=FEATURE_CROP, batch=FEATURE_BATCH))
     return network.eval(), rows
-
-
-def crop(image, corner, side):
-    """A square of `side` pixels of the image (3, H, W), at `corner` between 0 and 1; all of it if side is None."""
-    if side is None:
-        return image
-    top, left = (int(c * (full - side + 1)) for c, full in zip(corner, image.shape[1:]))
-    return image[:, top:top + side, left:left + side]
-
-
-def degrade(image, strengths, generator):
-    """image (3, H, W) uint8 -> (3, H, W) in [0, 1], blurred, made noisy and compressed by strengths of 0 to 1 each."""
-    import io
-
-    import numpy as np
-    import torch
-    from PIL import Image, ImageFilter
-    from torchvision.transforms.functional import to_tensor
-
-    blurred, noisy, compressed = strengths
-    picture = Image.fromarray(image.permute(1, 2, 0).numpy())
-    if blurred:
-        picture = picture.filter(ImageFilter.GaussianBlur(0.3 + 2.7 * blurred))
-    if noisy:
-        noise = 20 * noisy * torch.randn(image.shape[1:], generator=generator).numpy()
-        picture = Image.fromarray((np.asarray(picture) + noise[..., None]).clip(0, 255).astype(np.uint8))
-    if compressed:
-        with io.BytesIO() as file:
-            picture.save(file, "JPEG", quality=round(85 - 80 * compressed))
-            picture = Image.open(file).copy()
-    return to_tensor(picture)
 
 
 # ---- text encoder and UNet --------------------------------------------------------------------------------------
@@ -344,9 +263,8 @@ def pretrain_unet(args, device, pool, held_out, done):
 
     rows = fit("unet", sd.unet, loss_at, steps=args.unet_steps, lr=8e-4, decay=0.999, work=args.work, seed=args.seed,
                every=args.every, evaluate=evaluate,
-               settings=dict(**UNET_SIZES, **TEXT_SIZES, scheduler=SCHEDULER, textures=args.textures, batch=BATCH,
-                             weight="1 / sqrt(alpha_bar_t)",
-                             small=SMALL_SHARE, large=LARGE_SHARE, scaling_factor=vae.scaling_factor))
+               settings=dict(**UNET_SIZES, **TEXT_SIZES, scheduler=SCHEDULER, textures=args.textures, batch=BATCH, small=SMALL_SHARE,
+                             large=LARGE_SHARE, weight="1 / sqrt(alpha_bar_t)", scaling_factor=vae.scaling_factor))
     return sd, rows
 
 
@@ -355,6 +273,7 @@ def pretrain_unet(args, device, pool, held_out, done):
 
 def write_prior(args, done):
     """weights/nano: the official layout, features.safetensors, recipe.json and a model card."""
+    from stablesdg.card import model_card
     from stablesdg.files import save_tensors, write_json
     from stablesdg.official import write_folder
 
@@ -366,30 +285,6 @@ def write_prior(args, done):
     (args.out / "README.md").write_text(model_card(args, done), encoding="utf-8")
     size = sum(file.stat().st_size for file in args.out.rglob("*") if file.is_file())
     print(f"wrote {args.out} ({size / 2**20:.1f} MiB)")
-
-
-def model_card(args, done):
-    """README.md of the prior, with the figures of its logs."""
-    import os
-    import platform
-    import re
-
-    import torch
-
-    lines = [CARD]
-    for stage, (model, rows) in done.items():
-        columns = [key for key in rows[-1] if not re.fullmatch(r"t\d+", key)]
-        step = max(1, len(rows) // 8)
-        lines += [f"## Learning curve: {stage}", "", f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
-        lines += [f"| {' | '.join(str(row[key]) for key in columns)} |" for row in [*rows[step - 1:-1:step], rows[-1]]]
-        lines += [""]
-    by_time = {key[1:]: value for key, value in done["unet"][1][-1].items() if re.fullmatch(r"t\d+", key)}
-    lines += ["Held-out denoising loss by timestep: " + ", ".join(f"{v:.4f} at t = {t}" for t, v in by_time.items()) + ".", "",
-              f"Made by `python pretrain.py --textures {args.textures} --vae-steps {args.vae_steps} --feature-steps "
-              f"{args.feature_steps} --text-steps {args.text_steps} --unet-steps {args.unet_steps} --seed {args.seed}` with PyTorch {torch.__version__} on "
-              f"{os.cpu_count()} cores ({platform.machine()}), {sum(rows[-1]['hours'] for _, rows in done.values()):.1f} hours "
-              "of training in all."]
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -1,13 +1,18 @@
 """A small feature network for machines without Inception's weights: `fid.py --features nano`.
 
 It was trained to name what `textures.py` drew (base, mark, tone, ..) and to say how blurred, noisy and compressed the
-picture had been made. Its pooled activations tell textures apart, but they are not Inception's: a distance between them is FD-nano, never FID.
+picture had been made. Its pooled activations tell textures apart, but they are not Inception's: a distance between them
+is FD-nano, never FID.
 """
+import io
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image, ImageFilter
 from torch import nn
 from torch.nn import functional as F
+from torchvision.transforms.functional import to_tensor
 
 from .files import UserError, load_tensors
 from .textures import ATTRIBUTES
@@ -63,3 +68,27 @@ def load_feature_network(file, device="cpu"):
     model = FeatureNetwork()
     model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load_tensors(file)[0].items()})
     return model.to(device).requires_grad_(False).eval()
+
+
+def crop(image, corner, side):
+    """A square of `side` pixels of the image (3, H, W), at `corner` between 0 and 1; all of it if side is None."""
+    if side is None:
+        return image
+    top, left = (int(c * (full - side + 1)) for c, full in zip(corner, image.shape[1:]))
+    return image[:, top:top + side, left:left + side]
+
+
+def degrade(image, strengths, generator):
+    """image (3, H, W) uint8 -> (3, H, W) in [0, 1], blurred, made noisy and compressed by strengths of 0 to 1 each."""
+    blurred, noisy, compressed = strengths
+    picture = Image.fromarray(image.permute(1, 2, 0).numpy())
+    if blurred:
+        picture = picture.filter(ImageFilter.GaussianBlur(0.3 + 2.7 * blurred))
+    if noisy:
+        noise = 20 * noisy * torch.randn(image.shape[1:], generator=generator).numpy()
+        picture = Image.fromarray((np.asarray(picture) + noise[..., None]).clip(0, 255).astype(np.uint8))
+    if compressed:
+        with io.BytesIO() as file:
+            picture.save(file, "JPEG", quality=round(85 - 80 * compressed))
+            picture = Image.open(file).copy()
+    return to_tensor(picture)

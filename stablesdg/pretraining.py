@@ -1,4 +1,4 @@
-"""What the stages of pretrain.py share: pools of drawn textures and one resumable loop with averaged weights."""
+"""What pretrain.py is made of: pools of drawn textures, the VAE's loss, one resumable loop with averaged weights."""
 import hashlib
 import json
 import multiprocessing
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 from tqdm import tqdm
 
 from .files import UserError, load_tensors, read_json, save_tensors, write_csv, write_json
@@ -48,6 +49,48 @@ def encode_pool(work, vae, images, batch=32):
         mean, logvar = (torch.cat(part).half().cpu() for part in zip(*parts))
         save_tensors(path, {"mean": mean, "logvar": logvar})
     return load_tensors(path)[0]
+
+
+# ---- the VAE's loss ---------------------------------------------------------------------------------------------
+
+
+def random_crops(images, n, side, generator):
+    """n crops (n, 3, side, side) of random images, mirrored and turned at random, so that no direction is special."""
+
+    def draw(high):
+        return int(torch.randint(0, high, (), generator=generator))
+
+    crops = []
+    for _ in range(n):
+        image, top, left = images[draw(len(images))], draw(images.shape[2] - side + 1), draw(images.shape[3] - side + 1)
+        crop = image[:, top:top + side, left:left + side].rot90(draw(4), (1, 2))
+        crops.append(crop.flip(2) if draw(2) else crop)
+    return torch.stack(crops)
+
+
+def reconstruction_loss(y, x):
+    """Pixels, edges at three scales, and how much edge there is around each place.
+
+    The last term compares the local energy of gradients, not the gradients: grain may be redrawn, but not be lost.
+    """
+    loss = F.l1_loss(y, x) + F.mse_loss(y, x)
+    for _ in range(3):
+        low_y, low_x = F.avg_pool2d(y, 2), F.avg_pool2d(x, 2)
+        edges_y, edges_x = (a - F.interpolate(low, scale_factor=2, mode="bilinear") for a, low in ((y, low_y), (x, low_x)))
+        loss = loss + 2 * F.l1_loss(edges_y, edges_x)
+        for axis in (2, 3):
+            energies = [F.avg_pool2d(a.diff(dim=axis).square(), 7, stride=4).add(1e-5).sqrt() for a in (y, x)]
+            loss = loss + 0.35 * F.l1_loss(*energies)
+        y, x = low_y, low_x
+    return loss
+
+
+def psnr(y, x):
+    """Mean over the images (B, 3, H, W) in [-1, 1], in dB."""
+    return float((-10 * ((y.clamp(-1, 1) - x) / 2).square().mean((1, 2, 3)).log10()).mean())
+
+
+# ---- training ---------------------------------------------------------------------------------------------------
 
 
 def fit(stage, model, loss_at, *, steps, lr, decay, work, seed, every, evaluate, settings):

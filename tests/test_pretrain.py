@@ -8,7 +8,7 @@ import torch
 from conftest import relative_error
 from PIL import ImageFilter
 from PIL import Image as PILImage
-from test_scripts import here
+from commands import here
 
 import pretrain
 from stablesdg import pretraining, steel
@@ -73,7 +73,7 @@ def small(monkeypatch):
     """pretrain.py at a size that takes seconds."""
     for name, value in dict(SIDE=64, LARGE=72, HELD_OUT_IMAGES=4, BATCH=2, CROP=32, FEATURE_CROP=48, FEATURE_BATCH=4).items():
         monkeypatch.setattr(pretrain, name, value)
-    return ["--textures", 20, "--vae-steps", 4, "--feature-steps", 2, "--unet-steps", 4, "--every", 2, "--device", "cpu"]
+    return ["--textures", 20, "--vae-steps", 4, "--feature-steps", 2, "--text-steps", 4, "--unet-steps", 4, "--every", 2, "--device", "cpu"]
 
 
 def test_pretraining_writes_a_prior_that_loads_and_a_stopped_one_ends_with_the_same_bytes(small, tmp_path, monkeypatch):
@@ -87,7 +87,7 @@ def test_pretraining_writes_a_prior_that_loads_and_a_stopped_one_ends_with_the_s
         pass
 
     save = pretraining._save
-    for _ in ("vae", "features", "unet"):
+    for _ in ("vae", "features", "text", "unet"):
         def save_and_stop(path, *args):
             save(path, *args)
             if args[4] == 2 and not (tmp_path / f"stopped-{path.name}").exists():

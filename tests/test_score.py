@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_scripts import here
+from commands import here
 
 from stablesdg.data import augment, save_image, to_tensor
 from stablesdg.features import load_feature_network

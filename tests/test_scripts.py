@@ -1,56 +1,19 @@
 """Every command line, run as a user runs it, on a random toy model and procedural steel images."""
-import contextlib
 import csv
 import functools
-import importlib
-import io
 import json
-import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
+from commands import FLOAT32, TRAINING, call, here
 from conftest import ROOT
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from stablesdg import run, train
+from stablesdg import train
 from stablesdg import stage as stage_module
-
-FLOAT32 = ["--device", "cpu", "--dtype", "float32"]
-TRAINING = ["--iterations", "6", "--batch-size", "2", "--resolution", "32", *FLOAT32]
-
-
-def call(cwd, *command, ok=True):
-    """Run a script with its arguments in `cwd`, as a process of its own. Returns what it printed."""
-    script = [str(ROOT / command[0])] if command[0].endswith(".py") else [command[0]]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    result = subprocess.run([sys.executable, *script, *map(str, command[1:])], cwd=cwd, env=environment,
-                            capture_output=True, text=True)
-    assert (result.returncode == 0) == ok, result.stdout + result.stderr
-    return result.stdout if ok else result.stderr
-
-
-def here(cwd, *command, ok=True):
-    """The same without the seconds that a new process spends on importing: exit code and output are the same."""
-    command = command[1:] if command[0] == "-m" else command
-    module = importlib.import_module(command[0].removesuffix(".py"))
-    out, err = io.StringIO(), io.StringIO()
-    before, code = os.getcwd(), 0
-    os.chdir(cwd)
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            run.main(lambda: module.main([str(a) for a in command[1:]]))
-    except SystemExit as exit:
-        code = exit.code
-    finally:
-        os.chdir(before)
-    assert (code == 0) == ok, out.getvalue() + err.getvalue()
-    return out.getvalue() if ok else err.getvalue()
-
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, toy, steel):
@@ -216,55 +179,6 @@ def test_one_or_two_images_are_enough_to_adapt_to_without_anything_held_out(plac
         shutil.copy(place / "steel" / "pits" / f"{i:03d}.png", folder)
     out = here(tmp_path, "train_ti.py", "--data", "few/images", "--weights", place / "toy", *TRAINING)
     assert f"{count} training images" in out and "0 held out" in out and "held-out loss" not in out
-
-
-@pytest.fixture(scope="module")
-def generated(place):
-    """Folders of class folders as sample.py leaves them: twelve images each, and as many copies."""
-    for name in ("patches", "pits", "scratches"):
-        for samples in ("samples", "copies"):
-            shutil.copytree(place / "steel" / name, place / "generated" / name / samples)
-    return ["--generated", "generated"]
-
-
-@pytest.mark.parametrize("arm, real, other", [("none", 30, 0), ("substitute", 15, 15), ("expand", 15, 36), ("synthetic", 0, 36),
-                                              ("steps", 15, 0), ("copies", 15, 36), ("classic", 15, 36)])
-def test_every_arm_trains_on_the_images_that_it_should(place, generated, arm, real, other):
-    how = "--control" if arm in ("steps", "copies", "classic") else "--mode"
-    more = ["--alpha", "1"] if arm == "none" else ["--alpha", "0.5", *generated]
-    out = here(place, "classify.py", "--data", "steel", how, arm, "--epochs", "1", "--out", f"arms/{arm}", *more)
-    epochs = 2 if arm == "steps" else 1  # (15 + 36) images are two steps of 32, 15 are one
-    assert f"training on {real} real and {other} other images, {epochs} epochs" in out and "by class: patches" in out
-    row, = csv.DictReader(open(place / "arms" / arm / "results.csv"))
-    assert (row["arm"], row["n_real"], row["n_generated"]) == (arm, str(real), str(other)) and 0 <= float(row["test_accuracy"]) <= 1
-
-
-def test_two_arms_are_compared_on_the_same_images_and_a_classifier_can_be_used(place, generated):
-    base = ["classify.py", "--data", "steel", "--epochs", "1", "--seeds", "2", "--alpha", "0.5", "--out", "pair"]
-    here(place, *base, "--mode", "none")
-    out = here(place, *base, "--mode", "expand", *generated)
-    assert "expand against none: no difference can be told" in out or "than none" in out
-    again = here(place, *base, "--mode", "expand", *generated)  # replaces its rows rather than adding to them
-    rows = list(csv.DictReader(open(place / "pair" / "results.csv")))
-    assert [(row["arm"], row["seed"]) for row in rows] == [("none", "0"), ("none", "1"), ("expand", "0"), ("expand", "1")]
-    assert again.splitlines()[-2] == out.splitlines()[-2]  # the same seeds, the same verdict
-    assert {"squeezenet-expand-0.5.json", "confusion-squeezenet-expand-0.5.png", "confusion-squeezenet-expand-0.5.csv"} <= {
-        f.name for f in (place / "pair").iterdir()}
-    here(place, "classify.py", "--predict", "steel/pits", "--model", "pair/squeezenet-expand-0.5.safetensors", "--out", "p.csv")
-    predictions = list(csv.DictReader(open(place / "p.csv")))
-    assert len(predictions) == 12 and {row["class"] for row in predictions} <= {"patches", "pits", "scratches"}
-    assert all(sum(float(row[c]) for c in ("patches", "pits", "scratches")) == pytest.approx(1, abs=1e-5) for row in predictions)
-
-
-def test_classifying_refuses_images_generated_from_test_images(place, tmp_path):
-    for name in ("patches", "pits", "scratches"):
-        shutil.copytree(place / "steel" / name, tmp_path / "generated" / name)
-    split = json.loads((place / "runs" / "steel" / "split.json").read_text())["files"]
-    test = next(name for name, entry in split.items() if entry["part"] == "test" and name.startswith("patches"))
-    (tmp_path / "generated" / "patches" / "manifest.csv").write_text(f"file,source\n000.png,{test}\n")
-    error = here(place, "classify.py", "--data", "steel", "--mode", "expand", "--generated", tmp_path / "generated",
-                 ok=False)
-    assert test in error and "test part" in error
 
 
 def test_adapters_that_saw_a_test_image_are_refused_wherever_they_are_used(place, tmp_path):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from test_scripts import here
+from commands import here
 
 from stablesdg.data import list_images, save_image
 from stablesdg.files import read_csv

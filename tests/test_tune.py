@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
-from test_scripts import FLOAT32, TRAINING, here
+from commands import FLOAT32, TRAINING, here
 
 from stablesdg import steel, tuning
 

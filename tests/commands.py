@@ -1,0 +1,42 @@
+"""Two ways to run a script in a test."""
+import contextlib
+import importlib
+import io
+import os
+import subprocess
+import sys
+
+from conftest import ROOT
+
+from stablesdg import run
+
+FLOAT32 = ["--device", "cpu", "--dtype", "float32"]
+TRAINING = ["--iterations", "6", "--batch-size", "2", "--resolution", "32", *FLOAT32]
+
+
+def call(cwd, *command, ok=True):
+    """Run a script with its arguments in `cwd`, as a process of its own. Returns what it printed."""
+    script = [str(ROOT / command[0])] if command[0].endswith(".py") else [command[0]]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    result = subprocess.run([sys.executable, *script, *map(str, command[1:])], cwd=cwd, env=environment,
+                            capture_output=True, text=True)
+    assert (result.returncode == 0) == ok, result.stdout + result.stderr
+    return result.stdout if ok else result.stderr
+
+
+def here(cwd, *command, ok=True):
+    """The same without the seconds that a new process spends on importing: exit code and output are the same."""
+    command = command[1:] if command[0] == "-m" else command
+    module = importlib.import_module(command[0].removesuffix(".py"))
+    out, err = io.StringIO(), io.StringIO()
+    before, code = os.getcwd(), 0
+    os.chdir(cwd)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            run.main(lambda: module.main([str(a) for a in command[1:]]))
+    except SystemExit as exit:
+        code = exit.code
+    finally:
+        os.chdir(before)
+    assert (code == 0) == ok, out.getvalue() + err.getvalue()
+    return out.getvalue() if ok else err.getvalue()

@@ -1,0 +1,93 @@
+"""classify.py: what its arms train on, what it refuses, and what can be done with a trained classifier."""
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from commands import here
+from PIL import Image
+
+from stablesdg import classifiers
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, steel):
+    """A working directory with images in steel/."""
+    place = tmp_path_factory.mktemp("place")
+    shutil.copytree(steel, place / "steel")
+    return place
+
+
+@pytest.fixture(scope="module")
+def generated(place):
+    """Folders of class folders as sample.py leaves them: twelve images each, and as many copies."""
+    for name in ("patches", "pits", "scratches"):
+        for samples in ("samples", "copies"):
+            shutil.copytree(place / "steel" / name, place / "generated" / name / samples)
+    return ["--generated", "generated"]
+
+
+@pytest.mark.parametrize("arm, real, other", [("none", 30, 0), ("substitute", 15, 15), ("expand", 15, 36), ("synthetic", 0, 36),
+                                              ("steps", 15, 0), ("copies", 15, 36), ("classic", 15, 36)])
+def test_every_arm_trains_on_the_images_that_it_should(place, generated, arm, real, other):
+    how = "--control" if arm in ("steps", "copies", "classic") else "--mode"
+    more = ["--alpha", "1"] if arm == "none" else ["--alpha", "0.5", *generated]
+    out = here(place, "classify.py", "--data", "steel", how, arm, "--epochs", "1", "--out", f"arms/{arm}", *more)
+    epochs = 2 if arm == "steps" else 1  # (15 + 36) images are two steps of 32, 15 are one
+    assert f"training on {real} real and {other} other images, {epochs} epochs" in out and "by class: patches" in out
+    row, = csv.DictReader(open(place / "arms" / arm / "results.csv"))
+    assert (row["arm"], row["n_real"], row["n_generated"]) == (arm, str(real), str(other)) and 0 <= float(row["test_accuracy"]) <= 1
+
+
+def test_two_arms_are_compared_on_the_same_images_and_a_classifier_can_be_used(place, generated):
+    base = ["classify.py", "--data", "steel", "--epochs", "1", "--seeds", "2", "--alpha", "0.5", "--out", "pair"]
+    here(place, *base, "--mode", "none")
+    out = here(place, *base, "--mode", "expand", *generated)
+    assert "expand against none: no difference can be told" in out or "than none" in out
+    again = here(place, *base, "--mode", "expand", *generated)  # replaces its rows rather than adding to them
+    rows = list(csv.DictReader(open(place / "pair" / "results.csv")))
+    assert [(row["arm"], row["seed"]) for row in rows] == [("none", "0"), ("none", "1"), ("expand", "0"), ("expand", "1")]
+    assert again.splitlines()[-2] == out.splitlines()[-2]  # the same seeds, the same verdict
+    assert {"squeezenet-expand-0.5.json", "confusion-squeezenet-expand-0.5.png", "confusion-squeezenet-expand-0.5.csv"} <= {
+        f.name for f in (place / "pair").iterdir()}
+    here(place, "classify.py", "--predict", "steel/pits", "--model", "pair/squeezenet-expand-0.5.safetensors", "--out", "p.csv")
+    predictions = list(csv.DictReader(open(place / "p.csv")))
+    assert len(predictions) == 12 and {row["class"] for row in predictions} <= {"patches", "pits", "scratches"}
+    assert all(sum(float(row[c]) for c in ("patches", "pits", "scratches")) == pytest.approx(1, abs=1e-5) for row in predictions)
+
+
+def test_classifying_refuses_images_generated_from_test_images(place, tmp_path):
+    for name in ("patches", "pits", "scratches"):
+        shutil.copytree(place / "steel" / name, tmp_path / "generated" / name)
+    split = json.loads((place / "runs" / "steel" / "split.json").read_text())["files"]
+    test = next(name for name, entry in split.items() if entry["part"] == "test" and name.startswith("patches"))
+    (tmp_path / "generated" / "patches" / "manifest.csv").write_text(f"file,source\n000.png,{test}\n")
+    error = here(place, "classify.py", "--data", "steel", "--mode", "expand", "--generated", tmp_path / "generated",
+                 ok=False)
+    assert test in error and "test part" in error
+
+
+def test_an_onnx_file_gives_the_probabilities_of_the_classifier_for_any_number_of_images(place, tmp_path):
+    import onnxruntime
+
+    torch.manual_seed(0)
+    model = classifiers.build("squeezenet", 3)
+    classifiers.save(tmp_path / "model.safetensors", model.state_dict(), "squeezenet", ["a", "b", "c"])
+    assert "probabilities of a, b, c" in here(tmp_path, "classify.py", "--onnx", "model.onnx", "--model", "model.safetensors")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    images = classifiers.load_images(sorted((place / "steel" / "pits").iterdir())[:5])
+    for batch in (images[:1], images):
+        theirs, = session.run(None, {"images": batch.numpy()})
+        ours = classifiers.predict(model, batch, "cpu").numpy()
+        assert theirs.shape == (len(batch), 3) and np.abs(theirs - ours).max() < 1e-5
+
+
+def test_images_of_another_size_and_mode_are_classified_too(place, tmp_path):
+    classifiers.save(tmp_path / "m.safetensors", classifiers.build("squeezenet", 2).state_dict(), "squeezenet", ["a", "b"])
+    (tmp_path / "new").mkdir()
+    Image.new("RGB", (64, 300), (90, 20, 10)).save(tmp_path / "new" / "colour.jpg")
+    Image.new("L", (200, 200), 90).save(tmp_path / "new" / "gray.bmp")
+    here(tmp_path, "classify.py", "--predict", "new", "--model", "m.safetensors")
+    assert [row["file"] for row in csv.DictReader(open(tmp_path / "predictions.csv"))] == ["colour.jpg", "gray.bmp"]
