@@ -11,7 +11,7 @@ from pathlib import Path
 from stablesdg import run
 from stablesdg.files import UserError
 
-STRENGTHS, GUIDANCES = (0.3, 0.4, 0.5, 0.6, 0.7), (3.0, 4.0, 5.0, 6.0, 7.0)  # Table IV
+GUIDANCES = (3.0, 4.0, 5.0, 6.0, 7.0)  # Table IV, as the default of --strengths is
 
 
 def numbers(text):
@@ -24,7 +24,7 @@ def parse(argv=None):
     p.add_argument("--run", type=Path, help="run folder of a category (default: the one used last)")
     p.add_argument("--weights", help="diffusers folder or CompVis .safetensors (default: those the run was trained on)")
     p.add_argument("--adapters", default="all", help="all that the run has, none, or some of embedding,lora,full")
-    p.add_argument("--strengths", type=numbers, default=STRENGTHS, help="values of s, between commas")
+    p.add_argument("--strengths", type=numbers, default="0.3,0.4,0.5,0.6,0.7", help="values of s, between commas")
     p.add_argument("--guidances", type=numbers, help="values of w, between commas (default: the recipe's, or 3,4,5,6,7)")
     p.add_argument("--number", type=run.positive, default=100, help="images a cell")
     p.add_argument("--halving", action="store_true", help="start all cells with few images and go on with the better half")

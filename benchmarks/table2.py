@@ -68,6 +68,9 @@ def call(script, *arguments):
 
 
 def train(args, data, folder, stages, weights, seed):
+    first = args.out / data.name / f"ti-{seed}"
+    if len(stages) > 1 and stages[0] == "ti" and not folder.exists():  # the same TI: its row has trained it already
+        shutil.copytree(first, folder, ignore=shutil.ignore_patterns("samples-*"))
     for stage in stages:
         output = folder / {"ti": "embedding", "lora": "lora", "full": "full"}[stage]
         if not output.with_suffix(".safetensors").is_file():
