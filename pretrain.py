@@ -10,6 +10,7 @@ curves go to runs/pretrain.
 from pathlib import Path
 
 from stablesdg import run
+from stablesdg.files import UserError
 
 SIDE, LARGE = 128, 200  # pixels: most training images, and a part of the UNet's
 HELD_OUT_IMAGES = 96
@@ -65,6 +66,9 @@ def main(argv=None):
     from stablesdg.pretraining import HELD_OUT, draw_pool
 
     device = run.pick_device(args.device)
+    args.dtype = run.pick_dtype(args.dtype, device)
+    if args.dtype == torch.float16:
+        raise UserError("--dtype float16 is not enough to pretrain with: take bfloat16 or float32.")
     torch.manual_seed(args.seed)  # the weights that each stage starts from
     args.work.mkdir(parents=True, exist_ok=True)
     pool = draw_pool(args.work, args.textures, SIDE, args.seed)
@@ -107,8 +111,8 @@ def pretrain_vae(args, device, pool, held_out, done):
         noise = 0.1 * mean.std() * torch.randn(mean.shape, generator=torch.Generator().manual_seed(0)).to(device)
         return {name: psnr(vae.decode(z), shown) for name, z in (("psnr", mean), ("psnr_noise_0.1", mean + noise))}
 
-    rows = fit("vae", vae, loss_at, steps=args.vae_steps, lr=1e-3, decay=0.998, work=args.work, seed=args.seed,
-               every=args.every, evaluate=evaluate,
+    rows = fit("vae", vae, loss_at, steps=args.vae_steps, lr=1e-3, decay=0.998, every=args.every,
+               evaluate=evaluate, work=args.work, seed=args.seed, dtype=args.dtype,
                settings=dict(VAE_SIZES, textures=args.textures, crop=CROP, kl=KL_WEIGHT, jitter=JITTER))
     return vae, rows
 
@@ -155,8 +159,8 @@ def pretrain_features(args, device, pool, held_out, done):
                 **{kind: torch.corrcoef(torch.stack([told["degradation"][:, k], strengths[:, k]]))[0, 1]
                    for k, kind in enumerate(DEGRADATIONS)}}
 
-    rows = fit("features", network, loss_at, steps=args.feature_steps, lr=2e-3, decay=0.995, work=args.work,
-               seed=args.seed, every=min(args.every, 250), evaluate=evaluate,
+    rows = fit("features", network, loss_at, steps=args.feature_steps, lr=2e-3, decay=0.995,
+               every=min(args.every, 250), evaluate=evaluate, work=args.work, seed=args.seed, dtype=args.dtype,
                settings=dict(textures=args.textures, crop=FEATURE_CROP, batch=FEATURE_BATCH))
     return network.eval(), rows
 
@@ -198,7 +202,7 @@ def pretrain_text(args, device, pool, held_out, done):
                 for key, (logits, labels) in name(held_out, range(len(held_out[1]))).items()}
 
     rows = fit("text", torch.nn.ModuleDict({"text": text.model, "heads": heads}), loss_at, steps=args.text_steps, lr=1e-3,
-               decay=0.99, work=args.work, seed=args.seed, every=min(args.every, 250), evaluate=evaluate,
+               decay=0.99, every=min(args.every, 250), evaluate=evaluate, work=args.work, seed=args.seed, dtype=args.dtype,
                settings=dict(TEXT_SIZES, textures=args.textures, batch=TEXT_BATCH))
     return text.requires_grad_(False), rows
 
@@ -261,8 +265,8 @@ def pretrain_unet(args, device, pool, held_out, done):
         return {**{f"held_out_{kind}_caption": sum(x.values()) / 10 for kind, x in losses.items()},
                 **{f"t{t}": loss for t, loss in losses["with"].items()}}
 
-    rows = fit("unet", sd.unet, loss_at, steps=args.unet_steps, lr=8e-4, decay=0.999, work=args.work, seed=args.seed,
-               every=args.every, evaluate=evaluate,
+    rows = fit("unet", sd.unet, loss_at, steps=args.unet_steps, lr=8e-4, decay=0.999, every=args.every,
+               evaluate=evaluate, work=args.work, seed=args.seed, dtype=args.dtype,
                settings=dict(**UNET_SIZES, **TEXT_SIZES, scheduler=SCHEDULER, textures=args.textures, batch=BATCH, small=SMALL_SHARE,
                              large=LARGE_SHARE, weight="1 / sqrt(alpha_bar_t)", scaling_factor=vae.scaling_factor))
     return sd, rows

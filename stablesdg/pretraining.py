@@ -93,7 +93,7 @@ def psnr(y, x):
 # ---- training ---------------------------------------------------------------------------------------------------
 
 
-def fit(stage, model, loss_at, *, steps, lr, decay, work, seed, every, evaluate, settings):
+def fit(stage, model, loss_at, *, steps, lr, decay, work, seed, every, evaluate, settings, dtype):
     """Minimise loss_at(generator, progress) over the model's parameters; it ends with their exponential moving average.
 
     generator  fixed by (seed, step), the source of all the loss's randomness, so that a stopped run goes on as if it
@@ -102,6 +102,7 @@ def fit(stage, model, loss_at, *, steps, lr, decay, work, seed, every, evaluate,
     lr         Adam's rate: rising over 100 steps, constant, and falling to 0 over the last third
     decay      of the moving average, which evaluation and result use
     every      steps between checkpoints in `work`, each with a row of evaluate() -> {name: number} in log-STAGE.csv
+    dtype      of the arithmetic of loss_at, by autocast; weights and evaluation stay float32
     settings   what the result depends on; a finished or half-done stage of other settings is refused
 
     Returns the log's rows.
@@ -116,6 +117,7 @@ def fit(stage, model, loss_at, *, steps, lr, decay, work, seed, every, evaluate,
         model.load_state_dict(tensors)
         return json.loads(metadata["rows"])
 
+    device = next(model.parameters()).device
     average = {name: value.detach().clone() for name, value in model.state_dict().items()}
     optimiser = torch.optim.Adam(model.parameters(), lr=lr, betas=BETAS)
     rows, first, spent = [], 0, 0.0
@@ -128,7 +130,8 @@ def fit(stage, model, loss_at, *, steps, lr, decay, work, seed, every, evaluate,
     for step in bar:
         for group in optimiser.param_groups:
             group["lr"] = lr * min(1, (step + 1) / 100, 3 * (steps - step) / steps)
-        loss = loss_at(generator_for(seed, step), step / steps)
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            loss = loss_at(generator_for(seed, step), step / steps)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

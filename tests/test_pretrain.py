@@ -1,4 +1,5 @@
 """Textures, the loop that weights/nano came from, the folder that it wrote, and FD-nano."""
+import csv
 import json
 import re
 
@@ -101,6 +102,9 @@ def test_pretraining_writes_a_prior_that_loads_and_a_stopped_one_ends_with_the_s
     for part in ("unet", "vae"):
         name = f"{part}/diffusion_pytorch_model.safetensors"
         assert sha256(tmp_path / "whole" / name) == sha256(tmp_path / "parts" / name)
+    here(tmp_path, "pretrain.py", *small, "--work", "work-3", "--stop-after", "unet", "--dtype", "bfloat16")
+    log = {work: list(csv.DictReader(open(tmp_path / work / "log-unet.csv"))) for work in ("work-1", "work-3")}
+    assert float(log["work-3"][-1]["loss"]) == pytest.approx(float(log["work-1"][-1]["loss"]), rel=0.05)
     assert "other settings (steps)" in here(tmp_path, "pretrain.py", *small, "--vae-steps", 5, "--work", "work-2", ok=False)
 
 
