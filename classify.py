@@ -45,6 +45,8 @@ def parse(argv=None):
                                                                 "(default: never, as in the paper)")
     training.add_argument("--pretrained", type=Path, help="local torchvision state dict to start from (default: random)")
     training.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    training.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16"],
+                          help="of the arithmetic; auto takes bfloat16 where the machine computes in it")
     use = p.add_argument_group("use of a trained classifier")
     use.add_argument("--predict", type=Path, help="folder of new images to classify with --model")
     use.add_argument("--model", type=Path, help="a .safetensors that an earlier call wrote")
@@ -68,6 +70,7 @@ def main(argv=None):
     from stablesdg.split import PARTS, load_split, part_files
 
     device = run.pick_device(args.device)
+    dtype = run.pick_dtype(args.dtype, device)
     folders = list_categories(args.data)
     classes = [folder.name for folder in folders]
     arm = args.control or args.mode
@@ -83,7 +86,8 @@ def main(argv=None):
 
     result = {"network": args.network, "arm": arm, "alpha": args.alpha, "per_class": args.per_class, "classes": classes,
               "test_files": [f"{f.parent.name}/{f.name}" for files in parts["test"] for f in files], "rows": [],
-              "correct": [], "confusion": [], "arguments": {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}}
+              "dtype": str(dtype).removeprefix("torch."), "correct": [], "confusion": [],
+              "arguments": {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}}
     amount = f"{args.per_class}-a-class" if args.per_class else f"{args.alpha:g}"
     stem, best_model = f"{args.network}-{arm}-{amount}" + ("-random" if split["method"] == "random" else ""), (-1.0, None)
     for seed in range(args.seeds):
@@ -103,7 +107,7 @@ def main(argv=None):
         torch.manual_seed(seed)
         model = classifiers.build(args.network, len(classes), args.pretrained)
         best, history = classifiers.train(model, x, y, x_val, y_val, epochs=epochs, seed=seed, device=device,
-                                          patience=args.patience, label=f"{args.network} {arm} seed {seed}")
+                                          patience=args.patience, dtype=dtype, label=f"{args.network} {arm} seed {seed}")
         model.load_state_dict(best)
         predicted = classifiers.predict(model, x_test, device).argmax(dim=1)
         confusion = torch.bincount(y_test * len(classes) + predicted, minlength=len(classes) ** 2).view(len(classes), -1)

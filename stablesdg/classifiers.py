@@ -88,10 +88,12 @@ def steps(n, batch_size=BATCH_SIZE):
     return -(-n // batch_size)
 
 
-def train(model, x, y, x_val, y_val, *, epochs, seed, device, lr=LR, batch_size=BATCH_SIZE, patience=None, label=""):
+def train(model, x, y, x_val, y_val, *, epochs, seed, device, lr=LR, batch_size=BATCH_SIZE, patience=None, label="",
+          dtype=torch.float32):
     """Adam on cross-entropy; keeps the epoch that is best on the validation part, the first of equals.
 
-    x (N, 3, 200, 200) uint8, y (N,) class numbers; `patience` epochs without a better one end it early, None never does.
+    x (N, 3, 200, 200) uint8, y (N,) class numbers; `patience` epochs without a better one end it early, None never does;
+    `dtype` is that of the arithmetic, by autocast. Weights, and the validation, are float32.
     Returns (best state dict, [validation accuracy an epoch]).
     """
     generator = torch.Generator().manual_seed(seed)
@@ -107,7 +109,9 @@ def train(model, x, y, x_val, y_val, *, epochs, seed, device, lr=LR, batch_size=
             if len(indices) == 1 and len(x) > 1:
                 continue  # batch normalisation has no statistics of a single image
             batch = augment(normalise(x[indices].to(device)), generator)
-            loss = F.cross_entropy(model(batch.contiguous(memory_format=layout(device))), y[indices].to(device))
+            with torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32):
+                logits = model(batch.contiguous(memory_format=layout(device)))
+            loss = F.cross_entropy(logits.float(), y[indices].to(device))
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

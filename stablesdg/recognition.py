@@ -111,11 +111,13 @@ def describe(result):
 
 
 def verdicts(out, result):
-    """A sentence for every other arm in `out` with the same network, amount of real images and test images."""
+    """A sentence for every other arm in `out` with the same network, training, amount of real images and test images."""
     sentences = []
     for file in sorted(Path(out).glob(f"{result['network']}-*.json")):
         other = read_json(file)
-        if other["arm"] != result["arm"] and all(other[k] == result[k] for k in ("alpha", "per_class", "test_files")):
+        alike = (all(other[k] == result[k] for k in ("alpha", "per_class", "test_files", "dtype"))
+                 and all(other["arguments"][k] == result["arguments"][k] for k in ("epochs", "patience", "pretrained")))
+        if other["arm"] != result["arm"] and alike:
             sentences.append(verdict(result["arm"], other["arm"], compare(result["correct"], other["correct"])))
     return sentences
 

@@ -69,6 +69,26 @@ def test_classifying_refuses_images_generated_from_test_images(place, tmp_path):
     assert test in error and "test part" in error
 
 
+def test_arms_of_another_training_are_not_compared(place, generated):
+    base = ["classify.py", "--data", "steel", "--out", "unlike", "--alpha", "0.5"]
+    here(place, *base, "--mode", "none", "--epochs", "1")
+    assert "against none" not in here(place, *base, "--mode", "synthetic", "--epochs", "2", *generated)
+
+
+def test_training_in_bfloat16_follows_float32(place):
+    files = [sorted((place / "steel" / name).iterdir()) for name in ("patches", "pits")]
+    x, y = classifiers.load_images(files[0] + files[1]), torch.tensor([0] * 12 + [1] * 12)
+    states = []
+    for dtype in (torch.float32, torch.bfloat16):
+        torch.manual_seed(0)
+        model = classifiers.build("squeezenet", 2)
+        before = {k: v.clone() for k, v in model.state_dict().items()}
+        state, _ = classifiers.train(model, x, y, x, y, epochs=2, seed=0, device="cpu", dtype=dtype)
+        assert all(v.dtype == torch.float32 for v in state.values())
+        states.append(torch.cat([(v - before[k]).flatten() for k, v in state.items()]))
+    assert torch.nn.functional.cosine_similarity(*states, dim=0) > 0.8
+
+
 def test_an_onnx_file_gives_the_probabilities_of_the_classifier_for_any_number_of_images(place, tmp_path):
     import onnxruntime
 
