@@ -119,7 +119,7 @@ def save_pictures(folder, grid, args, best):
     ss, ws, side, left, top = args.strengths, args.guidances, 96, 70, 60
     known = [row["fid"] for row in grid.rows.values()]
     low, high = min(known), max(known)
-    heat = Image.new("RGB", (left + side * len(ws) + 10, top + side * len(ss) + 10), (255, 255, 255))
+    heat = Image.new("RGB", (max(520, left + side * len(ws) + 10), top + side * len(ss) + 10), (255, 255, 255))
     pen = ImageDraw.Draw(heat)
     pen.text((left, 6), f"{grid.name} on validation images (floor {grid.floor:.2f}); novelty beneath; chosen: framed", fill=(40, 40, 40))
     images = Image.new("RGB", heat.size, (255, 255, 255))
