@@ -2,7 +2,7 @@
 import json
 from pathlib import Path
 
-from .files import save_tensors, write_json
+from .files import read_json, save_tensors, write_json
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORD = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"  # what CLIP's tokenizer takes for one word
@@ -79,8 +79,14 @@ def save_half(model, folder):
 
 
 def save_half_text(model, folder):
-    """config.json and model.safetensors of a CLIPTextModel in float16, which stays as it is."""
+    """config.json and model.safetensors of a CLIPTextModel in float16, which stays as it is.
+
+    The configuration goes on saying float32, as the official one does: transformers computes in what it says, and
+    diffusers' pipelines in that of the text encoder.
+    """
     import copy
 
     copy.deepcopy(model).half().save_pretrained(folder)
+    config = Path(folder) / "config.json"
+    write_json(config, {**read_json(config), "dtype": "float32"})
     (Path(folder) / "model.safetensors").chmod(0o644)  # written with its owner's rights alone

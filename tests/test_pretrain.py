@@ -111,7 +111,7 @@ def test_pretraining_writes_a_prior_that_loads_and_a_stopped_one_ends_with_the_s
 def test_diffusers_opens_the_embedded_prior_and_makes_our_image_from_the_same_noise(nano):
     from diffusers import DDIMScheduler, StableDiffusionPipeline
 
-    pipe = StableDiffusionPipeline.from_pretrained(nano, safety_checker=None, torch_dtype=torch.float32)
+    pipe = StableDiffusionPipeline.from_pretrained(nano, safety_checker=None)
     pipe.set_progress_bar_config(disable=True)
     sd = load_stable_diffusion(nano)
     prompt, noise = "a photo of dark lines on gray brushed metal", torch.randn(1, 4, 32, 32, generator=torch.Generator().manual_seed(3))
