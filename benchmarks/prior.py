@@ -20,6 +20,7 @@ from stablesdg.data import list_categories, list_images, read_fitted, read_image
 from stablesdg.features import load_feature_network
 from stablesdg.load import NANO, load_stable_diffusion
 from stablesdg.metrics import frechet_distance
+from stablesdg.pretraining import psnr
 from stablesdg.report import image_grid
 from stablesdg.textures import ATTRIBUTES, draw
 
@@ -93,10 +94,10 @@ def vae(args, network):
 
 def report(name, sets, network):
     x = torch.stack(sets["real"])
-    psnr = [float((-10 * ((torch.stack(sets[key]) - x) / 2).square().mean((1, 2, 3)).log10()).mean()) for key in ("plain", "noise")]
+    db = [psnr(torch.stack(sets[key]), x) for key in ("plain", "noise")]
     f = {key: features(network, images) for key, images in sets.items()}
     d = [frechet_distance(f["real"], f[key]) for key in ("plain", "noise", "other")]
-    print(f"{name:5} {len(x):3} {psnr[0]:6.1f} {psnr[1]:8.1f}    | {d[0]:10.3f} ({d[0] / d[2]:.2f} of the floor) {d[1]:10.3f} "
+    print(f"{name:5} {len(x):3} {db[0]:6.1f} {db[1]:8.1f}    | {d[0]:10.3f} ({d[0] / d[2]:.2f} of the floor) {d[1]:10.3f} "
           f"({d[1] / d[2]:.2f}) {d[2]:10.3f}", flush=True)
 
 

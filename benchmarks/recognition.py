@@ -21,7 +21,7 @@ from stablesdg import run
 from stablesdg.data import list_categories
 from stablesdg.files import read_json, write_csv, write_json
 
-ARMS = {"none": "--mode", "steps": "--control", "classic": "--control", "copies": "--control", "expand": "--mode", "synthetic": "--mode"}
+ARMS = ("none", "steps", "classic", "copies", "expand", "synthetic")
 
 
 def parse(argv=None):
@@ -29,7 +29,7 @@ def parse(argv=None):
     p.add_argument("data", type=Path, help="data set: a folder with one folder of images for each class")
     p.add_argument("--splits", nargs="+", choices=["group", "random"], default=["group", "random"])
     p.add_argument("--networks", nargs="+", default=["squeezenet", "resnet"], help="names as classify.py takes them")
-    p.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
+    p.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
     p.add_argument("--seeds", type=run.positive, default=3, help="runs of each classifier with seeds 0, 1, ..")
     p.add_argument("--alpha", type=float, default=0.4, help="share of the training part that there is")
     p.add_argument("--epochs", type=run.positive, default=20, help="of each classifier")
@@ -58,14 +58,13 @@ def main(argv=None):
             continue
         for network in args.networks:
             for arm in args.arms:
-                classify(place, args, network, arm, ["--alpha", 1, "--out", place / "classify"])
+                classify(place, args, network, arm, 1, place / "classify", place)
         if args.substitute:
             whole = place / "whole"
             call(whole, "-m", "stablesdg.split", args.data, "--split", method, done=whole / "runs" / args.data.name / "split.json")
             for alpha in args.substitute:
                 for arm in ("none", "substitute"):
-                    classify(whole, args, args.networks[0], arm, ["--alpha", alpha, "--out", place / "substitute"],
-                             place / "runs" / args.data.name)
+                    classify(whole, args, args.networks[0], arm, alpha, place / "substitute", place)
         summarise(place)
 
 
@@ -112,16 +111,15 @@ def generate(place, args, category):
     call(place, *sampling, "--strength", 0, "--out", folder / "copies", done=folder / "preview-copies.png")
 
 
-def classify(place, args, network, arm, more, generated=None):
-    """One arm of one network with all its seeds."""
-    out = Path(more[-1])
-    alpha = more[1]
-    stem = f"{network}-{arm}-{alpha:g}"
-    if list(out.glob(f"{stem}.json")) + list(out.glob(f"{stem}-random.json")):
+def classify(place, args, network, arm, alpha, out, generator):
+    """One arm of one network with all its seeds, by the split of `place` and the generated images of `generator`."""
+    from stablesdg.recognition import CONTROLS
+
+    if any(read_json(file)["arm"] == arm and read_json(file)["alpha"] == alpha for file in out.glob(f"{network}-{arm}-*.json")):
         return
-    generated = [] if arm == "none" else ["--generated", generated or place / "runs" / args.data.name]
-    call(place, "classify.py", "--data", args.data, "--network", network, ARMS.get(arm, "--mode"), arm, "--epochs", args.epochs,
-         "--seeds", args.seeds, *generated, *more)
+    generated = [] if arm == "none" else ["--generated", generator / "runs" / args.data.name]
+    call(place, "classify.py", "--data", args.data, "--network", network, "--control" if arm in CONTROLS else "--mode", arm,
+         "--alpha", alpha, "--epochs", args.epochs, "--seeds", args.seeds, "--out", out, *generated)
 
 
 def summarise(place):

@@ -123,7 +123,7 @@ def floor(args, data):
 
 
 def make_random(weights, folder):
-    """A copy of the weights with UNet and text encoder drawn at random, as their pretraining began."""
+    """A copy of the weights with UNet and text encoder drawn at random."""
     import torch
 
     from stablesdg.load import load_stable_diffusion, unet_sizes
