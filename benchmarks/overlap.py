@@ -3,7 +3,7 @@
     python benchmarks/overlap.py                # recall at known overlaps, rate of false pairs; no data needed
 
 Pairs of crops of 200 px are cut from procedural textures of 520 px. Each crop has its own exposure and sensor noise and
-goes through JPEG, as a camera's would. Crops of one texture that share nothing are the hardest false pairs: their grain
+goes through JPEG, as a camera's would; without noise they are crops of one photograph. Crops of one texture that share nothing are the hardest false pairs: their grain
 is the same, its place is not. Stripes are left out: they are alike wherever they are cut.
 """
 import io
@@ -28,38 +28,37 @@ FIRST = 40_000_000  # textures that nothing else in the project has drawn
 def parse(argv=None):
     p = run.parser(__doc__.splitlines()[0], "python benchmarks/overlap.py --number 100")
     p.add_argument("--number", type=run.positive, default=50, help="textures, each of which gives a pair for each overlap")
-    p.add_argument("--noise", type=float, default=4.0, help="standard deviation of the sensor's noise, in gray levels")
+    p.add_argument("--noise", type=float, nargs="+", default=[0, 2, 4], help="standard deviations of the sensor's noise, in gray levels")
     p.add_argument("--quality", type=run.positive, default=80, help="of the JPEG compression")
     return p.parse_args(argv)
 
 
 def main(argv=None):
     args = parse(argv)
-    rng = np.random.default_rng(0)
-    found, pairs, false, apart = dict.fromkeys(SHARES, 0), 0, 0, 0
-    textures = (t for t in (draw(FIRST + i, side=520) for i in range(10 * args.number)) if t.attributes["base"] != "striped")
-    for texture, _ in tqdm(zip(textures, range(args.number)), total=args.number, unit="texture"):
-        ground, pairs = texture.image.mean(-1), pairs + 1
-        for share in SHARES:
-            # moved along both axes, so that the common part is a rectangle of the asked share of the area
-            dx = round(SIDE * (1 - share) * rng.uniform())
-            dy = round(SIDE * (1 - share * SIDE / (SIDE - dx)))
-            overlaps = find_overlaps([photograph(ground, 0, 0, rng, args), photograph(ground, dy, dx, rng, args)])
-            found[share] += any(abs(o.dy - dy) <= 1 and abs(o.dx - dx) <= 1 for o in overlaps)
-        corners = [photograph(ground, y, x, rng, args) for y in (0, 520 - SIDE) for x in (0, 520 - SIDE)]
-        strangers = {(o.i, o.j) for o in find_overlaps(corners)} | set(find_copies(corners))
-        false, apart = false + len(strangers), apart + len(list(combinations(corners, 2)))
-    print("share of the area in common    found")
-    for share in SHARES:
-        print(f"{share:26.0%}    {found[share]} of {pairs} ({found[share] / pairs:.0%})")
-    print(f"crops of one texture that share nothing: {false} of {apart} pairs taken for overlapping ({false / apart:.1%})")
+    for sd in args.noise:
+        rng = np.random.default_rng(0)
+        found, false, apart = dict.fromkeys(SHARES, 0), 0, 0
+        textures = (t for t in (draw(FIRST + i, side=520) for i in range(10 * args.number)) if t.attributes["base"] != "striped")
+        for texture, _ in tqdm(zip(textures, range(args.number)), total=args.number, unit="texture"):
+            ground = texture.image.mean(-1)
+            for share in SHARES:
+                # moved along both axes, so that the common part is a rectangle of the asked share of the area
+                dx = round(SIDE * (1 - share) * rng.uniform())
+                dy = round(SIDE * (1 - share * SIDE / (SIDE - dx)))
+                crops = [photograph(ground, y, x, sd, args.quality, rng) for y, x in ((0, 0), (dy, dx))]
+                found[share] += any(abs(o.dy - dy) <= 1 and abs(o.dx - dx) <= 1 for o in find_overlaps(crops))
+            corners = [photograph(ground, y, x, sd, args.quality, rng) for y in (0, 520 - SIDE) for x in (0, 520 - SIDE)]
+            false += len({(o.i, o.j) for o in find_overlaps(corners)} | set(find_copies(corners)))
+            apart += len(list(combinations(corners, 2)))
+        print(f"noise of {sd:g} gray levels: " + ", ".join(f"{share:.0%} in common {n / args.number:.0%}" for share, n in found.items())
+              + f"; nothing in common {false} of {apart}", flush=True)
 
 
-def photograph(ground, y, x, rng, args):
+def photograph(ground, y, x, sd, quality, rng):
     """A crop at (y, x) with an exposure, a noise and a JPEG compression of its own."""
-    crop = ground[y:y + SIDE, x:x + SIDE] * rng.uniform(0.85, 1.15) + args.noise * rng.standard_normal((SIDE, SIDE))
+    crop = ground[y:y + SIDE, x:x + SIDE] * rng.uniform(0.85, 1.15) + sd * rng.standard_normal((SIDE, SIDE))
     with io.BytesIO() as file:
-        Image.fromarray(crop.clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=args.quality)
+        Image.fromarray(crop.clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=quality)
         return np.asarray(Image.open(file), dtype=float)
 
 

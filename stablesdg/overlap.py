@@ -18,7 +18,9 @@ LEAST = 0.1  # share of the smaller image's area that must be common
 SIGMA = 3.0  # pixels; the high-pass takes away what is blurred by this much
 LARGEST = 256  # pixels; larger images are shrunk first, all by the same factor
 SCORE = 6.0  # of the highest correlation, in standard deviations of a pair that shares nothing: worth a closer look
-CORRELATION = 0.7  # over the common pixels, from which a pair counts
+CORRELATION = 0.7  # over the common pixels, from which a pair counts ..
+CLEAR, CLEAR_CORRELATION = 10.0, 0.5  # .. and where the score is this high, as noise lowers the one more than the other
+CHUNK = 16  # images compared with one at a time; many more no longer fit a processor's cache
 COPY = 0.8  # the same over the whole shrunk image, in any of its eight mirrored and turned positions
 
 
@@ -61,17 +63,18 @@ def find_overlaps(images, mirrored=False, least=LEAST, progress=lambda rows: row
     partner_spectra = phases(partners, side) if mirrored else spectra
     found = []
     for i in progress(range(len(fine) - 1)):
-        # At (dy, dx): the correlation of i with j moved that far round a canvas of this side. All frequencies of size 1
-        # make its sum of squares 1, so that the standard deviation is 1 / side.
-        correlation = torch.fft.irfft2(spectra[i] * partner_spectra[i + 1:].conj(), s=(side, side)).flatten(1)
-        peaks, places = correlation.max(dim=1)
-        for k in (peaks * side > SCORE).nonzero()[:, 0].tolist():
-            j, (y, x) = i + 1 + k, divmod(int(places[k]), side)
-            shifts = [(dy, dx) for dy in (y, y - side) for dx in (x, x - side)]  # which of them, the canvas cannot tell
-            best = max((compare(fine[i], partners[j], dy, dx, least) for dy, dx in shifts), key=lambda o: o[3])
-            if best[3] >= CORRELATION:
-                dy, dx, share, value = best
-                found.append(Overlap(i, j, dy * factor, dx * factor, share, value))
+        for start in range(i + 1, len(fine), CHUNK):
+            # At (dy, dx): the correlation of i with j moved that far round a canvas of this side. All frequencies of size
+            # 1 make its sum of squares 1, so that the standard deviation is 1 / side.
+            correlation = torch.fft.irfft2(spectra[i] * partner_spectra[start:start + CHUNK].conj(), s=(side, side)).flatten(1)
+            scores = side * correlation.amax(dim=1)
+            for k in (scores > SCORE).nonzero()[:, 0].tolist():
+                j, (y, x) = start + k, divmod(int(correlation[k].argmax()), side)
+                shifts = [(dy, dx) for dy in (y, y - side) for dx in (x, x - side)]  # the canvas cannot tell which
+                best = max((compare(fine[i], partners[j], dy, dx, least) for dy, dx in shifts), key=lambda o: o[3])
+                if best[3] >= (CLEAR_CORRELATION if scores[k] > CLEAR else CORRELATION):
+                    dy, dx, share, value = best
+                    found.append(Overlap(i, j, dy * factor, dx * factor, share, value))
     return found
 
 

@@ -41,6 +41,13 @@ def test_crops_that_share_surface_are_found_with_their_shift_and_share(share):
     assert all(o.share == pytest.approx(share * 125 / 128, abs=0.01) and o.correlation > 0.8 for o in found)
 
 
+def test_crops_with_noise_of_their_own_are_found_where_the_peak_is_clear():
+    ground, rng = grounds(["grainy"], 320)[0], np.random.default_rng(0)
+    a, b = (ground[20:148, x:x + 128] + 0.35 * ground.std() * rng.standard_normal((128, 128)) for x in (20, 84))
+    overlap, = find_overlaps([a, b])
+    assert (overlap.dy, overlap.dx) == (0, 64) and 0.5 <= overlap.correlation < 0.7
+
+
 def test_crops_of_one_texture_that_share_nothing_are_not_found():
     images = [ground[y:y + 128, x:x + 128] for ground in grounds(BASES, 400) for y in (0, 200) for x in (0, 200)]
     assert find_overlaps(images) == [] and find_copies(images) == []
