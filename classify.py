@@ -32,8 +32,10 @@ def parse(argv=None):
     p.add_argument("--network", default="squeezenet", choices=["alexnet", "vgg", "resnet", "squeezenet", "densenet"],
                    help="AlexNet, VGG-16, ResNet-18, SqueezeNet 1.1 or DenseNet-121")
     arm = p.add_argument_group("training set")
-    arm.add_argument("--mode", default="none", choices=["none", "substitute", "expand", "synthetic"], help="what generated images are for")
-    arm.add_argument("--control", choices=["steps", "copies", "classic"], help="what expand must be better than, instead of --mode")
+    arm.add_argument("--mode", default="none", choices=["none", "substitute", "expand", "synthetic"],
+                     help="what generated images are for")
+    arm.add_argument("--control", choices=["steps", "copies", "classic"],
+                     help="what expand must be better than, instead of --mode")
     arm.add_argument("--alpha", type=float, default=0.4, help="share of the real training images that is used")
     arm.add_argument("--per-class", type=run.positive, help="so many real training images a class, instead of --alpha")
     arm.add_argument("--number", type=run.positive, help="generated images a class (default: all that there are)")

@@ -39,7 +39,8 @@ def parse(argv=None):
     method.add_argument("--uncond", default="adapted", choices=["adapted", "base"],
                         help="the unconditional branch runs with the adapters or without")
     method.add_argument("--compat", choices=["diffusers"], help="use the timesteps of diffusers' image-to-image pipeline")
-    p.add_argument("--batch-size", type=run.positive, default=8, help="images at once; in float32 it changes an image by one gray level at most")
+    p.add_argument("--batch-size", type=run.positive, default=8,
+                   help="images at once; in float32 it changes an image by one gray level at most")
     run.add_common(p.add_argument_group("run"))
     p.add_argument("--resume", action="store_true", help="keep the images that an interrupted run has finished")
     return p.parse_args(argv)
@@ -109,7 +110,8 @@ def main(argv=None):
     print(f"wrote {len(rows)} images to {out} in {run.duration(seconds)}; novelty {values[len(values) // 2]:.2f} (median; "
           f"0 is a copy of a training image, 1 as far as real ones are apart)")
     if len(rows) < len(jobs):
-        print(f"{len(jobs) - len(rows)} images stayed below --min-novelty {args.min_novelty:g} after {TRIES} tries and were left out")
+        print(f"{len(jobs) - len(rows)} images stayed below --min-novelty {args.min_novelty:g} after "
+              f"{TRIES} tries and were left out")
 
 
 def check(args):

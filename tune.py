@@ -29,7 +29,8 @@ def parse(argv=None):
     p.add_argument("--number", type=run.positive, default=100, help="images a cell")
     p.add_argument("--halving", action="store_true", help="start all cells with few images and go on with the better half")
     p.add_argument("--min-novelty", type=float, default=0.0, help="least median novelty of a cell that may be chosen")
-    p.add_argument("--features", choices=["inception", "nano"], help="the feature network (default: inception if its weights are there)")
+    p.add_argument("--features", choices=["inception", "nano"],
+                   help="the feature network (default: inception if its weights are there)")
     p.add_argument("--steps", type=run.positive, default=50, help="denoising steps of a full run; s times these are run")
     p.add_argument("--sampler", default="ddim", choices=["ddim", "ddpm", "paper"], help="paper is Algorithm 1")
     p.add_argument("--batch-size", type=run.positive, default=8, help="images at once")
@@ -76,7 +77,8 @@ def main(argv=None):
     run.add_choice(folder, {"s": best["s"], "w": best["w"], "fid": best["fid"], "novelty": best["novelty"], "n": best["number"],
                             "features": grid.features, "n_validation": len(held_out), "min_novelty": args.min_novelty})
     print(f"chosen: s = {best['s']:g}, w = {best['w']:g} ({grid.name} {best['fid']:.3f}, floor of real against real at "
-          f"these numbers {grid.floor:.3f}); sample.py --run {folder} uses them; wrote {folder}/tune.csv, tune.png, tune-images.png")
+          f"these numbers {grid.floor:.3f}); sample.py --run {folder} uses them; wrote "
+          f"{folder}/tune.csv, tune.png, tune-images.png")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
     python benchmarks/overlap.py                # recall at known overlaps, rate of false pairs; no data needed
 
 Pairs of crops of 200 px are cut from procedural textures of 520 px. Each crop has its own exposure and sensor noise and
-goes through JPEG, as a camera's would; without noise they are crops of one photograph. Crops of one texture that share nothing are the hardest false pairs: their grain
-is the same, its place is not. Stripes are left out: they are alike wherever they are cut.
+goes through JPEG, as a camera's would; without noise they are crops of one photograph. Crops of one texture that share
+nothing are the hardest false pairs: their grain is the same, its place is not. Stripes are left out: they are alike
+wherever they are cut.
 """
 import io
 import sys
@@ -28,7 +29,8 @@ FIRST = 40_000_000  # textures that nothing else in the project has drawn
 def parse(argv=None):
     p = run.parser(__doc__.splitlines()[0], "python benchmarks/overlap.py --number 100")
     p.add_argument("--number", type=run.positive, default=50, help="textures, each of which gives a pair for each overlap")
-    p.add_argument("--noise", type=float, nargs="+", default=[0, 2, 4], help="standard deviations of the sensor's noise, in gray levels")
+    p.add_argument("--noise", type=float, nargs="+", default=[0, 2, 4],
+                   help="standard deviations of the sensor's noise, in gray levels")
     p.add_argument("--quality", type=run.positive, default=80, help="of the JPEG compression")
     return p.parse_args(argv)
 
@@ -38,7 +40,8 @@ def main(argv=None):
     for sd in args.noise:
         rng = np.random.default_rng(0)
         found, false, apart = dict.fromkeys(SHARES, 0), 0, 0
-        textures = (t for t in (draw(FIRST + i, side=520) for i in range(10 * args.number)) if t.attributes["base"] != "striped")
+        textures = (draw(FIRST + i, side=520) for i in range(10 * args.number))
+        textures = (texture for texture in textures if texture.attributes["base"] != "striped")
         for texture, _ in tqdm(zip(textures, range(args.number)), total=args.number, unit="texture"):
             ground = texture.image.mean(-1)
             for share in SHARES:
@@ -50,7 +53,8 @@ def main(argv=None):
             corners = [photograph(ground, y, x, sd, args.quality, rng) for y in (0, 520 - SIDE) for x in (0, 520 - SIDE)]
             false += len({(o.i, o.j) for o in find_overlaps(corners)} | set(find_copies(corners)))
             apart += len(list(combinations(corners, 2)))
-        print(f"noise of {sd:g} gray levels: " + ", ".join(f"{share:.0%} in common {n / args.number:.0%}" for share, n in found.items())
+        print(f"noise of {sd:g} gray levels: "
+              + ", ".join(f"{share:.0%} in common {n / args.number:.0%}" for share, n in found.items())
               + f"; nothing in common {false} of {apart}", flush=True)
 
 

@@ -151,7 +151,8 @@ def agreement(args, network):
             rising = "" if values == sorted(values) else "   NOT rising"
             print(f"{name:4} {label:30} {judge:8} " + " ".join(f"{value:8.3f}" for value in values) + rising, flush=True)
     for name, d in table.items():
-        print(f"{name:4} rank correlation of the two networks over {len(d['nano'])} sets: {spearmanr(d['nano'], d['ImageNet'])[0]:.3f}")
+        rho = spearmanr(d["nano"], d["ImageNet"])[0]
+        print(f"{name:4} rank correlation of the two networks over {len(d['nano'])} sets: {rho:.3f}")
 
 
 def blur(image, sigma):
@@ -190,7 +191,8 @@ def captions(args, network):
         batch = textures[start:start + 16]
         prompts = [texture.caption for texture in batch]
         context, empty = sd.text.encode(prompts), sd.text.encode([""] * len(prompts))
-        z = torch.randn(len(batch), 4, side // sd.vae.factor, side // sd.vae.factor, generator=torch.Generator().manual_seed(start))
+        shape = (len(batch), 4, side // sd.vae.factor, side // sd.vae.factor)
+        z = torch.randn(shape, generator=torch.Generator().manual_seed(start))
         for t, alpha_bar_t, alpha_bar_prev in path:
             eps_uncond, eps_cond = sd.unet(torch.cat([z, z]), t, torch.cat([empty, context])).chunk(2)
             z = ddim_step(z, guide(eps_uncond, eps_cond, args.guidance), alpha_bar_t, alpha_bar_prev, None)
@@ -206,10 +208,11 @@ def captions(args, network):
             own[i] = (score > score[i]).float().mean()
             for name, value in words.items():
                 hits[name].append(ATTRIBUTES[name][log_p[name][i].argmax()] == value)
-        print(f"{label:9}: own image in a caption's best tenth {float((own < 0.1).float().mean()):.1%} (chance 10 %); attribute recognised: "
+        print(f"{label:9}: own image in a caption's best tenth {float((own < 0.1).float().mean()):.1%} (chance 10 %); "
+              "attribute recognised: "
               + ", ".join(f"{name} {sum(h) / max(1, len(h)):.0%}" for name, h in hits.items()))
-    rows = [("   |   ".join(t.caption.removeprefix("a photo of ") for t in textures[i:i + 4]), [to_image(x) for x in made[i:i + 4]])
-            for i in range(0, min(64, len(made)), 4)]
+    rows = [("   |   ".join(t.caption.removeprefix("a photo of ") for t in textures[i:i + 4]),
+             [to_image(x) for x in made[i:i + 4]]) for i in range(0, min(64, len(made)), 4)]
     for k in range(0, len(rows), 4):
         save_image(OUT / f"captions-{k // 4}.png", image_grid(rows[k:k + 4], cell=256))
     print(f"wrote {OUT}/captions-*.png")

@@ -61,7 +61,8 @@ def main(argv=None):
                 classify(place, args, network, arm, 1, place / "classify", place)
         if args.substitute:
             whole = place / "whole"
-            call(whole, "-m", "stablesdg.split", args.data, "--split", method, done=whole / "runs" / args.data.name / "split.json")
+            call(whole, "-m", "stablesdg.split", args.data, "--split", method,
+                 done=whole / "runs" / args.data.name / "split.json")
             for alpha in args.substitute:
                 for arm in ("none", "substitute"):
                     classify(whole, args, args.networks[0], arm, alpha, place / "substitute", place)
@@ -69,7 +70,7 @@ def main(argv=None):
 
 
 def call(place, *command, done=None):
-    """Run a command in `place` unless the file `done` is there; its output goes to log.txt and the minutes it took are printed."""
+    """Run a command in `place`, unless the file `done` is there; log.txt gets its output, and its minutes are printed."""
     if done and done.exists():
         return
     place.mkdir(parents=True, exist_ok=True)
@@ -92,7 +93,8 @@ def keep_share(place, args, method):
     call(place, "-m", "stablesdg.split", args.data, "--split", method)
     split = read_json(manifest)
     for category in list_categories(args.data):
-        names = [n for n, entry in sorted(split["files"].items()) if n.startswith(f"{category.name}/") and entry["part"] == "train"]
+        names = [name for name, entry in sorted(split["files"].items())
+                 if name.startswith(f"{category.name}/") and entry["part"] == "train"]
         for name in random.Random(0).sample(names, len(names) - round(args.alpha * len(names))):
             split["files"][name]["part"] = "spare"
     write_json(manifest, split)
@@ -133,7 +135,8 @@ def summarise(place):
             mean, sd, low, high = interval(result["correct"])
             rows.append((folder, result["network"], result["alpha"], result["arm"], len(result["rows"]),
                          *(f"{value:.4f}" for value in (mean, sd, low, high))))
-            print(f"{place.name} {folder} {result['network']:10} alpha {result['alpha']:g} {result['arm']:10} {mean:.4f} +- {sd:.4f} "
+            print(f"{place.name} {folder} {result['network']:10} alpha {result['alpha']:g} {result['arm']:10} "
+                  f"{mean:.4f} +- {sd:.4f} "
                   f"[{low:.3f}, {high:.3f}]")
         for i, a in enumerate(results):
             for b in results[:i]:

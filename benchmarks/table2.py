@@ -21,8 +21,8 @@ from stablesdg import run
 from stablesdg.files import read_json, write_csv, write_json
 
 # row -> (training commands that its run folder needs, which of the adapters it samples with)
-ROWS = {"prior as it is": (["ti"], "none"), "TI": (["ti"], "all"), "LoRA": (["lora"], "all"), "TI + LoRA": (["ti", "lora"], "all"),
-        "TI + full": (["ti", "full"], "all"), "full, from random weights": (["full"], "all")}
+ROWS = {"prior as it is": (["ti"], "none"), "TI": (["ti"], "all"), "LoRA": (["lora"], "all"),
+        "TI + LoRA": (["ti", "lora"], "all"), "TI + full": (["ti", "full"], "all"), "full, from random weights": (["full"], "all")}
 
 
 def parse(argv=None):

@@ -66,7 +66,8 @@ def inject(sd, rank, alpha=None, seed=0):
     generator = torch.Generator().manual_seed(seed)
     targets = {key: layer for key, (_, _, layer) in linear_layers(sd).items()
                if (UNET_TARGETS if key[0] == "unet" else TEXT_TARGETS).search(key[1])}
-    return _wrap(sd, {key: (*initial_factors(layer, rank, generator), rank if alpha is None else alpha) for key, layer in targets.items()})
+    alpha = rank if alpha is None else alpha
+    return _wrap(sd, {key: (*initial_factors(layer, rank, generator), alpha) for key, layer in targets.items()})
 
 
 def _wrap(sd, factors):
@@ -138,7 +139,8 @@ def load(sd, path):
     strange += [f"{part} {name} without lora_down or lora_up" for (part, name), f in found.items() if not {"A", "B"} <= set(f)]
     if strange or not found:
         shown = "\n  ".join(strange[:10] + [f".. and {len(strange) - 10} more"] * (len(strange) > 10))
-        raise UserError(f"{path} is not a LoRA for the linear layers of these weights (convolutions are not supported); it holds\n  {shown or 'nothing'}\n"
+        raise UserError(f"{path} is not a LoRA for the linear layers of these weights (convolutions are not supported); "
+                        f"it holds\n  {shown or 'nothing'}\n"
                         "Train it again on them, or pass the weights that it belongs to.")
     return _wrap(sd, {key: (f["A"], f["B"], _alpha(path, metadata, key[0], f)) for key, f in found.items()})
 

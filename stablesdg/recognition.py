@@ -34,7 +34,8 @@ def generated_files(folder, name, split, samples="samples"):
     for row in read_csv(manifest) if manifest.is_file() else []:
         part = split["files"].get(row["source"], {}).get("part", "train")
         if row["source"] and part != "train":
-            raise UserError(f"{inside / row['file']} was generated from {row['source']}, which is in the {part} part of the split: "
+            raise UserError(f"{inside / row['file']} was generated from {row['source']}, which is in the {part} part of the "
+                            f"split: "
                             "generate again from training images.")
     if settings.is_file():
         refuse_leak(read_json(settings).get("seen", ()), split, f"What made {inside}")

@@ -83,7 +83,8 @@ def score(real, generated, seed=0):
 def lines(result, name):
     """The score for a person, on a few short lines."""
     low, high = result["interval"]
-    text = [f"{name} {result['fid']:.3f} [{low:.3f}, {high:.3f}] (N real {result['n_real']}, N generated {result['n_generated']})"]
+    text = [f"{name} {result['fid']:.3f} [{low:.3f}, {high:.3f}] (N real {result['n_real']}, "
+            f"N generated {result['n_generated']})"]
     if "floor" in result:
         text.append(f"at N = {result['same_n']} on both sides {result['fid_same_n']:.3f}; real against real "
                     f"{result['floor']:.3f} +- {result['floor_sd']:.3f}, the floor")

@@ -130,8 +130,8 @@ def refuse_leak(seen, split, what):
     """Raise UserError if among `seen`, sha256 of the images that `what` was made from, is one kept out of training."""
     kept_out = {entry["sha256"]: (name, entry["part"]) for name, entry in split["files"].items() if entry["part"] != "train"}
     if leaked := sorted(kept_out[digest] for digest in set(seen) & set(kept_out)):
-        raise UserError(f"{what} saw {leaked[0][0]}, which is in the {leaked[0][1]} part of the split ({count(len(leaked), 'such image')}): "
-                        "train and generate again with this split.")
+        raise UserError(f"{what} saw {leaked[0][0]}, which is in the {leaked[0][1]} part of the split "
+                        f"({count(len(leaked), 'such image')}): train and generate again with this split.")
 
 
 def count(n, noun):
@@ -196,7 +196,8 @@ def check(split, folders):
             raise UserError(f"{missing[0]} is not in the manifest: make the split anew.")
         groups, pairs = find_groups(files, lambda rows: tqdm(rows, unit="image", desc=folder.name, leave=False))
         images = [np.asarray(read_image(files[name])[0].convert("L")) for name in sorted(files)]
-        control = find_overlaps(images, mirrored=True, progress=lambda rows: tqdm(rows, unit="image", desc="mirrored", leave=False))
+        control = find_overlaps(images, mirrored=True,
+                                progress=lambda rows: tqdm(rows, unit="image", desc="mirrored", leave=False))
         part = {name: split["files"][name]["part"] for name in files}
         leaked = {name for a, b in pairs for name, other in ((a, b), (b, a)) if part[name] != "train" == part[other]}
         sizes = [list(groups.values()).count(group) for group in set(groups.values())]
@@ -206,7 +207,8 @@ def check(split, folders):
             shares[p] = f"{sum(name in leaked for name in inside)}/{len(inside)}"
             total[p][0] += sum(name in leaked for name in inside)
             total[p][1] += len(inside)
-        print(f"{folder.name:5} {len(files):7} {len(sizes):7} {max(sizes):8} {len(pairs):18} ({len(control)}) {shares['val']:>28} {shares['test']:>6}")
+        print(f"{folder.name:5} {len(files):7} {len(sizes):7} {max(sizes):8} {len(pairs):18} ({len(control)}) "
+              f"{shares['val']:>28} {shares['test']:>6}")
     print("in all: " + ", ".join(f"{a} of {b} {p} images ({a / max(1, b):.0%}) share surface with a training image"
                                  for p, (a, b) in total.items()))
 

@@ -89,8 +89,8 @@ def train_stage(stage, parameters, autocast_dtype=None):
                  "images": stage.seen}
     return adapt(stage.sd, parameters, stage.posteriors["train"], stage.posteriors["val"], args.prompt,
                  iterations=args.iterations, batch_size=args.batch_size, lr=args.lr, seed=args.seed,
-                 crop=max(1, crop // stage.sd.vae.factor) if crop else None, resume=args.resume, settings=settings, checkpoint=folder / f"checkpoint-{name}.safetensors",
-                 autocast_dtype=autocast_dtype)
+                 crop=max(1, crop // stage.sd.vae.factor) if crop else None, resume=args.resume, settings=settings,
+                 checkpoint=folder / f"checkpoint-{name}.safetensors", autocast_dtype=autocast_dtype)
 
 
 def close_stage(stage, output, losses, evaluations, seconds):

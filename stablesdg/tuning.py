@@ -49,7 +49,8 @@ class Grid:
             return {}
         if read_json(self.folder / "tune.json") != self.settings:
             raise UserError(f"{self.folder / 'tune.csv'} was made with other settings: leave out --resume to make it anew.")
-        rows = [{k: int(v) if k == "number" else float(v) for k, v in row.items()} for row in read_csv(self.folder / "tune.csv")]
+        rows = [{k: int(v) if k == "number" else float(v) for k, v in row.items()}
+                for row in read_csv(self.folder / "tune.csv")]
         return {(row["s"], row["w"], row["number"]): row for row in rows}
 
     def measure(self, cell, number):
@@ -109,8 +110,8 @@ def choose(rows, min_novelty):
     novel = [row for row in rows if row["novelty"] >= min_novelty]
     if not novel:
         most = max(rows, key=lambda row: row["novelty"])
-        raise UserError(f"No cell is as novel as --min-novelty {min_novelty:g}; the most novel one, s = {most['s']:g}, w = {most['w']:g}, "
-                        f"has {most['novelty']:.2f}: lower it, or try larger --strengths.")
+        raise UserError(f"No cell is as novel as --min-novelty {min_novelty:g}; the most novel one, "
+                        f"s = {most['s']:g}, w = {most['w']:g}, has {most['novelty']:.2f}: lower it, or try larger --strengths.")
     return min(novel, key=lambda row: row["fid"])
 
 
@@ -121,7 +122,8 @@ def save_pictures(folder, grid, args, best):
     low, high = min(known), max(known)
     heat = Image.new("RGB", (max(520, left + side * len(ws) + 10), top + side * len(ss) + 10), (255, 255, 255))
     pen = ImageDraw.Draw(heat)
-    pen.text((left, 6), f"{grid.name} on validation images (floor {grid.floor:.2f}); novelty beneath; chosen: framed", fill=(40, 40, 40))
+    pen.text((left, 6), f"{grid.name} on validation images (floor {grid.floor:.2f}); novelty beneath; chosen: framed",
+             fill=(40, 40, 40))
     images = Image.new("RGB", heat.size, (255, 255, 255))
     label = ImageDraw.Draw(images)
     label.text((left, 6), "the first image of each cell", fill=(40, 40, 40))
