@@ -86,8 +86,9 @@ def main(argv=None):
     x_val, y_val = as_tensors(parts["val"])
     x_test, y_test = as_tensors(parts["test"])
 
+    test_files = [f"{name}/{file.name}" for name, files in zip(classes, parts["test"]) for file in files]
     result = {"network": args.network, "arm": arm, "alpha": args.alpha, "per_class": args.per_class, "classes": classes,
-              "test_files": [f"{f.parent.name}/{f.name}" for files in parts["test"] for f in files], "rows": [],
+              "test_files": test_files, "test_groups": [split["files"][name]["group"] for name in test_files], "rows": [],
               "dtype": str(dtype).removeprefix("torch."), "correct": [], "confusion": [],
               "arguments": {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}}
     amount = f"{args.per_class}-a-class" if args.per_class else f"{args.alpha:g}"

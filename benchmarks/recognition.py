@@ -132,7 +132,7 @@ def summarise(place):
     for folder in ("classify", "substitute"):
         results = [read_json(file) for file in sorted((place / folder).glob("*.json"))]
         for result in results:
-            mean, sd, low, high = interval(result["correct"])
+            mean, sd, low, high = interval(result["correct"], result["test_groups"])
             rows.append((folder, result["network"], result["alpha"], result["arm"], len(result["rows"]),
                          *(f"{value:.4f}" for value in (mean, sd, low, high))))
             print(f"{place.name} {folder} {result['network']:10} alpha {result['alpha']:g} {result['arm']:10} "
@@ -141,7 +141,8 @@ def summarise(place):
         for i, a in enumerate(results):
             for b in results[:i]:
                 if all(a[k] == b[k] for k in ("network", "alpha", "test_files")):
-                    print(" ", a["network"], verdict(a["arm"], b["arm"], compare(a["correct"], b["correct"])))
+                    print(" ", a["network"], verdict(a["arm"], b["arm"], compare(a["correct"], b["correct"],
+                                                                                   a["test_groups"])))
     write_csv(place / "summary.csv", ("experiment", "network", "alpha", "arm", "seeds", "accuracy", "sd", "low", "high"), rows)
     print(f"wrote {place / 'summary.csv'}")
 

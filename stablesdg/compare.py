@@ -1,6 +1,8 @@
 """Can two ways of training be told apart on the same test images? Intervals, a paired test, and a sentence.
 
-Input are tables of right (1) and wrong (0), one row a seed, one column a test image, the columns the same images.
+Input are tables of right (1) and wrong (0), one row a seed, one column a test image, the columns the same images. `groups`
+names the group of each image: images that show the same surface are right or wrong together, so that chance deals with
+groups, not with images. Without it, each image is a group of its own.
 """
 from dataclasses import dataclass
 
@@ -19,32 +21,36 @@ class Comparison:
     p: float
 
 
-def interval(correct, seed=0):
-    """(mean accuracy, its standard deviation over seeds, low, high): 95 %, by a bootstrap over seeds and images.
+def interval(correct, groups=None, seed=0):
+    """(mean accuracy, its standard deviation over seeds, low, high): 95 %, by a bootstrap over seeds and groups.
 
     correct (seeds, images) of 0 and 1. With few images the images are most of the uncertainty, not the seeds.
     """
     correct = np.asarray(correct, dtype=float)
     accuracies = correct.mean(axis=1)
-    low, high = np.percentile(resampled_means(correct, seed), [2.5, 97.5])
+    low, high = np.percentile(resampled_means(correct, groups, seed), [2.5, 97.5])
     return float(accuracies.mean()), float(accuracies.std(ddof=1)) if len(correct) > 1 else 0.0, float(low), float(high)
 
 
-def resampled_means(table, seed):
-    """DRAWS means of the table with rows and columns drawn anew, with replacement."""
-    rng, means = np.random.default_rng(seed), np.empty(DRAWS)
-    n_rows, n_columns = table.shape
-    for k in range(DRAWS):
-        rows = np.bincount(rng.integers(0, n_rows, n_rows), minlength=n_rows)
-        columns = np.bincount(rng.integers(0, n_columns, n_columns), minlength=n_columns)
-        means[k] = rows @ table @ columns / (n_rows * n_columns)
-    return means
+def numbered(groups, n):
+    """Groups' names as numbers (n,) from 0 on."""
+    return np.unique(groups, return_inverse=True)[1] if groups is not None else np.arange(n)
 
 
-def compare(a, b, seed=0):
+def resampled_means(table, groups, seed):
+    """DRAWS means of the table with rows and groups of columns drawn anew, with replacement."""
+    rng, (n_rows, n_columns) = np.random.default_rng(seed), table.shape
+    group = numbered(groups, n_columns)
+    n_groups = group.max() + 1
+    rows = rng.multinomial(n_rows, np.full(n_rows, 1 / n_rows), DRAWS)  # how often each is drawn
+    columns = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), DRAWS)[:, group]
+    return (rows @ table * columns).sum(axis=1) / (n_rows * columns.sum(axis=1))
+
+
+def compare(a, b, groups=None, seed=0):
     """Comparison of two tables with the same images in their columns.
 
-    The interval is a bootstrap's over seeds and images; p comes from flipping the sign of each image's difference, mean
+    The interval is a bootstrap's over seeds and groups; p comes from flipping the sign of each group's difference, mean
     over seeds, at random: what chance would do if the two ways did not differ.
     """
     a, b = (np.asarray(x, dtype=float) for x in (a, b))
@@ -52,9 +58,10 @@ def compare(a, b, seed=0):
         raise ValueError(f"{a.shape[1]} and {b.shape[1]} test images cannot be paired")
     difference = a.mean(axis=0) - b.mean(axis=0)  # (images,)
     seeds = min(len(a), len(b))
-    low, high = np.percentile(resampled_means(a[:seeds] - b[:seeds], seed), [2.5, 97.5])
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(DRAWS, len(difference)))
-    chance = np.abs(signs @ difference) >= abs(difference.sum()) - 1e-9
+    low, high = np.percentile(resampled_means(a[:seeds] - b[:seeds], groups, seed), [2.5, 97.5])
+    by_group = np.bincount(numbered(groups, len(difference)), weights=difference)
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(DRAWS, len(by_group)))
+    chance = np.abs(signs @ by_group) >= abs(difference.sum()) - 1e-9
     return Comparison(float(difference.mean()), float(low), float(high), float((1 + chance.sum()) / (1 + DRAWS)))
 
 

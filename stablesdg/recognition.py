@@ -35,8 +35,7 @@ def generated_files(folder, name, split, samples="samples"):
         part = split["files"].get(row["source"], {}).get("part", "train")
         if row["source"] and part != "train":
             raise UserError(f"{inside / row['file']} was generated from {row['source']}, which is in the {part} part of the "
-                            f"split: "
-                            "generate again from training images.")
+                            "split: generate again from training images.")
     if settings.is_file():
         refuse_leak(read_json(settings).get("seen", ()), split, f"What made {inside}")
     return list_images(inside)
@@ -102,7 +101,7 @@ def save_result(out, stem, result):
 
 def describe(result):
     """Accuracy with its interval, and each class's."""
-    mean, sd, low, high = interval(result["correct"])
+    mean, sd, low, high = interval(result["correct"], result["test_groups"])
     seeds = len(result["correct"])
     total = torch.tensor(result["confusion"]).sum(dim=0).double()
     shares = total.diag() / total.sum(dim=1).clamp(min=1)
@@ -119,7 +118,8 @@ def verdicts(out, result):
         alike = (all(other[k] == result[k] for k in ("alpha", "per_class", "test_files", "dtype"))
                  and all(other["arguments"][k] == result["arguments"][k] for k in ("epochs", "patience", "pretrained")))
         if other["arm"] != result["arm"] and alike:
-            sentences.append(verdict(result["arm"], other["arm"], compare(result["correct"], other["correct"])))
+            sentences.append(verdict(result["arm"], other["arm"], compare(result["correct"], other["correct"],
+                                                                                   result["test_groups"])))
     return sentences
 
 

@@ -32,6 +32,16 @@ def test_equal_ways_are_told_apart_in_one_of_twenty_cases():
     assert found <= 8
 
 
+def test_images_of_one_group_count_as_one():
+    rng = np.random.default_rng(1)
+    a, b = (np.where(rng.random((1, 20)) < share, 1, 0) for share in (0.95, 0.6))
+    groups = [f"strip {i // 10:02d}" for i in range(200)]
+    alone, repeated = compare(a, b), compare(a.repeat(10, axis=1), b.repeat(10, axis=1), groups)
+    assert repeated == alone
+    assert interval(a.repeat(10, axis=1), groups) == interval(a)
+    assert compare(a.repeat(10, axis=1), b.repeat(10, axis=1)).p < repeated.p
+
+
 def test_the_verdict_claims_a_difference_only_where_there_is_one():
     right, half = np.ones((2, 100)), np.tile([0, 1], (2, 50))
     assert "no difference can be told" in verdict("copies", "none", compare(right, right))
