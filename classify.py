@@ -13,7 +13,9 @@ alpha is the share of the real training images that is used, drawn anew for each
     --control copies    expand with the sources' round trips through the VAE, sample.py --strength 0 --out .../copies
     --control classic   expand with as many rotated and mirrored real images instead
 
-Validation and test images are always real, and nothing generated has seen them. Arms of one network, alpha and split are
+Validation and test images are always real, and nothing generated has seen them. With alpha < 1, adapters trained on the
+whole training part have seen real images that the arm none has not: a fair comparison trains them on the same share, as
+benchmarks/recognition.py does. Arms of one network, alpha and split are
 compared on the same test images, and a sentence says whether they can be told apart.
 
     python classify.py --predict new-images --model runs/neu/classify/squeezenet-expand-0.4.safetensors
@@ -67,20 +69,24 @@ def main(argv=None):
 
     from stablesdg import classifiers
     from stablesdg.data import list_categories
-    from stablesdg.recognition import (as_tensors, classic_copies, describe, draw_extra, draw_real, generated_files,
+    from stablesdg.recognition import (as_many, as_tensors, classic_copies, describe, draw_extra, draw_real, generated_files,
                                        save_result, verdicts)
     from stablesdg.split import PARTS, load_split, part_files
 
     device = run.pick_device(args.device)
     dtype = run.pick_dtype(args.dtype, device)
     folders = list_categories(args.data)
-    classes = [folder.name for folder in folders]
+    classes = [folder.resolve().name for folder in folders]
     arm = args.control or args.mode
     out = args.out or run.RUNS / args.data.resolve().name / "classify"
     split = load_split(run.split_file(folders[0]), folders, args.split)
     parts = {part: [part_files(split, folder, part) for folder in folders] for part in PARTS}
-    samples = "copies" if arm == "copies" else "samples"
-    generated = [generated_files(args.generated, name, split, samples) for name in classes] if args.generated else []
+    for part in PARTS:
+        if lacking := [name for name, files in zip(classes, parts[part]) if not files]:
+            raise UserError(f"{lacking[0]} has no {part} images: a class needs three images at least that share no surface.")
+    generated = [generated_files(args.generated, name, split) for name in classes] if args.generated else []
+    if arm == "copies":
+        generated = as_many([generated_files(args.generated, name, split, "copies") for name in classes], generated)
     print(f"{len(classes)} classes, {split['method']} split; images: "
           + ", ".join(f"{sum(map(len, parts[part]))} {part}" for part in PARTS))
     x_val, y_val = as_tensors(parts["val"])
@@ -89,7 +95,7 @@ def main(argv=None):
     test_files = [f"{name}/{file.name}" for name, files in zip(classes, parts["test"]) for file in files]
     result = {"network": args.network, "arm": arm, "alpha": args.alpha, "per_class": args.per_class, "classes": classes,
               "test_files": test_files, "test_groups": [split["files"][name]["group"] for name in test_files], "rows": [],
-              "dtype": str(dtype).removeprefix("torch."), "correct": [], "confusion": [],
+              "dtype": str(dtype).removeprefix("torch."), "correct": [], "confusion": [], "n_extra": 0,
               "arguments": {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}}
     amount = f"{args.per_class}-a-class" if args.per_class else f"{args.alpha:g}"
     stem, best_model = f"{args.network}-{arm}-{amount}" + ("-random" if split["method"] == "random" else ""), (-1.0, None)
@@ -98,6 +104,7 @@ def main(argv=None):
         mode = "expand" if args.control else args.mode
         extra = draw_extra(mode, parts["train"], real, generated, args.number, seed)
         counts, epochs = [len(files) for files in extra], args.epochs
+        result["n_extra"] = sum(counts)
         x, y = as_tensors(extra if arm == "synthetic" else
                           [r + e for r, e in zip(real, extra)] if extra and arm in ("substitute", "expand", "copies") else real)
         if arm == "classic":

@@ -212,7 +212,7 @@ def load_adapters(sd, folder, record, args):
         raise UserError(f"{folder} has no {missing[0]}.safetensors: it has {', '.join(there) or 'no adapters'}.")
     if {"lora", "full"} <= set(wanted):
         raise UserError(f"{folder} has both lora and full.safetensors: choose with --adapters embedding,lora or embedding,full.")
-    if "full" in wanted and args.uncond == "base":
+    if "full" in wanted and getattr(args, "uncond", None) == "base":
         raise UserError("--uncond base needs the model without adapters, which a full adaptation has replaced: leave it out.")
     embedding = sha256(files["embedding"]) if "embedding" in there else None
     for name in ("full", "embedding", "lora"):

@@ -45,6 +45,8 @@ def main(argv=None):
     record = run.require_run(folder)
     if not all(0 <= s <= 1 for s in args.strengths):
         raise UserError("--strengths must lie in [0, 1].")
+    if args.number < 2:
+        raise UserError("--number must be at least 2: a distance needs that many images a cell.")
 
     from sample import load_adapters, seen_by
     from stablesdg.split import load_split, part_files, refuse_leak

@@ -11,7 +11,7 @@ from torch import nn
 
 from stablesdg.data import list_images
 from stablesdg.files import UserError
-from stablesdg.metrics import frechet_distance, nano_features
+from stablesdg.metrics import nano_features
 
 
 class ImageNetFeatures(nn.Module):
@@ -33,7 +33,6 @@ class ImageNetFeatures(nn.Module):
         return self.network.extract_features((255 * x - 127) / 128).mean(dim=(2, 3))
 
 
-def distance(real, generated):
-    """The Frechet distance between the images of two folders."""
-    network = ImageNetFeatures()
-    return frechet_distance(*(torch.cat(list(nano_features(list_images(folder), network))) for folder in (real, generated)))
+def folder_features(folder):
+    """Features (N, 1280) of the images of a folder."""
+    return torch.cat(list(nano_features(list_images(folder), ImageNetFeatures())))

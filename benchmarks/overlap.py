@@ -22,7 +22,7 @@ from stablesdg import run
 from stablesdg.overlap import find_copies, find_overlaps
 from stablesdg.textures import draw
 
-SIDE, SHARES = 200, (0.1, 0.15, 0.2, 0.3, 0.5, 0.8)
+SIDE, SHARES = 200, (0.15, 0.2, 0.3, 0.5, 0.8)
 FIRST = 40_000_000  # textures that nothing else in the project has drawn
 
 

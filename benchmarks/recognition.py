@@ -90,8 +90,8 @@ def keep_share(place, args, method):
     manifest = place / "runs" / args.data.name / "split.json"
     if manifest.exists():
         return
-    call(place, "-m", "stablesdg.split", args.data, "--split", method)
-    split = read_json(manifest)
+    call(place, "-m", "stablesdg.split", args.data, "--split", method, "--out", manifest.with_name("whole.json"))
+    split = read_json(manifest.with_name("whole.json"))
     for category in list_categories(args.data):
         names = [name for name, entry in sorted(split["files"].items())
                  if name.startswith(f"{category.name}/") and entry["part"] == "train"]

@@ -4,13 +4,15 @@
 
 Every cell comes from the project's own command lines, run as a user would run them; what is finished is not run again.
 Beside the paper's rows stand full adaptation, and the same full training from random instead of pretrained weights.
-The reference is the training part, which the adapters saw, as FID's usual reading of the paper has it; the floor is the
-distance between two disjoint random sets of real images of that part's sizes. --imagenet measures the same images by an
-unrelated network, too (see imagenet.py).
+The reference is the training part, which the adapters saw, as FID's usual reading of the paper has it. A distance falls
+with the number of images, so every one here, the floor of real against other real images among them, is the mean over
+random draws of the same number on both sides. --imagenet measures the same images by an unrelated network, too (see
+imagenet.py).
 """
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean
 
@@ -19,6 +21,8 @@ sys.path.insert(0, str(ROOT))
 
 from stablesdg import run
 from stablesdg.files import read_json, write_csv, write_json
+from stablesdg.score import score
+from stablesdg.split import load_split, part_files
 
 # row -> (training commands that its run folder needs, which of the adapters it samples with)
 ROWS = {"prior as it is": (["ti"], "none"), "TI": (["ti"], "all"), "LoRA": (["lora"], "all"),
@@ -49,14 +53,13 @@ def main(argv=None):
         for data in args.data:
             table += rows(args, data, network, random_weights)
     write_csv(args.out / "table2.csv", ("network", "category", "row", "from noise", "from images", "each seed, noise",
-                                        "each seed, images", "floor"), table)
+                                        "each seed, images", "floor", "N"), table)
     print(f"wrote {args.out / 'table2.csv'}; N generated {args.number}, {args.seeds} seeds")
 
 
 def rows(args, data, network, random_weights):
     """The table of one category by one feature network."""
-    real, table = floor(args, data, network), []
-    print(f"{data.name}, {network} features: floor {real:.3f}", flush=True)
+    table = []
     for row, (stages, adapters) in ROWS.items():
         weights = random_weights if "random" in row else args.weights
         cells = {"noise": [], "images": []}
@@ -64,11 +67,23 @@ def rows(args, data, network, random_weights):
             folder = args.out / data.name / f"{'random-' * ('random' in row)}{'-'.join(stages)}-{seed}"
             train(args, data, folder, stages, weights, seed)
             for start in cells:
-                cells[start].append(distance(args, data, folder, adapters, start, seed, network))
+                result = measure(args, data, folder, adapters, start, seed, network)
+                cells[start].append(result["fid_same_n"])
         table.append((network, data.name, row, *(f"{mean(v):.3f}" for v in cells.values()),
-                      *(" ".join(f"{x:.3f}" for x in v) for v in cells.values()), f"{real:.3f}"))
-        print(f"{data.name} {row:28} from noise {table[-1][5]:20} from images {table[-1][6]}", flush=True)
+                      *(" ".join(f"{x:.3f}" for x in v) for v in cells.values()), f"{result['floor']:.3f}", result["same_n"]))
+        print(f"{data.name} {network} {row:25} from noise {table[-1][5]:16} from images {table[-1][6]:16} floor {table[-1][7]} "
+              f"(N = {table[-1][8]})", flush=True)
     return table
+
+
+@contextmanager
+def atomic_folder(folder):
+    """A temporary folder that takes the name `folder` when the block ends without an error."""
+    temporary = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    yield temporary
+    temporary.replace(folder)
 
 
 def call(script, *arguments):
@@ -88,56 +103,32 @@ def train(args, data, folder, stages, weights, seed):
             call("train_ti.py" if stage == "ti" else "train_lora.py", *common, *["--full"] * (stage == "full"))
 
 
-def distance(args, data, folder, adapters, start, seed, network):
-    """One cell: the distance of images of a run folder from the training part of the real ones."""
+def measure(args, data, folder, adapters, start, seed, network):
+    """One cell: the score of images of a run folder against the training part of the real ones."""
     out = folder / f"samples-{start}-{adapters}"
     if not (out / "manifest.csv").is_file():
         how = ["--from-noise"] if start == "noise" else ["--strength", args.strength] if args.strength else []
         call("sample.py", "--run", folder, "--out", out, "--adapters", adapters, "--number", args.number, "--steps", args.steps,
              "--seed", 100 + seed, *how, "--resume")
-    return frechet(training_part(args, data), out, network, out / f"fd-{network}.json")
+    file = out / f"score-{network}.json"
+    if not file.is_file() and network == "nano":
+        call("fid.py", training_part(args, data), out, "--features", "nano", "--json", file)
+    elif not file.is_file():
+        from imagenet import folder_features
 
-
-def frechet(real, generated, network, file):
-    """The distance between two folders, kept in a file."""
-    if not file.is_file():
-        if network == "nano":
-            call("fid.py", real, generated, "--features", "nano", "--json", file)
-        else:
-            from imagenet import distance
-
-            write_json(file, {"fid": distance(real, generated)})
-    return read_json(file)["fid"]
+        write_json(file, score(folder_features(training_part(args, data)), folder_features(out)))
+    return read_json(file)
 
 
 def training_part(args, data):
     """A folder of links to the training images."""
     folder = args.out / data.name / "real"
     if not folder.is_dir():
-        folder.mkdir(parents=True)
-        files = read_json(run.split_file(data))["files"]
-        for name, entry in files.items():
-            if name.startswith(data.name + "/") and entry["part"] == "train":
-                (folder / Path(name).name).symlink_to((data / Path(name).name).resolve())
+        split = load_split(run.split_file(data), [data])
+        with atomic_folder(folder) as temporary:
+            for file in part_files(split, data, "train"):
+                (temporary / file.name).symlink_to(file.resolve())
     return folder
-
-
-def floor(args, data, network):
-    """The distance of `number` real images from the others."""
-    import random
-
-    from stablesdg.split import load_split
-
-    load_split(run.split_file(data), [data])
-    files = sorted(training_part(args, data).iterdir())
-    random.Random(0).shuffle(files)
-    parts = args.out / data.name / "floor"
-    if not parts.is_dir():
-        for k, part in enumerate((files[:args.number], files[args.number:])):
-            (parts / str(k)).mkdir(parents=True)
-            for file in part:
-                (parts / str(k) / file.name).symlink_to(file.resolve())
-    return frechet(parts / "1", parts / "0", network, parts / f"fd-{network}.json")
 
 
 def make_random(weights, folder):
@@ -149,10 +140,11 @@ def make_random(weights, folder):
     from stablesdg.unet import UNet
 
     torch.manual_seed(0)
-    shutil.copytree(weights, folder)
     sd = load_stable_diffusion(weights)
-    save_half(UNet(**unet_sizes(read_json(weights / "unet" / "config.json"), weights)), folder / "unet")
-    save_half_text(type(sd.text.model)(sd.text.model.config), folder / "text_encoder")
+    with atomic_folder(folder) as temporary:
+        shutil.copytree(weights, temporary, dirs_exist_ok=True)
+        save_half(UNet(**unet_sizes(read_json(weights / "unet" / "config.json"), weights)), temporary / "unet")
+        save_half_text(type(sd.text.model)(sd.text.model.config), temporary / "text_encoder")
 
 
 if __name__ == "__main__":

@@ -84,8 +84,8 @@ def predict(model, x, device, batch_size=64):
 
 
 def steps(n, batch_size=BATCH_SIZE):
-    """Optimiser steps of one epoch over n images."""
-    return -(-n // batch_size)
+    """Optimiser steps of one epoch over n images; a single image left over takes none, see `train`."""
+    return max(1, n // batch_size + (n % batch_size > 1))
 
 
 def train(model, x, y, x_val, y_val, *, epochs, seed, device, lr=LR, batch_size=BATCH_SIZE, patience=None, label="",

@@ -16,6 +16,7 @@ from .metrics import nano_features, nearest, ssim
 from .report import image_grid
 
 SHOWN = 8
+SAME = 1e-2  # between the features of two copies; different pictures are tens of times as far apart
 
 
 class NoveltyMeter:
@@ -24,8 +25,10 @@ class NoveltyMeter:
     def __init__(self, network, files):
         self.network, self.files = network, files
         self.training = torch.cat(list(nano_features(files, network, progress="training images"))).cpu()
-        distance = torch.cdist(self.training, self.training).fill_diagonal_(torch.inf)
-        self.scale = float(distance.min(dim=1).values.median()) if len(files) > 1 else 1.0
+        distance = torch.cdist(self.training, self.training)
+        distance[distance < SAME] = torch.inf  # an image itself, and its copies
+        scale = float(distance.min(dim=1).values.median())
+        self.scale = scale if scale < torch.inf else 1.0
 
     @torch.no_grad()
     def measure(self, images):

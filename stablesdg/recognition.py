@@ -25,9 +25,10 @@ def generated_files(folder, name, split, samples="samples"):
     inside = folder / name / samples
     if not inside.is_dir():
         inside = folder / name
-        if (inside / "run.json").is_file():
-            how = {"copies": " --strength 0", "classic": " --classic"}.get(samples, "")
-            raise UserError(f"{inside} has no {samples} yet: run python sample.py --run {inside}{how} --out {inside / samples}.")
+        if (inside / "run.json").is_file() or samples == "copies":
+            how = " --strength 0" * (samples == "copies")
+            raise UserError(f"{inside} has no {samples} yet: run python sample.py --run {inside}{how} --out {inside / samples}"
+                            " --number N.")
         if not inside.is_dir():
             raise UserError(f"{folder} has no folder {name}: pass the run folder of the data set, or a folder of class folders.")
     manifest, settings = inside / "manifest.csv", inside / "settings.json"
@@ -39,6 +40,15 @@ def generated_files(folder, name, split, samples="samples"):
     if settings.is_file():
         refuse_leak(read_json(settings).get("seen", ()), split, f"What made {inside}")
     return list_images(inside)
+
+
+def as_many(copies, generated):
+    """The first of each class's round trips, as many as there are generated images."""
+    for own, made in zip(copies, generated):
+        if len(own) < len(made):
+            raise UserError(f"{own[0].parent} holds {len(own)} round trips for {len(made)} generated images: make them with "
+                            f"sample.py --strength 0 --number {len(made)}.")
+    return [own[:len(made)] for own, made in zip(copies, generated)]
 
 
 def draw_real(train, alpha, per_class, seed):
@@ -116,7 +126,8 @@ def verdicts(out, result):
     for file in sorted(Path(out).glob(f"{result['network']}-*.json")):
         other = read_json(file)
         alike = (all(other[k] == result[k] for k in ("alpha", "per_class", "test_files", "dtype"))
-                 and all(other["arguments"][k] == result["arguments"][k] for k in ("epochs", "patience", "pretrained")))
+                 and all(other["arguments"][k] == result["arguments"][k] for k in ("epochs", "patience", "pretrained"))
+                 and (other["n_extra"] == result["n_extra"] or not {other["arm"], result["arm"]} <= {"expand", *CONTROLS}))
         if other["arm"] != result["arm"] and alike:
             sentences.append(verdict(result["arm"], other["arm"], compare(result["correct"], other["correct"],
                                                                                    result["test_groups"])))

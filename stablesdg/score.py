@@ -45,7 +45,8 @@ def score(real, generated, seed=0):
     """All measures of generated against real features, (M, d) and (N, d).
 
     fid             the Frechet distance of all against all
-    interval        95 %, by a bootstrap of the generated images, reflected (a resample repeats images, which biases it)
+    interval        fid +- 1.96 standard deviations of a bootstrap of the generated images (a resample repeats images, which
+                    shifts its distance, but hardly its spread)
     same_n          images on either side of the next two, means over random draws
     fid_same_n      generated against real
     floor           real against other real: what a perfect generator would score
@@ -58,8 +59,8 @@ def score(real, generated, seed=0):
     result = {"fid": fid, "n_real": len(real), "n_generated": len(generated)}
     resampled = [frechet_distance(real, generated[rng.integers(0, len(generated), len(generated))])
                  for _ in range(RESAMPLES if len(generated) < real.shape[1] else RESAMPLES // 5)]
-    low, high = np.percentile(resampled, [2.5, 97.5])
-    result["interval"] = [max(0.0, 2 * fid - high), max(0.0, 2 * fid - low)]
+    spread = 1.96 * float(np.std(resampled))
+    result["interval"] = [max(0.0, fid - spread), fid + spread]
 
     n = min(len(real) // 2, len(generated))
     if n >= 2:

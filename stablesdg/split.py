@@ -30,6 +30,7 @@ def group_parts(groups, seed, ratios=RATIOS):
     """{name: part} for {name: group}, each group in one part, each part as near to its share as the groups allow.
 
     In random order, a group goes to the part that lacks most of its share and has room for it, else to the training part.
+    A part that no group had room in gets the smallest of the training part, as long as there are three groups.
     """
     members = {}
     for name in sorted(groups):
@@ -48,6 +49,10 @@ def group_parts(groups, seed, ratios=RATIOS):
         if part != "train":
             room[part] -= len(members[group])
         parts |= {name: part for name in members[group]}
+    for part in room:
+        if part not in parts.values() and len(members) >= 3:
+            spare = min((group for group in order if parts[members[group][0]] == "train"), key=lambda g: len(members[g]))
+            parts |= {name: part for name in members[spare]}
     return parts
 
 
@@ -109,12 +114,18 @@ def load_split(manifest, categories, method=None, seed=0, ratios=RATIOS):
         files = {f"{category}/{file.name}": file for file in list_images(folder)}
         known = {name for name in split["files"] if name.startswith(category + "/")}
         if not known:
-            groups = {name: name for name in files}
+            digests = {name: sha256(file) for name, file in files.items()}
+            first = {digest: name for name, digest in reversed(digests.items())}
+            groups = {name: first[digest] for name, digest in digests.items()}
             if split["method"] == "group":
                 groups, _ = find_groups(files, lambda rows: tqdm(rows, unit="image", desc=f"overlaps in {category}", leave=False))
             parts = group_parts(groups, split["seed"], split["ratios"])
-            split["files"].update({name: {"sha256": sha256(file), "group": groups[name], "part": parts[name]}
-                                   for name, file in files.items()})
+            for name, other in same_picture(split["files"], digests):
+                if split["files"][other]["part"] != parts[name]:
+                    raise UserError(f"{name} and {other} are one picture in two classes, and would lie in two parts of the "
+                                    "split: keep it in one class.")
+            split["files"].update({name: {"sha256": digests[name], "group": groups[name], "part": parts[name]}
+                                   for name in files})
             print(f"split of {category}: " + describe(parts, groups))
             changed = True
         elif strange := sorted(known ^ set(files)) or [n for n in files if sha256(files[n]) != split["files"][n]["sha256"]]:
@@ -124,6 +135,12 @@ def load_split(manifest, categories, method=None, seed=0, ratios=RATIOS):
     if changed:
         write_json(manifest, split)
     return split
+
+
+def same_picture(known, digests):
+    """[(name, other)]: files of {name: sha256} that stand in the manifest's `known` under another name."""
+    others = {entry["sha256"]: name for name, entry in known.items()}
+    return [(name, others[digest]) for name, digest in digests.items() if digest in others]
 
 
 def refuse_leak(seen, split, what):
@@ -175,7 +192,8 @@ def main(argv=None):
         return check(read_json(manifest), folders)
     fresh = manifest.with_suffix(".new") if args.replace else manifest  # the old one stays until the new one is whole
     fresh.unlink(missing_ok=True) if args.replace else None
-    split = load_split(fresh, folders, args.split, args.seed, args.ratios)
+    method = args.split or (read_json(manifest)["method"] if args.replace and manifest.is_file() else None)
+    split = load_split(fresh, folders, method, args.seed, args.ratios)
     if args.replace:
         fresh.replace(manifest)
     print(f"{manifest}: {split['method']} split of {count(len(split['files']), 'image')}")

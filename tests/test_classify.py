@@ -69,6 +69,24 @@ def test_classifying_refuses_images_generated_from_test_images(place, tmp_path):
     assert test in error and "test part" in error
 
 
+def test_round_trips_must_be_there_and_as_many_as_the_generated_images(place, generated, tmp_path):
+    copied = tmp_path / "generated"
+    shutil.copytree(place / "generated", copied)
+    for file in sorted((copied / "pits" / "copies").iterdir())[:3]:
+        file.unlink()
+    base = ["classify.py", "--data", "steel", "--control", "copies", "--generated"]
+    assert "9 round trips for 12 generated images" in here(place, *base, copied, ok=False)
+    shutil.rmtree(copied / "patches" / "copies")
+    assert "has no copies yet" in here(place, *base, copied, ok=False)
+
+
+def test_a_class_without_test_images_is_named(place, tmp_path):
+    shutil.copytree(place / "steel", tmp_path / "steel")
+    for file in sorted((tmp_path / "steel" / "pits").iterdir())[2:]:
+        file.unlink()
+    assert "pits has no" in here(tmp_path, "classify.py", "--data", "steel", ok=False)
+
+
 def test_arms_of_another_training_are_not_compared(place, generated):
     base = ["classify.py", "--data", "steel", "--out", "unlike", "--alpha", "0.5"]
     here(place, *base, "--mode", "none", "--epochs", "1")

@@ -49,6 +49,24 @@ def test_the_verdict_claims_a_difference_only_where_there_is_one():
     assert "is worse" in verdict("none", "expand", compare(half, right))
 
 
+def test_one_training_of_each_way_is_said_to_compare_networks_not_ways():
+    right, half = np.ones((1, 100)), np.tile([0, 1], (1, 50))
+    assert "--seeds 3" in verdict("expand", "none", compare(right, half))
+    assert "--seeds" not in verdict("expand", "none", compare(np.ones((2, 100)), np.tile([0, 1], (2, 50))))
+
+
+def test_of_unequal_numbers_of_seeds_the_common_ones_are_compared():
+    a, b = np.array([[1] * 50 + [0] * 50, [0] * 100, [0] * 100]), np.array([[1] * 40 + [0] * 60])
+    c = compare(a, b)
+    assert c.difference == pytest.approx(0.1) and c.low < c.difference < c.high and c.seeds == 1
+
+
+def test_all_right_is_no_proof_of_perfection():
+    low, high = interval(np.ones((1, 12)))[2:]
+    exact = binomtest(12, 12).proportion_ci(method="wilson")
+    assert (low, high) == pytest.approx((exact.low, exact.high), abs=1e-3)
+
+
 def test_other_test_images_cannot_be_paired():
     with pytest.raises(ValueError, match="cannot be paired"):
         compare(np.ones((1, 3)), np.ones((1, 4)))

@@ -78,6 +78,8 @@ def test_the_floor_of_a_perfect_generator_equals_its_distance_at_equal_numbers()
     worse = score(features(300), features(300, seed=1, shift=0.5))
     assert worse["fid_same_n"] > 2 * worse["floor"] and worse["kid"] > 5 * worse["kid_sd"] / 10**0.5
     assert worse["interval"][0] < worse["fid"] < worse["interval"][1]
+    low, high = result["interval"]
+    assert low < result["fid"] < high
     text = lines(worse, "FID")
     assert "the floor" in text and "KID" in text and "coverage" in text
 

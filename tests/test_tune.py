@@ -46,6 +46,13 @@ def test_tuning_measures_every_cell_and_sampling_uses_the_choice(place, monkeypa
     assert "other settings" in here(place, "tune.py", "--run", "runs/steel/pits", *CELLS, "--resume", "--seed", "5", ok=False)
 
 
+def test_a_full_adaptation_can_be_tuned(place, toy):
+    here(place, "train_lora.py", "--full", "--data", "steel/pits", "--weights", str(toy), *TRAINING, "--out", "runs/full/pits")
+    out = here(place, "tune.py", "--run", "runs/full/pits", *CELLS[:2], "--guidances", "1", *CELLS[4:])
+    assert "adapters: full" in out and "chosen: s = " in out
+    assert "at least 2" in here(place, "tune.py", "--run", "runs/full/pits", *CELLS, "--number", "1", ok=False)
+
+
 def test_a_cell_has_the_images_that_sample_py_makes_at_its_s_and_w(place, tmp_path):
     """The same seeds from the same sources: the mean novelty of the images in both."""
     shutil.copytree(place / "runs", tmp_path / "runs")
