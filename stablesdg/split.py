@@ -50,9 +50,9 @@ def group_parts(groups, seed, ratios=RATIOS):
             room[part] -= len(members[group])
         parts |= {name: part for name in members[group]}
     for part in room:
-        if part not in parts.values() and len(members) >= 3:
-            spare = min((group for group in order if parts[members[group][0]] == "train"), key=lambda g: len(members[g]))
-            parts |= {name: part for name in members[spare]}
+        training = [group for group in order if parts[members[group][0]] == "train"]
+        if part not in parts.values() and len(members) >= 3 and len(training) > 1:
+            parts |= {name: part for name in members[min(training, key=lambda group: len(members[group]))]}
     return parts
 
 
