@@ -15,8 +15,8 @@ alpha is the share of the real training images that is used, drawn anew for each
 
 Validation and test images are always real, and nothing generated has seen them. With alpha < 1, adapters trained on the
 whole training part have seen real images that the arm none has not: a fair comparison trains them on the same share, as
-benchmarks/recognition.py does. Arms of one network, alpha and split are
-compared on the same test images, and a sentence says whether they can be told apart.
+benchmarks/recognition.py does. Arms of one network, alpha and split are compared on the same test images, and a sentence
+says whether they can be told apart.
 
     python classify.py --predict new-images --model runs/neu/classify/squeezenet-expand-0.4.safetensors
 """
@@ -95,7 +95,7 @@ def main(argv=None):
     test_files = [f"{name}/{file.name}" for name, files in zip(classes, parts["test"]) for file in files]
     result = {"network": args.network, "arm": arm, "alpha": args.alpha, "per_class": args.per_class, "classes": classes,
               "test_files": test_files, "test_groups": [split["files"][name]["group"] for name in test_files], "rows": [],
-              "dtype": str(dtype).removeprefix("torch."), "correct": [], "confusion": [], "n_extra": 0,
+              "dtype": str(dtype).removeprefix("torch."), "correct": [], "confusion": [],
               "arguments": {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}}
     amount = f"{args.per_class}-a-class" if args.per_class else f"{args.alpha:g}"
     stem, best_model = f"{args.network}-{arm}-{amount}" + ("-random" if split["method"] == "random" else ""), (-1.0, None)

@@ -134,6 +134,8 @@ def open_generator(args, folder, record):
 
     sd = run.open_model(args, record)
     prompt, resolution = load_adapters(sd, folder, record, args)
+    if args.uncond == "base" and folder / "full.safetensors" in sd.adapter_files:
+        raise UserError("--uncond base needs the model without adapters, which a full adaptation has replaced: leave it out.")
     s, w = choose_strength_and_guidance(args, sd, folder.resolve().name, record)
     try:
         path = plan(sd, s, args.steps, args.sampler, args.compat)
@@ -212,8 +214,6 @@ def load_adapters(sd, folder, record, args):
         raise UserError(f"{folder} has no {missing[0]}.safetensors: it has {', '.join(there) or 'no adapters'}.")
     if {"lora", "full"} <= set(wanted):
         raise UserError(f"{folder} has both lora and full.safetensors: choose with --adapters embedding,lora or embedding,full.")
-    if "full" in wanted and getattr(args, "uncond", None) == "base":
-        raise UserError("--uncond base needs the model without adapters, which a full adaptation has replaced: leave it out.")
     embedding = sha256(files["embedding"]) if "embedding" in there else None
     for name in ("full", "embedding", "lora"):
         if name not in wanted:

@@ -25,7 +25,7 @@ class NoveltyMeter:
     def __init__(self, network, files):
         self.network, self.files = network, files
         self.training = torch.cat(list(nano_features(files, network, progress="training images"))).cpu()
-        distance = torch.cdist(self.training, self.training)
+        distance = torch.cdist(self.training.double(), self.training.double())  # float32 would not bring copies near 0
         distance[distance < SAME] = torch.inf  # an image itself, and its copies
         scale = float(distance.min(dim=1).values.median())
         self.scale = scale if scale < torch.inf else 1.0
