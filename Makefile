@@ -21,7 +21,7 @@ demo: .venv/installed $(DATA)
 	    echo "== $$category: LoRA"; \
 	    $(PY) train_lora.py --rank 1 --data "$$folder" --weights "$(WEIGHTS)" --iterations $(ITERATIONS); \
 	    echo "== $$category: image-oriented generation"; \
-	    $(PY) sample.py --run "$$runs/$$category" --number $(NUMBER) --steps 20; \
+	    $(PY) sample.py --run "$$runs/$$category" --number $(NUMBER) --sampler dpm --steps 15; \
 	    $(PY) fid.py "$$folder" "$$runs/$$category/samples" --features nano; \
 	done; \
 	echo "== recognition, real images alone"; \

@@ -31,7 +31,8 @@ def parse(argv=None):
     method.add_argument("--guidance", type=float, help="w (default: tune.py's choice, the recipe's, Table I's, or 5)")
     method.add_argument("--number", type=run.positive, default=100, help="images to make; the paper makes 1000")
     method.add_argument("--steps", type=run.positive, default=50, help="denoising steps of a full run; s times these are run")
-    method.add_argument("--sampler", default="ddim", choices=["ddim", "ddpm", "paper"], help="paper is Algorithm 1")
+    method.add_argument("--sampler", default="ddim", choices=["ddim", "dpm", "ddpm", "paper"],
+                        help="paper is Algorithm 1; dpm, DPM-Solver++(2M), needs a third of ddim's steps")
     method.add_argument("--from-noise", action="store_true", help="start from pure noise instead of images (Table II)")
     method.add_argument("--classic", action="store_true", help="rotate and mirror the sources instead, to compare with")
     method.add_argument("--min-novelty", type=float, default=0.0,

@@ -32,7 +32,8 @@ def parse(argv=None):
     p.add_argument("--features", choices=["inception", "nano"],
                    help="the feature network (default: inception if its weights are there)")
     p.add_argument("--steps", type=run.positive, default=50, help="denoising steps of a full run; s times these are run")
-    p.add_argument("--sampler", default="ddim", choices=["ddim", "ddpm", "paper"], help="paper is Algorithm 1")
+    p.add_argument("--sampler", default="ddim", choices=["ddim", "dpm", "ddpm", "paper"],
+                   help="paper is Algorithm 1; dpm, DPM-Solver++(2M), needs a third of ddim's steps")
     p.add_argument("--batch-size", type=run.positive, default=8, help="images at once")
     run.add_common(p.add_argument_group("run"))
     p.add_argument("--resume", action="store_true", help="keep the finished cells of an interrupted call")

@@ -35,9 +35,10 @@ def parse(argv=None):
     p.add_argument("--epochs", type=run.positive, default=20, help="of each classifier")
     p.add_argument("--iterations", type=run.positive, default=300, help="of each training stage")
     p.add_argument("--number", type=run.positive, default=130, help="generated images a class")
-    p.add_argument("--steps", type=run.positive, default=20, help="denoising steps of a full run")
+    p.add_argument("--steps", type=run.positive, default=15, help="denoising steps of a full run, by DPM-Solver++")
     p.add_argument("--strengths", default="0.4,0.6,0.8", help="s that tune.py chooses from")
     p.add_argument("--guidances", default="1,2", help="w that tune.py chooses from")
+    p.add_argument("--tune-number", type=run.positive, default=27, help="images for each pair of s and w")
     p.add_argument("--min-novelty", type=float, default=0.5, help="least median novelty that tune.py may choose")
     p.add_argument("--substitute", type=float, nargs="*", default=[], help="alphas of Fig. 9, for example .8 .6 .4")
     p.add_argument("--generate-only", action="store_true", help="stop before the classifiers")
@@ -107,8 +108,10 @@ def generate(place, args, category):
     call(place, "train_ti.py", *training, done=folder / "embedding.safetensors")
     call(place, "train_lora.py", *training, done=folder / "lora.safetensors")
     call(place, "tune.py", "--run", folder, "--features", "nano", "--strengths", args.strengths, "--guidances", args.guidances,
-         "--min-novelty", args.min_novelty, "--number", 40, "--steps", args.steps, "--resume", done=folder / "tune.png")
-    sampling = ["sample.py", "--run", folder, "--number", args.number, "--steps", args.steps, "--resume"]
+         "--min-novelty", args.min_novelty, "--number", args.tune_number, "--sampler", "dpm", "--steps", args.steps,
+         "--resume", done=folder / "tune.png")
+    sampling = ["sample.py", "--run", folder, "--number", args.number, "--sampler", "dpm", "--steps", args.steps,
+                "--resume"]
     call(place, *sampling, done=folder / "preview-samples.png")
     call(place, *sampling, "--strength", 0, "--out", folder / "copies", done=folder / "preview-copies.png")
 

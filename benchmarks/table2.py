@@ -35,7 +35,8 @@ def parse(argv=None):
     p.add_argument("--seeds", type=run.positive, default=2, help="runs with seeds 0, 1, ..")
     p.add_argument("--iterations", type=run.positive, default=1000, help="of each training stage")
     p.add_argument("--number", type=run.positive, default=100, help="images a cell")
-    p.add_argument("--steps", type=run.positive, default=50, help="denoising steps of a full run")
+    p.add_argument("--steps", type=run.positive, default=25, help="denoising steps of a full run")
+    p.add_argument("--sampler", default="dpm", choices=["ddim", "dpm"])
     p.add_argument("--strength", type=float, help="s of image-oriented generation (default: the recipe's)")
     p.add_argument("--imagenet", action="store_true", help="measure with the second network as well")
     p.add_argument("--weights", type=Path, default=ROOT / "weights" / "nano")
@@ -109,7 +110,7 @@ def measure(args, data, folder, adapters, start, seed, network):
     if not (out / "manifest.csv").is_file():
         how = ["--from-noise"] if start == "noise" else ["--strength", args.strength] if args.strength else []
         call("sample.py", "--run", folder, "--out", out, "--adapters", adapters, "--number", args.number, "--steps", args.steps,
-             "--seed", 100 + seed, *how, "--resume")
+             "--sampler", args.sampler, "--seed", 100 + seed, *how, "--resume")
     file = out / f"score-{network}.json"
     if not file.is_file() and network == "nano":
         call("fid.py", training_part(args, data), out, "--features", "nano", "--json", file)

@@ -12,6 +12,8 @@ Symbols, after the paper (z_i = alpha_i z_0 + sigma_i eps):
 
 The timestep before t = 0 is written -1: no noise left, alpha_bar = 1.
 """
+import math
+
 import torch
 
 T = 1000
@@ -103,4 +105,22 @@ def paper_step(z_t, eps, alpha_bar_t, alpha_bar_prev, noise):
     return alpha_bar_prev**0.5 * predict_z_0(z_t, eps, alpha_bar_t) + (1 - alpha_bar_prev) ** 0.5 * noise
 
 
-STEPS = {"ddim": ddim_step, "ddpm": ddpm_step, "paper": paper_step}
+def extrapolate(z_t, eps, alpha_bar_t, alpha_bar_prev, last):
+    """DPM-Solver++(2M) as a correction of the noise that DDIM's step is given (Lu et al. 2022, Algorithm 2).
+
+    DDIM holds the predicted z_0 fixed within a step. Second order follows its trend along lambda = log(alpha / sigma), from
+    `last`, the (z_0, alpha_bar) of the step before. The first step (last is None) and the final one (alpha_bar_prev is 1,
+    lambda infinite) stay DDIM's.
+
+    Returns (eps, last for the next step).
+    """
+    z_0 = predict_z_0(z_t, eps, alpha_bar_t)
+    if last is not None and alpha_bar_prev < 1:
+        z_0_last, alpha_bar_last = last
+        lambda_last, lambda_t, lambda_prev = (0.5 * math.log(a / (1 - a)) for a in (alpha_bar_last, alpha_bar_t, alpha_bar_prev))
+        trend = 0.5 * (lambda_prev - lambda_t) / (lambda_t - lambda_last) * (z_0 - z_0_last)
+        eps = eps - (alpha_bar_t / (1 - alpha_bar_t)) ** 0.5 * trend
+    return eps, (z_0, alpha_bar_t)
+
+
+STEPS = {"ddim": ddim_step, "dpm": ddim_step, "ddpm": ddpm_step, "paper": paper_step}  # dpm: with extrapolate

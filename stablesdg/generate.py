@@ -1,7 +1,7 @@
 """Image-oriented generation, the paper's Algorithm 1: a real defect image, partly noised, denoised anew."""
 import torch
 
-from .diffusion import STEPS, add_noise, guide, timesteps, timesteps_diffusers
+from .diffusion import STEPS, add_noise, extrapolate, guide, timesteps, timesteps_diffusers
 from .vae import sample_posterior
 
 
@@ -11,6 +11,8 @@ def plan(sd, strength, steps, sampler="ddim", compat=None):
         return []
     alpha_bar, T = sd.alpha_bar, len(sd.alpha_bar)
     if compat == "diffusers":
+        if sampler == "dpm":
+            raise ValueError("diffusers has other timesteps for dpm; its image-to-image timesteps go with ddim and ddpm")
         pairs = timesteps_diffusers(steps, strength, T, sd.steps_offset)
         final = 1.0 if sampler == "ddpm" else float(alpha_bar[0])
     else:
@@ -36,7 +38,7 @@ def generate(sd, x, seeds, prompt, *, strength=0.4, guidance=5.0, steps=50, samp
     strength  s, so that T' = sT is the first timestep; 0 decodes what was encoded
     guidance  w of eq. (2); the unconditional branch is the empty prompt through the adapted model, or through
               the model without adapters if `uncond` is "base"
-    sampler   "ddim" (deterministic), "ddpm", or "paper" (Algorithm 1)
+    sampler   "ddim" and "dpm" (deterministic), "ddpm", or "paper" (Algorithm 1)
     compat    None, or "diffusers" for the timesteps of its image-to-image pipeline
 
     Returns (B, 3, H, W) in [-1, 1].
@@ -61,6 +63,7 @@ def generate(sd, x, seeds, prompt, *, strength=0.4, guidance=5.0, steps=50, samp
         with sd.without_adapters(uncond == "base"):
             empty = sd.text.encode([""]).expand(B, -1, -1)
 
+    last = None
     for t, alpha_bar_t, alpha_bar_prev in path:
         t = torch.tensor(t, device=sd.device)  # a tensor, so that a compiled UNet is compiled once
         if not guided:
@@ -72,7 +75,9 @@ def generate(sd, x, seeds, prompt, *, strength=0.4, guidance=5.0, steps=50, samp
         else:
             eps_uncond, eps_cond = sd.unet(torch.cat([z, z]), t, torch.cat([empty, context])).chunk(2)
             eps_hat = guide(eps_uncond, eps_cond, guidance)
-        noise = None if sampler == "ddim" else draw(generators, shape, z)
+        if sampler == "dpm":
+            eps_hat, last = extrapolate(z, eps_hat, alpha_bar_t, alpha_bar_prev, last)
+        noise = None if sampler in ("ddim", "dpm") else draw(generators, shape, z)
         z = step(z, eps_hat, alpha_bar_t, alpha_bar_prev, noise)
 
     return sd.vae.decode(z / sd.vae.scaling_factor).clamp(-1, 1)

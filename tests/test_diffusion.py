@@ -122,6 +122,47 @@ def test_a_whole_trajectory_equals_diffusers(sampler, strength):
         assert relative_error(ours, theirs) < 1e-9
 
 
+def run_dpm(z, eps_of, pairs, order=2):
+    """z after all steps of DPM-Solver++ of that order; the first order is DDIM."""
+    alpha_bar, last = alpha_bar_table(), None
+    for t, t_prev in pairs:
+        a, a_prev = float(alpha_bar[t]), float(alpha_bar[t_prev]) if t_prev >= 0 else 1.0
+        eps, last = diffusion.extrapolate(z, eps_of(z, t), a, a_prev, last if order == 2 else None)
+        z = diffusion.STEPS["dpm"](z, eps, a, a_prev)
+    return z
+
+
+@pytest.mark.parametrize("strength", [0.05, 0.4, 1.0])
+def test_dpm_equals_the_multistep_solver_of_diffusers(strength):
+    from diffusers import DPMSolverMultistepScheduler
+
+    pairs = timesteps(20, strength)
+    scheduler = exact(DPMSolverMultistepScheduler(**SD15, final_sigmas_type="zero"))
+    scheduler.set_timesteps(timesteps=[t for t, _ in pairs])
+    a = alpha_bar_table()[[t for t, _ in pairs]]
+    scheduler.sigmas = torch.cat([((1 - a) / a).sqrt(), torch.zeros(1)])
+    torch.manual_seed(1)
+    ours = theirs = torch.randn(2, 4, 8, 8).double()
+    for t, _ in pairs:
+        theirs = scheduler.step(fake_eps(theirs, t), t, theirs).prev_sample
+    assert relative_error(run_dpm(ours, fake_eps, pairs), theirs) < 2e-5  # their step casts to float32
+
+
+def test_dpm_is_of_second_order_where_ddim_is_of_first():
+    """For latents of variance v the best eps is sigma z / (alpha^2 v + sigma^2), and z scales as that root."""
+    alpha_bar, v = alpha_bar_table(), 0.3
+    variance = alpha_bar * v + 1 - alpha_bar
+    error = {}
+    for order in (1, 2):
+        for count in (16, 32):
+            grid = np.linspace(800, 100, count + 1).round().astype(int).tolist()  # without the final step to -1
+            z = run_dpm(torch.ones(1).double(), lambda z, t: (1 - alpha_bar[t]).sqrt() * z / variance[t],
+                        list(zip(grid[:-1], grid[1:])), order)
+            error[order, count] = abs(float(z / (variance[100] / variance[800]).sqrt()) - 1)
+    assert 1.8 < error[1, 16] / error[1, 32] < 2.2
+    assert 3.3 < error[2, 16] / error[2, 32] and error[2, 16] < error[1, 16] / 10
+
+
 @pytest.mark.parametrize("sampler", ["ddim", "ddpm", "paper"])
 def test_with_the_true_noise_every_sampler_keeps_the_marginal(sampler):
     """If eps_hat is the noise that is in z_t, one step to t_prev has mean alpha_prev z_0 and variance sigma_prev^2."""

@@ -50,7 +50,7 @@ def sd(nano):
     return load_stable_diffusion(nano)
 
 
-@pytest.mark.parametrize("sampler", ["ddim", "ddpm", "paper"])
+@pytest.mark.parametrize("sampler", ["ddim", "dpm", "ddpm", "paper"])
 def test_an_image_depends_on_its_seed_and_source_not_on_its_batch(sd, sampler):
     x = torch.stack([to_tensor(source(50, i)) for i in range(3)])
     settings = dict(strength=0.5, guidance=2.0, steps=6, sampler=sampler)
