@@ -1,0 +1,50 @@
+"""Are generated images as sharp as their sources? Amplitude of their detail by octave, generated over source.
+
+    python benchmarks/sharpness.py neu runs/neu/Pa/samples      # 1.00 is the source's own sharpness
+
+neu is the data set that the sources come from, the rest are folders that sample.py filled. Each figure is the median
+over a folder's images; the finest octave, waves of 2 to 4 pixels, is the one that blur takes first.
+"""
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+from PIL import Image
+
+from stablesdg import run
+from stablesdg.files import UserError, read_csv
+
+OCTAVES = ((2, 4), (4, 8), (8, 16), (16, 32))  # wavelengths in pixels
+
+
+def parse(argv=None):
+    p = run.parser(__doc__.splitlines()[0], "python benchmarks/sharpness.py neu runs/neu/Pa/samples")
+    p.add_argument("data", type=Path, help="data set that the sources are in")
+    p.add_argument("generated", nargs="+", type=Path, help="folders that sample.py filled, not from pure noise")
+    return p.parse_args(argv)
+
+
+def main(argv=None):
+    args = parse(argv)
+    print("waves of, in pixels" + "".join(f"{f'{low} to {high}':>10}" for low, high in OCTAVES) + "   images")
+    for folder in args.generated:
+        rows = [row for row in read_csv(folder / "manifest.csv") if row["source"]]
+        if not rows:
+            raise UserError(f"The images in {folder} have no sources: pass a folder that sample.py filled from images.")
+        ratios = [amplitudes(folder / row["file"]) / amplitudes(args.data / row["source"]) for row in rows]
+        print(f"{folder}\n{'':19}" + "".join(f"{x:10.2f}" for x in np.median(ratios, axis=0)) + f"{len(rows):9}")
+
+
+def amplitudes(file):
+    """Root mean square of an image's gray levels within each octave."""
+    x = np.asarray(Image.open(file).convert("L"), dtype=float)
+    window = np.hanning(len(x))[:, None] * np.hanning(x.shape[1])
+    power = np.abs(np.fft.fft2((x - x.mean()) * window)) ** 2
+    wave = 1 / np.maximum(np.hypot(np.fft.fftfreq(len(x))[:, None], np.fft.fftfreq(x.shape[1])), 1e-9)
+    return np.sqrt([power[(low <= wave) & (wave < high)].mean() for low, high in OCTAVES])
+
+
+if __name__ == "__main__":
+    run.main(main)
