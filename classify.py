@@ -55,6 +55,7 @@ def parse(argv=None):
     use.add_argument("--predict", type=Path, help="folder of new images to classify with --model")
     use.add_argument("--model", type=Path, help="a .safetensors that an earlier call wrote")
     use.add_argument("--onnx", type=Path, help="write --model in this ONNX file (pip install onnx onnxscript)")
+    p.add_argument("--resume", action="store_true", help="keep the seeds that an earlier call has finished")
     p.add_argument("--out", type=Path, help="folder for results (default: runs/DATASET/classify), or file for --predict")
     return p.parse_args(argv)
 
@@ -69,8 +70,8 @@ def main(argv=None):
 
     from stablesdg import classifiers
     from stablesdg.data import list_categories
-    from stablesdg.recognition import (as_many, as_tensors, classic_copies, describe, draw_extra, draw_real, generated_files,
-                                       save_result, verdicts)
+    from stablesdg.recognition import (as_many, as_tensors, describe, digest, earlier_seeds, generated_files, save_result,
+                                       training_set, verdicts)
     from stablesdg.split import PARTS, load_split, part_files
 
     device = run.pick_device(args.device)
@@ -94,25 +95,20 @@ def main(argv=None):
 
     test_files = [f"{name}/{file.name}" for name, files in zip(classes, parts["test"]) for file in files]
     result = {"network": args.network, "arm": arm, "alpha": args.alpha, "per_class": args.per_class, "classes": classes,
-              "test_files": test_files, "test_groups": [split["files"][name]["group"] for name in test_files], "rows": [],
-              "dtype": str(dtype).removeprefix("torch."), "correct": [], "confusion": [],
-              "arguments": {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}}
+              "test_files": test_files, "test_groups": [split["files"][name]["group"] for name in test_files],
+              "dtype": str(dtype).removeprefix("torch."), "images_sha256": digest(*parts.values(), generated),
+              "arguments": {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()},
+              "rows": [], "correct": [], "confusion": []}
     amount = f"{args.per_class}-a-class" if args.per_class else f"{args.alpha:g}"
-    stem, best_model = f"{args.network}-{arm}-{amount}" + ("-random" if split["method"] == "random" else ""), (-1.0, None)
-    for seed in range(args.seeds):
-        real = draw_real(parts["train"], args.alpha, args.per_class, seed)
-        mode = "expand" if args.control else args.mode
-        extra = draw_extra(mode, parts["train"], real, generated, args.number, seed)
-        counts, epochs = [len(files) for files in extra], args.epochs
-        result["n_extra"] = sum(counts)
-        x, y = as_tensors(extra if arm == "synthetic" else
-                          [r + e for r, e in zip(real, extra)] if extra and arm in ("substitute", "expand", "copies") else real)
-        if arm == "classic":
-            more = classic_copies(x, y, counts, seed)
-            x, y = torch.cat([x, more[0]]), torch.cat([y, more[1]])
-        elif arm == "steps":
-            epochs = round(epochs * classifiers.steps(len(x) + sum(counts)) / classifiers.steps(len(x)))
-        n_real = 0 if arm == "synthetic" else sum(map(len, real))
+    stem = f"{args.network}-{arm}-{amount}" + ("-random" if split["method"] == "random" else "")
+    if args.resume:
+        result = earlier_seeds(out / f"{stem}.json", result)
+    for seed in range(len(result["rows"]), args.seeds):
+        x, y, n_real, result["n_extra"] = training_set(arm, parts["train"], generated, args.alpha, args.per_class, args.number,
+                                                       seed)
+        epochs = args.epochs
+        if arm == "steps":
+            epochs = round(epochs * classifiers.steps(len(x) + result["n_extra"]) / classifiers.steps(len(x)))
         print(f"seed {seed}: training on {n_real} real and {len(x) - n_real} other images, {epochs} epochs")
         torch.manual_seed(seed)
         model = classifiers.build(args.network, len(classes), args.pretrained)
@@ -124,17 +120,16 @@ def main(argv=None):
         accuracy, epoch = float((predicted == y_test).float().mean()), history.index(max(history)) + 1
         print(f"seed {seed}: test accuracy {accuracy:.4f} ({len(y_test)} images) at epoch {epoch}, "
               f"best of {len(history)} on validation ({max(history):.4f})")
+        if round(max(history), 6) > max((float(row["val_accuracy"]) for row in result["rows"]), default=-1.0):
+            classifiers.save(out / f"{stem}.safetensors", best, args.network, classes)
         result["rows"].append({"network": args.network, "arm": arm, "alpha": args.alpha, "per_class": args.per_class or "",
                                "split": split["method"], "seed": seed, "epochs": len(history), "n_real": n_real,
                                "n_generated": len(x) - n_real, "best_epoch": epoch, "val_accuracy": f"{max(history):.6f}",
                                "test_accuracy": f"{accuracy:.6f}"})
         result["correct"].append((predicted == y_test).int().tolist())
         result["confusion"].append(confusion.tolist())
-        if max(history) > best_model[0]:
-            best_model = max(history), best
+        save_result(out, stem, result)  # after each seed, so that --resume can go on
 
-    save_result(out, stem, result)
-    classifiers.save(out / f"{stem}.safetensors", best_model[1], args.network, classes)
     print(describe(result))
     for sentence in verdicts(out, result):
         print(sentence)
@@ -150,8 +145,8 @@ def check(args):
     if args.control and args.mode != "none":
         raise UserError(f"--control {args.control} takes the place of --mode: leave out --mode {args.mode}.")
     if (args.mode != "none" or bool(args.control)) != bool(args.generated):
-        raise UserError("All but --mode none need --generated FOLDER (controls, to know how many images expand uses); --mode none "
-                        "takes none.")
+        raise UserError("All but --mode none need --generated FOLDER (controls, to know how many images expand uses); "
+                        "--mode none takes none.")
 
 
 def use_model(args):

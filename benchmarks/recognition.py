@@ -25,7 +25,7 @@ ARMS = ("none", "steps", "classic", "copies", "expand", "synthetic")
 
 
 def parse(argv=None):
-    p = run.parser(__doc__.splitlines()[0], "python benchmarks/recognition.py neu --splits group --networks squeezenet --seeds 3")
+    p = run.parser(__doc__.splitlines()[0], "python benchmarks/recognition.py neu --splits group --networks squeezenet")
     p.add_argument("data", type=Path, help="data set: a folder with one folder of images for each class")
     p.add_argument("--splits", nargs="+", choices=["group", "random"], default=["group", "random"])
     p.add_argument("--networks", nargs="+", default=["squeezenet", "resnet"], help="names as classify.py takes them")
@@ -110,8 +110,7 @@ def generate(place, args, category):
     call(place, "tune.py", "--run", folder, "--features", "nano", "--strengths", args.strengths, "--guidances", args.guidances,
          "--min-novelty", args.min_novelty, "--number", args.tune_number, "--sampler", "dpm", "--steps", args.steps,
          "--resume", done=folder / "tune.png")
-    sampling = ["sample.py", "--run", folder, "--number", args.number, "--sampler", "dpm", "--steps", args.steps,
-                "--resume"]
+    sampling = ["sample.py", "--run", folder, "--number", args.number, "--sampler", "dpm", "--steps", args.steps, "--resume"]
     call(place, *sampling, done=folder / "preview-samples.png")
     call(place, *sampling, "--strength", 0, "--out", folder / "copies", done=folder / "preview-copies.png")
 
@@ -120,11 +119,12 @@ def classify(place, args, network, arm, alpha, out, generator):
     """One arm of one network with all its seeds, by the split of `place` and the generated images of `generator`."""
     from stablesdg.recognition import CONTROLS
 
-    if any(read_json(file)["arm"] == arm and read_json(file)["alpha"] == alpha for file in out.glob(f"{network}-{arm}-*.json")):
+    if any(read_json(file)["alpha"] == alpha and len(read_json(file)["rows"]) >= args.seeds
+           for file in out.glob(f"{network}-{arm}-*.json")):
         return
     generated = [] if arm == "none" else ["--generated", generator / "runs" / args.data.name]
     call(place, "classify.py", "--data", args.data, "--network", network, "--control" if arm in CONTROLS else "--mode", arm,
-         "--alpha", alpha, "--epochs", args.epochs, "--seeds", args.seeds, "--out", out, *generated)
+         "--alpha", alpha, "--epochs", args.epochs, "--seeds", args.seeds, "--resume", "--out", out, *generated)
 
 
 def summarise(place):
@@ -139,13 +139,12 @@ def summarise(place):
             rows.append((folder, result["network"], result["alpha"], result["arm"], len(result["rows"]),
                          *(f"{value:.4f}" for value in (mean, sd, low, high))))
             print(f"{place.name} {folder} {result['network']:10} alpha {result['alpha']:g} {result['arm']:10} "
-                  f"{mean:.4f} +- {sd:.4f} "
-                  f"[{low:.3f}, {high:.3f}]")
+                  f"{mean:.4f} +- {sd:.4f} [{low:.3f}, {high:.3f}]")
         for i, a in enumerate(results):
             for b in results[:i]:
                 if all(a[k] == b[k] for k in ("network", "alpha", "test_files")):
-                    print(" ", a["network"], verdict(a["arm"], b["arm"], compare(a["correct"], b["correct"],
-                                                                                   a["test_groups"])))
+                    print(" ", a["network"],
+                          verdict(a["arm"], b["arm"], compare(a["correct"], b["correct"], a["test_groups"])))
     write_csv(place / "summary.csv", ("experiment", "network", "alpha", "arm", "seeds", "accuracy", "sd", "low", "high"), rows)
     print(f"wrote {place / 'summary.csv'}")
 

@@ -80,5 +80,6 @@ def verdict(name_a, name_b, c):
     points = f"{100 * c.difference:+.1f} points, 95 % interval {100 * c.low:+.1f} to {100 * c.high:+.1f}, p = {c.p:.3f}"
     if c.p >= LEVEL or c.low <= 0 <= c.high:
         return f"{name_a} against {name_b}: no difference can be told ({points})."
-    once = "" if c.seeds > 1 else " One training of each tells these two networks apart, not the two ways: take --seeds 3 or more."
+    once = "" if c.seeds > 1 else (" One training of each tells these two networks apart, not the two ways: "
+                                   "take --seeds 3 or more.")
     return f"{name_a} is {'better' if c.difference > 0 else 'worse'} than {name_b} ({points}).{once}"

@@ -1,4 +1,5 @@
 """The arms of the recognition experiment: which images each trains on, and what is kept of its result."""
+import hashlib
 import random
 from pathlib import Path
 
@@ -8,10 +9,9 @@ from PIL import Image, ImageDraw
 from .classifiers import load_images
 from .compare import compare, interval, verdict
 from .data import augment, list_images, save_image
-from .files import UserError, read_csv, read_json, write_csv, write_json
+from .files import UserError, read_csv, read_json, sha256, write_csv, write_json
 from .split import refuse_leak
 
-MODES = ("none", "substitute", "expand", "synthetic")
 CONTROLS = ("steps", "copies", "classic")
 HEADER = ("network", "arm", "alpha", "per_class", "split", "seed", "epochs", "n_real", "n_generated", "best_epoch",
           "val_accuracy", "test_accuracy")
@@ -60,12 +60,12 @@ def draw_real(train, alpha, per_class, seed):
     return kept
 
 
-def draw_extra(mode, train, real, generated, number, seed):
-    """Generated images of each class for a mode: as many as real ones are missing, or all (at most `number`)."""
+def draw_extra(arm, train, real, generated, number, seed):
+    """Generated images of each class for an arm: as many as real ones are missing, or all (at most `number`)."""
     extra = []
     for k, files in enumerate(generated):
         n = min(len(files), number or len(files))
-        if mode == "substitute":
+        if arm == "substitute":
             n = len(train[k]) - len(real[k])
             if n > len(files):
                 raise UserError(f"Substitution needs {n} generated images of a class, but there are {len(files)} in "
@@ -82,6 +82,23 @@ def as_tensors(files_by_class):
     return load_images([file for files in files_by_class for file in files]), y
 
 
+def training_set(arm, train, generated, alpha, per_class, number, seed):
+    """What an arm trains on with one seed: images uint8 (N, 3, 200, 200), classes (N,), how many of them are real, and how
+    many images it adds to those, or would add if it were not a control."""
+    real = draw_real(train, alpha, per_class, seed)
+    extra = draw_extra(arm, train, real, generated, number, seed)
+    n_real, n_extra = sum(map(len, real)), sum(map(len, extra))
+    if arm == "synthetic":
+        return *as_tensors(extra), 0, n_extra
+    if arm in ("substitute", "expand", "copies"):
+        return *as_tensors([r + e for r, e in zip(real, extra)]), n_real, n_extra
+    x, y = as_tensors(real)
+    if arm == "classic":
+        more = classic_copies(x, y, [len(files) for files in extra], seed)
+        x, y = torch.cat([x, more[0]]), torch.cat([y, more[1]])
+    return x, y, n_real, n_extra
+
+
 def classic_copies(x, y, counts, seed):
     """counts[k] classically augmented images of class k, drawn from x of that class: (M, 3, 200, 200) uint8, (M,)."""
     generator, made, classes = torch.Generator().manual_seed(seed), [], []
@@ -95,6 +112,25 @@ def classic_copies(x, y, counts, seed):
 
 
 # ---- results ----------------------------------------------------------------------------------------------------
+
+
+def digest(*parts):
+    """sha256 of all images of all parts, [[file, ..] of each class], in their order."""
+    hashes = [sha256(file) for part in parts for files in part for file in files]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def earlier_seeds(file, result):
+    """`result`, or what an earlier call with the same settings and images has left of it in `file`."""
+    if not file.is_file():
+        return result
+    earlier = read_json(file)
+    grows, free = ("rows", "correct", "confusion", "n_extra", "arguments"), ("seeds", "resume", "out")
+    same = [{k: v for k, v in r.items() if k not in grows} | {k: v for k, v in r["arguments"].items() if k not in free}
+            for r in (earlier, result)]
+    if same[0] != same[1]:
+        raise UserError(f"{file} was made with other settings or images: leave out --resume to make it anew.")
+    return earlier | {"arguments": result["arguments"]}
 
 
 def save_result(out, stem, result):
@@ -129,8 +165,8 @@ def verdicts(out, result):
                  and all(other["arguments"][k] == result["arguments"][k] for k in ("epochs", "patience", "pretrained"))
                  and (other["n_extra"] == result["n_extra"] or not {other["arm"], result["arm"]} <= {"expand", *CONTROLS}))
         if other["arm"] != result["arm"] and alike:
-            sentences.append(verdict(result["arm"], other["arm"], compare(result["correct"], other["correct"],
-                                                                                   result["test_groups"])))
+            comparison = compare(result["correct"], other["correct"], result["test_groups"])
+            sentences.append(verdict(result["arm"], other["arm"], comparison))
     return sentences
 
 

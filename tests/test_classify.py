@@ -58,6 +58,19 @@ def test_two_arms_are_compared_on_the_same_images_and_a_classifier_can_be_used(p
     assert all(sum(float(row[c]) for c in ("patches", "pits", "scratches")) == pytest.approx(1, abs=1e-5) for row in predictions)
 
 
+def test_a_call_of_three_seeds_can_be_finished_later_with_the_same_result(place, generated):
+    base = ["classify.py", "--data", "steel", "--mode", "expand", "--alpha", "0.5", *generated, "--epochs", "1"]
+    here(place, *base, "--seeds", "3", "--out", "whole")
+    here(place, *base, "--seeds", "1", "--out", "parts")
+    out = here(place, *base, "--seeds", "3", "--out", "parts", "--resume")
+    assert "seed 0:" not in out and "seed 2:" in out
+    name = "squeezenet-expand-0.5"
+    whole, parts = (json.loads((place / folder / f"{name}.json").read_text()) for folder in ("whole", "parts"))
+    assert all(whole[k] == parts[k] for k in whole if k != "arguments")
+    assert (place / "whole" / f"{name}.safetensors").read_bytes() == (place / "parts" / f"{name}.safetensors").read_bytes()
+    assert "other settings" in here(place, *base, "--out", "parts", "--resume", "--patience", "1", ok=False)
+
+
 def test_classifying_refuses_images_generated_from_test_images(place, tmp_path):
     for name in ("patches", "pits", "scratches"):
         shutil.copytree(place / "steel" / name, tmp_path / "generated" / name)
