@@ -6,6 +6,8 @@ It shares nothing with weights/nano: neither textures nor training nor architect
 of its features put sets of images in the same order, the order is not an artefact of the small network. Its distance is
 no FID either, which is Inception's alone.
 """
+from functools import cache
+
 import torch
 from torch import nn
 
@@ -33,6 +35,7 @@ class ImageNetFeatures(nn.Module):
         return self.network.extract_features((255 * x - 127) / 128).mean(dim=(2, 3))
 
 
+@cache
 def folder_features(folder):
     """Features (N, 1280) of the images of a folder."""
     return torch.cat(list(nano_features(list_images(folder), ImageNetFeatures())))

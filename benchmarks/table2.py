@@ -6,7 +6,8 @@ Every cell comes from the project's own command lines, run as a user would run t
 Beside the paper's rows stand full adaptation, and the same full training from random instead of pretrained weights.
 The reference is the training part, which the adapters saw, as FID's usual reading of the paper has it. A distance falls
 with the number of images, so every one here, the floor of real against other real images among them, is the mean over
-random draws of the same number on both sides. --imagenet measures the same images by an unrelated network, too (see
+random draws of the same number on both sides. Novelty stands beside it (0 is a copy of a training image, see
+stablesdg/novelty.py), because a distance rewards copies. --imagenet measures the same images by an unrelated network, too (see
 imagenet.py).
 """
 import shutil
@@ -14,13 +15,13 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from stablesdg import run
-from stablesdg.files import read_json, write_csv, write_json
+from stablesdg.files import read_csv, read_json, write_csv, write_json
 from stablesdg.score import score
 from stablesdg.split import load_split, part_files
 
@@ -54,7 +55,7 @@ def main(argv=None):
         for data in args.data:
             table += rows(args, data, network, random_weights)
     write_csv(args.out / "table2.csv", ("network", "category", "row", "from noise", "from images", "each seed, noise",
-                                        "each seed, images", "floor", "N"), table)
+                                        "each seed, images", "floor", "N", "novelty, noise", "novelty, images"), table)
     print(f"wrote {args.out / 'table2.csv'}; N generated {args.number}, {args.seeds} seeds")
 
 
@@ -63,17 +64,19 @@ def rows(args, data, network, random_weights):
     table = []
     for row, (stages, adapters) in ROWS.items():
         weights = random_weights if "random" in row else args.weights
-        cells = {"noise": [], "images": []}
+        cells, novelty = {"noise": [], "images": []}, {"noise": [], "images": []}
         for seed in range(args.seeds):
             folder = args.out / data.name / f"{'random-' * ('random' in row)}{'-'.join(stages)}-{seed}"
             train(args, data, folder, stages, weights, seed)
             for start in cells:
-                result = measure(args, data, folder, adapters, start, seed, network)
+                result, out = measure(args, data, folder, adapters, start, seed, network)
                 cells[start].append(result["fid_same_n"])
-        table.append((network, data.name, row, *(f"{mean(v):.3f}" for v in cells.values()),
-                      *(" ".join(f"{x:.3f}" for x in v) for v in cells.values()), f"{result['floor']:.3f}", result["same_n"]))
-        print(f"{data.name} {network} {row:25} from noise {table[-1][5]:16} from images {table[-1][6]:16} floor {table[-1][7]} "
-              f"(N = {table[-1][8]})", flush=True)
+                novelty[start].append(median(float(image["novelty"]) for image in read_csv(out / "manifest.csv")))
+        seeds = {start: " ".join(f"{x:.3f}" for x in v) for start, v in cells.items()}
+        table.append((network, data.name, row, *(f"{mean(v):.3f}" for v in cells.values()), *seeds.values(),
+                      f"{result['floor']:.3f}", result["same_n"], *(f"{mean(v):.2f}" for v in novelty.values())))
+        print(f"{data.name} {network} {row:25} from noise {seeds['noise']:16} (novelty {mean(novelty['noise']):.2f}) from images "
+              f"{seeds['images']:14} ({mean(novelty['images']):.2f}) floor {result['floor']:.3f} N = {result['same_n']}", flush=True)
     return table
 
 
@@ -105,7 +108,7 @@ def train(args, data, folder, stages, weights, seed):
 
 
 def measure(args, data, folder, adapters, start, seed, network):
-    """One cell: the score of images of a run folder against the training part of the real ones."""
+    """One cell: the score of images of a run folder against the training part of the real ones, and their folder."""
     out = folder / f"samples-{start}-{adapters}"
     if not (out / "manifest.csv").is_file():
         how = ["--from-noise"] if start == "noise" else ["--strength", args.strength] if args.strength else []
@@ -118,7 +121,7 @@ def measure(args, data, folder, adapters, start, seed, network):
         from imagenet import folder_features
 
         write_json(file, score(folder_features(training_part(args, data)), folder_features(out)))
-    return read_json(file)
+    return read_json(file), out
 
 
 def training_part(args, data):
