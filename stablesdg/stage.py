@@ -17,7 +17,7 @@ from .train import adapt, write_log
 # Arguments that a checkpoint depends on: resuming with others would mix two runs.
 SETTINGS = ("prompt", "token", "resolution", "crop", "iterations", "batch_size", "lr", "seed", "rank", "alpha", "full",
             "gradient_checkpointing", "compile")
-PREVIEW_IMAGES, PREVIEW_STRENGTH, PREVIEW_STEPS = 6, 0.4, 20
+PREVIEW_IMAGES, PREVIEW_STRENGTH, PREVIEW_STEPS = 6, 0.4, 12
 
 
 @dataclass
@@ -113,7 +113,7 @@ def save_preview(path, stage):
     """Training images, images generated from them, and images from pure noise, as one grid."""
     sd, seed = stage.sd, stage.args.seed
     w = sd.recipe.get("sample", {}).get("guidance", run.GUIDANCE)
-    settings = dict(prompt=stage.args.prompt, guidance=w, steps=PREVIEW_STEPS)
+    settings = dict(prompt=stage.args.prompt, guidance=w, sampler="dpm", steps=PREVIEW_STEPS)
     rows = [("real", []), (f"generated from these, s = {PREVIEW_STRENGTH}, w = {w:g}", []), (f"from pure noise, w = {w:g}", [])]
     jobs = [(file, seed + i) for i, file in enumerate(stage.files["train"][:PREVIEW_IMAGES])]
     for batch in read_batches(jobs, PREVIEW_IMAGES, stage.resolution, sd.vae.factor):
