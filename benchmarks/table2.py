@@ -7,8 +7,8 @@ Beside the paper's rows stand full adaptation, and the same full training from r
 The reference is the training part, which the adapters saw, as FID's usual reading of the paper has it. A distance falls
 with the number of images, so every one here, the floor of real against other real images among them, is the mean over
 random draws of the same number on both sides. Novelty stands beside it (0 is a copy of a training image, see
-stablesdg/novelty.py), because a distance rewards copies. --imagenet measures the same images by an unrelated network, too (see
-imagenet.py).
+stablesdg/novelty.py), because a distance rewards copies. --imagenet measures the same images by an unrelated network,
+too (see imagenet.py).
 """
 import shutil
 import subprocess

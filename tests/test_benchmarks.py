@@ -4,6 +4,7 @@ import re
 import sys
 
 import pytest
+from PIL import ImageFilter
 from conftest import ROOT
 from commands import call
 
@@ -54,3 +55,14 @@ def test_the_spare_images_of_the_recognition_benchmark_are_in_no_part_that_anyon
     files = read_json(steel_set / "place" / "runs" / "steel" / "split.json")["files"]
     parts = [entry["part"] for entry in files.values()]
     assert sorted(set(parts)) == ["spare", "test", "train", "val"] and parts.count("train") == parts.count("spare") == 4
+
+
+def test_sharpness_is_one_for_copies_and_falls_first_in_the_finest_octave_for_blurred_ones(steel_set):
+    for name, sigma in (("copied", 0), ("blurred", 1)):
+        for i in range(3):
+            save_image(steel_set / name / f"{i}.png", steel.draw("patches", i).filter(ImageFilter.GaussianBlur(sigma)))
+        rows = "".join(f"{i}.png,patches/{i}.png\n" for i in range(3))
+        (steel_set / name / "manifest.csv").write_text("file,source\n" + rows)
+    out = call(steel_set, "benchmarks/sharpness.py", "steel", "copied", "blurred").splitlines()
+    copied, blurred = ([float(x) for x in line.split()] for line in out[2::2])
+    assert copied == [1, 1, 1, 1, 3] and blurred[0] < blurred[1] < blurred[2] < blurred[3] < 1

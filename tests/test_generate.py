@@ -96,3 +96,8 @@ def test_the_unconditional_branch_runs_with_the_adapters_or_without(toy, uncond)
     adapted = generate(sd, x, [1], "", guidance=1.0, **settings)
     expected, other = (plain, adapted) if uncond == "base" else (adapted, plain)
     assert (image - expected).abs().max() < 1e-4 < 0.01 < (image - other).abs().max()
+
+
+def test_diffusers_timesteps_are_refused_for_a_sampler_that_has_others_there(sd):
+    with pytest.raises(ValueError, match="other timesteps for dpm"):
+        generate(sd, (1, 4, 8, 8), [0], PROMPT, sampler="dpm", compat="diffusers")
