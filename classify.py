@@ -1,9 +1,10 @@
 """Recognition: train a defect classifier on real, substituted or expanded training sets and test it once.
 
-    python classify.py --data neu --network squeezenet --mode none --alpha 0.4
-    python classify.py --data neu --network squeezenet --mode expand --alpha 0.4 --generated runs/neu
+    python classify.py --data neu --network squeezenet --mode none
+    python classify.py --data neu --network squeezenet --mode expand --generated runs/neu
 
-alpha is the share of the real training images that is used, drawn anew for each seed and the same for each arm:
+alpha is the share of the real training images that is used, drawn anew for each seed and the same for each arm; the paper's
+is .4, the default all of them:
 
     --mode none         those real images alone
     --mode substitute   for every real image left out, a generated one of its class (Fig. 9)
@@ -13,12 +14,12 @@ alpha is the share of the real training images that is used, drawn anew for each
     --control copies    expand with the sources' round trips through the VAE, sample.py --strength 0 --out .../copies
     --control classic   expand with as many rotated and mirrored real images instead
 
-Validation and test images are always real, and nothing generated has seen them. With alpha < 1, adapters trained on the
-whole training part have seen real images that the arm none has not: a fair comparison trains them on the same share, as
-benchmarks/recognition.py does. Arms of one network, alpha and split are compared on the same test images, and a sentence
-says whether they can be told apart.
+Validation and test images are always real, and nothing generated has seen them. Arms of one network, alpha and split are
+compared on the same test images, and a sentence says whether they can be told apart. With alpha < 1, adapters trained on
+the whole training part have seen real images that the arm none has not, and the sentence says so: a fair comparison trains
+them on the same share, as benchmarks/recognition.py does.
 
-    python classify.py --predict new-images --model runs/neu/classify/squeezenet-expand-0.4.safetensors
+    python classify.py --predict new-images --model runs/neu/classify/squeezenet-expand-1.safetensors
 """
 from pathlib import Path
 
@@ -38,9 +39,11 @@ def parse(argv=None):
                      help="what generated images are for")
     arm.add_argument("--control", choices=["steps", "copies", "classic"],
                      help="what expand must be better than, instead of --mode")
-    arm.add_argument("--alpha", type=float, default=0.4, help="share of the real training images that is used")
+    arm.add_argument("--alpha", type=float, default=1.0, help="share of the real training images that is used")
     arm.add_argument("--per-class", type=run.positive, help="so many real training images a class, instead of --alpha")
     arm.add_argument("--number", type=run.positive, help="generated images a class (default: all that there are)")
+    arm.add_argument("--name", help="what to call this result, where one mode is tried with several generators, numbers or "
+                                    "settings (default: the mode or control)")
     run.add_split(arm)
     training = p.add_argument_group("training")
     training.add_argument("--epochs", type=run.positive, default=50, help="passes over the training set")
@@ -70,8 +73,9 @@ def main(argv=None):
 
     from stablesdg import classifiers
     from stablesdg.data import list_categories
+    from stablesdg.files import sha256
     from stablesdg.recognition import (as_many, as_tensors, describe, digest, earlier_seeds, generated_files, save_result,
-                                       training_set, verdicts)
+                                       summarise, surfaces, training_set, verdicts)
     from stablesdg.split import PARTS, load_split, part_files
 
     device = run.pick_device(args.device)
@@ -85,54 +89,67 @@ def main(argv=None):
     for part in PARTS:
         if lacking := [name for name, files in zip(classes, parts[part]) if not files]:
             raise UserError(f"{lacking[0]} has no {part} images: a class needs three images at least that share no surface.")
-    generated = [generated_files(args.generated, name, split) for name in classes] if args.generated else []
+    for name, files in zip(classes, parts["train"]):
+        if args.per_class and len(files) < args.per_class:
+            print(f"{name} has only {len(files)} training images, so --per-class {args.per_class} takes those")
+    made = [generated_files(args.generated, name, split) for name in classes] if args.generated else []
+    generated = [files for files, _ in made]
     if arm == "copies":
-        generated = as_many([generated_files(args.generated, name, split, "copies") for name in classes], generated)
+        made = [generated_files(args.generated, name, split, "copies") for name in classes]
+        generated = as_many([files for files, _ in made], generated, args.number)
+    seen = set().union(*(digests for _, digests in made)) if arm not in ("steps", "classic") else set()
     print(f"{len(classes)} classes, {split['method']} split; images: "
           + ", ".join(f"{sum(map(len, parts[part]))} {part}" for part in PARTS))
     x_val, y_val = as_tensors(parts["val"])
     x_test, y_test = as_tensors(parts["test"])
 
-    test_files = [f"{name}/{file.name}" for name, files in zip(classes, parts["test"]) for file in files]
-    result = {"network": args.network, "arm": arm, "alpha": args.alpha, "per_class": args.per_class, "classes": classes,
-              "test_files": test_files, "test_groups": [split["files"][name]["group"] for name in test_files],
-              "dtype": str(dtype).removeprefix("torch."), "images_sha256": digest(*parts.values(), generated),
+    title = args.name or arm
+    result = {"network": args.network, "arm": arm, "name": title, "alpha": args.alpha, "per_class": args.per_class,
+              "classes": classes, "n_extra": 0, "unseen": 0,
+              "test_files": [f"{name}/{file.name}" for name, files in zip(classes, parts["test"]) for file in files],
+              "test_groups": surfaces(parts["test"], split), "dtype": str(dtype).removeprefix("torch."),
+              "held_out_sha256": digest(parts["val"], parts["test"]), "images_sha256": digest(parts["train"], generated),
               "arguments": {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()},
               "rows": [], "correct": [], "confusion": []}
     amount = f"{args.per_class}-a-class" if args.per_class else f"{args.alpha:g}"
-    stem = f"{args.network}-{arm}-{amount}" + ("-random" if split["method"] == "random" else "")
-    if args.resume:
-        result = earlier_seeds(out / f"{stem}.json", result)
+    stem = f"{args.network}-{title}-{amount}" + ("-random" if split["method"] == "random" else "")
+    result = earlier_seeds(out / f"{stem}.json", result, args.resume)
     for seed in range(len(result["rows"]), args.seeds):
-        x, y, n_real, result["n_extra"] = training_set(arm, parts["train"], generated, args.alpha, args.per_class, args.number,
-                                                       seed)
-        epochs = args.epochs
+        own = training_set(arm, parts["train"], generated, args.alpha, args.per_class, args.number, seed)
+        epochs, patience, n = args.epochs, args.patience, len(own.x)
         if arm == "steps":
-            epochs = round(epochs * classifiers.steps(len(x) + result["n_extra"]) / classifiers.steps(len(x)))
-        print(f"seed {seed}: training on {n_real} real and {len(x) - n_real} other images, {epochs} epochs")
+            longer = classifiers.steps(n + own.n_extra) / classifiers.steps(n)
+            epochs, patience = round(epochs * longer), patience and round(patience * longer)
+        result["n_extra"] = own.n_extra
+        result["unseen"] = max(result["unseen"], len(seen - {sha256(file) for files in own.real for file in files}))
+        print(f"seed {seed}: training on {own.n_real} real and {n - own.n_real} other images, {epochs} epochs")
         torch.manual_seed(seed)
         model = classifiers.build(args.network, len(classes), args.pretrained)
-        best, history = classifiers.train(model, x, y, x_val, y_val, epochs=epochs, seed=seed, device=device,
-                                          patience=args.patience, dtype=dtype, label=f"{args.network} {arm} seed {seed}")
+        best, history = classifiers.train(model, own.x, own.y, x_val, y_val, epochs=epochs, seed=seed, device=device,
+                                          patience=patience, dtype=dtype, label=f"{args.network} {title} seed {seed}")
         model.load_state_dict(best)
         predicted = classifiers.predict(model, x_test, device).argmax(dim=1)
         confusion = torch.bincount(y_test * len(classes) + predicted, minlength=len(classes) ** 2).view(len(classes), -1)
-        accuracy, epoch = float((predicted == y_test).float().mean()), history.index(max(history)) + 1
+        accuracy, (val_accuracy, _) = float((predicted == y_test).float().mean()), max(history)
+        epoch = history.index(max(history)) + 1
         print(f"seed {seed}: test accuracy {accuracy:.4f} ({len(y_test)} images) at epoch {epoch}, "
-              f"best of {len(history)} on validation ({max(history):.4f})")
-        if round(max(history), 6) > max((float(row["val_accuracy"]) for row in result["rows"]), default=-1.0):
+              f"best of {len(history)} on validation ({val_accuracy:.4f} of {len(y_val)} images)")
+        if round(val_accuracy, 6) > max((float(row["val_accuracy"]) for row in result["rows"]), default=-1.0):
             classifiers.save(out / f"{stem}.safetensors", best, args.network, classes)
-        result["rows"].append({"network": args.network, "arm": arm, "alpha": args.alpha, "per_class": args.per_class or "",
-                               "split": split["method"], "seed": seed, "epochs": len(history), "n_real": n_real,
-                               "n_generated": len(x) - n_real, "best_epoch": epoch, "val_accuracy": f"{max(history):.6f}",
+        result["rows"].append({"network": args.network, "name": title, "alpha": args.alpha, "per_class": args.per_class or "",
+                               "split": split["method"], "arm": arm, "seed": seed, "epochs": len(history),
+                               "steps": len(history) * classifiers.steps(n), "n_real": own.n_real,
+                               "n_generated": n - own.n_real, "best_epoch": epoch, "val_accuracy": f"{val_accuracy:.6f}",
                                "test_accuracy": f"{accuracy:.6f}"})
         result["correct"].append((predicted == y_test).int().tolist())
         result["confusion"].append(confusion.tolist())
         save_result(out, stem, result)  # after each seed, so that --resume can go on
 
+    result |= {"summary": summarise(result), "verdicts": verdicts(out, result)}
+    save_result(out, stem, result)
     print(describe(result))
-    for sentence in verdicts(out, result):
-        print(sentence)
+    for found in result["verdicts"]:
+        print(found["sentence"])
     print(f"wrote {out}/results.csv, {stem}.json, confusion-{stem}.png and {stem}.safetensors, which --predict takes as --model")
 
 
@@ -144,6 +161,10 @@ def check(args):
         raise UserError(f"--alpha {args.alpha} is not a share in (0, 1].")
     if args.control and args.mode != "none":
         raise UserError(f"--control {args.control} takes the place of --mode: leave out --mode {args.mode}.")
+    if args.mode == "substitute" and args.alpha == 1 and not args.per_class:
+        raise UserError("--mode substitute replaces real images, and --alpha 1 leaves none out: pass --alpha 0.4, for example.")
+    if args.name and Path(args.name).name != args.name:
+        raise UserError(f"--name {args.name} becomes part of file names: leave out slashes.")
     if (args.mode != "none" or bool(args.control)) != bool(args.generated):
         raise UserError("All but --mode none need --generated FOLDER (controls, to know how many images expand uses); "
                         "--mode none takes none.")
@@ -167,6 +188,7 @@ def use_model(args):
         files = list_images(args.predict)
         probabilities = classifiers.predict(model.to(device), classifiers.load_images(files), device)
         out = args.out or Path("predictions.csv")
+        out = out / "predictions.csv" if out.is_dir() else out
         write_csv(out, ("file", "class", *classes), [
             (file.name, classes[int(p.argmax())], *(f"{float(v):.6f}" for v in p)) for file, p in zip(files, probabilities)])
         print(f"wrote {out}: the class of {len(files)} images")

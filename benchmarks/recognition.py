@@ -3,19 +3,18 @@
     python benchmarks/recognition.py neu --splits group random --networks squeezenet resnet --seeds 3
 
 For each split, only a share alpha of the training part is kept, and adapters, sources, classical augmentation and classifiers
-see nothing but that: the user who has few images. Every arm of classify.py is then compared with every other. Everything
-comes from the project's own command lines, run in a folder of its own for each split; what is finished is not run again.
---substitute adds the paper's Fig. 9 on the whole training part, whose generated images come from the same adapters.
+see nothing but that: the user who has few images. The arm expand of classify.py is then compared with every other, with p
+values adjusted by Holm for so many comparisons. Everything comes from the project's own command lines, run in a folder of
+its own for each split; what is finished is not run again. All seeds share one draw of real images, one training of the
+adapters and one set of generated images: intervals hold for these, and for classifiers trained anew. --substitute adds the
+paper's Fig. 9 on the whole training part, whose generated images come from the same adapters.
 """
-import os
 import random
-import subprocess
-import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import calls
+from calls import ROOT, keep_settings
 
 from stablesdg import run
 from stablesdg.data import list_categories
@@ -28,7 +27,8 @@ def parse(argv=None):
     p = run.parser(__doc__.splitlines()[0], "python benchmarks/recognition.py neu --splits group --networks squeezenet")
     p.add_argument("data", type=Path, help="data set: a folder with one folder of images for each class")
     p.add_argument("--splits", nargs="+", choices=["group", "random"], default=["group", "random"])
-    p.add_argument("--networks", nargs="+", default=["squeezenet", "resnet"], help="names as classify.py takes them")
+    p.add_argument("--networks", nargs="+", default=["squeezenet", "resnet"], help="names as classify.py takes them",
+                   choices=["alexnet", "vgg", "resnet", "squeezenet", "densenet"])
     p.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
     p.add_argument("--seeds", type=run.positive, default=3, help="runs of each classifier with seeds 0, 1, ..")
     p.add_argument("--alpha", type=float, default=0.4, help="share of the training part that there is")
@@ -50,6 +50,8 @@ def parse(argv=None):
 def main(argv=None):
     args = parse(argv)
     args.data, args.weights = args.data.resolve(), args.weights.resolve()
+    keep_settings(args.out, {k: getattr(args, k) for k in ("data", "weights", "alpha", "iterations", "number", "steps",
+                                                           "strengths", "guidances", "tune_number", "min_novelty")})
     for method in args.splits:
         place = (args.out / method).resolve()
         keep_share(place, args, method)
@@ -76,13 +78,7 @@ def call(place, *command, done=None):
         return
     place.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
-    script = [ROOT / command[0], *command[1:]] if command[0].endswith(".py") else command
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    with open(place / "log.txt", "a", encoding="utf-8") as log:
-        log.write(f"$ python {' '.join(map(str, command))}\n")
-        log.flush()
-        subprocess.run([sys.executable, *map(str, script)], cwd=place, env=environment, check=True, stdout=log,
-                       stderr=log)
+    calls.call(command, place, place / "log.txt")
     print(f"{(time.monotonic() - start) / 60:5.1f} min  {place.name}: {' '.join(map(str, command))}", flush=True)
 
 
@@ -119,34 +115,36 @@ def classify(place, args, network, arm, alpha, out, generator):
     """One arm of one network with all its seeds, by the split of `place` and the generated images of `generator`."""
     from stablesdg.recognition import CONTROLS
 
-    if any(read_json(file)["alpha"] == alpha and len(read_json(file)["rows"]) >= args.seeds
-           for file in out.glob(f"{network}-{arm}-*.json")):
-        return
     generated = [] if arm == "none" else ["--generated", generator / "runs" / args.data.name]
     call(place, "classify.py", "--data", args.data, "--network", network, "--control" if arm in CONTROLS else "--mode", arm,
          "--alpha", alpha, "--epochs", args.epochs, "--seeds", args.seeds, "--resume", "--out", out, *generated)
 
 
 def summarise(place):
-    """summary.csv: each network's arms with their intervals, and every pair's difference."""
-    from stablesdg.compare import compare, interval, verdict
+    """summary.csv: each arm's accuracy with its interval; pairs.csv: expand, or substitute, against each other arm."""
+    from stablesdg.compare import compare, holm, verdict
+    from stablesdg.recognition import comparable, describe
+    from stablesdg.recognition import summarise as figures
 
-    rows = []
+    rows, pairs = [], []
     for folder in ("classify", "substitute"):
         results = [read_json(file) for file in sorted((place / folder).glob("*.json"))]
-        for result in results:
-            mean, sd, low, high = interval(result["correct"], result["test_groups"])
-            rows.append((folder, result["network"], result["alpha"], result["arm"], len(result["rows"]),
-                         *(f"{value:.4f}" for value in (mean, sd, low, high))))
-            print(f"{place.name} {folder} {result['network']:10} alpha {result['alpha']:g} {result['arm']:10} "
-                  f"{mean:.4f} +- {sd:.4f} [{low:.3f}, {high:.3f}]")
-        for i, a in enumerate(results):
-            for b in results[:i]:
-                if all(a[k] == b[k] for k in ("network", "alpha", "test_files")):
-                    print(" ", a["network"],
-                          verdict(a["arm"], b["arm"], compare(a["correct"], b["correct"], a["test_groups"])))
-    write_csv(place / "summary.csv", ("experiment", "network", "alpha", "arm", "seeds", "accuracy", "sd", "low", "high"), rows)
-    print(f"wrote {place / 'summary.csv'}")
+        for a in results:
+            s = figures(a)
+            rows.append((folder, a["network"], a["alpha"], a["name"], len(a["rows"]), a["rows"][0]["epochs"],
+                         *(f"{s[k]:.4f}" for k in ("mean", "sd", "low", "high"))))
+            print(f"{place.name} {folder} {a['network']} alpha {a['alpha']:g} {describe(a)}")
+            if a["arm"] in ("expand", "substitute") and (others := [b for b in results if comparable(a, b)]):
+                found = [compare(a["correct"], b["correct"], a["test_groups"]) for b in others]
+                for b, c, p in zip(others, found, holm([c.p for c in found])):
+                    pairs.append((folder, a["network"], a["alpha"], a["name"], b["name"], c.seeds,
+                                  *(f"{v:.4f}" for v in (c.difference, c.low, c.high, c.p, p))))
+                    print(f"  {verdict(a['name'], b['name'], c)} Adjusted p = {p:.3f}.")
+    write_csv(place / "summary.csv", ("experiment", "network", "alpha", "arm", "seeds", "epochs", "accuracy", "sd", "low",
+                                      "high"), rows)
+    write_csv(place / "pairs.csv", ("experiment", "network", "alpha", "arm", "against", "seeds", "difference", "low", "high",
+                                    "p", "adjusted p"), pairs)
+    print(f"wrote {place / 'summary.csv'} and pairs.csv")
 
 
 if __name__ == "__main__":

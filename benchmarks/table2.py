@@ -11,14 +11,11 @@ stablesdg/novelty.py), because a distance rewards copies. --imagenet measures th
 too (see imagenet.py).
 """
 import shutil
-import subprocess
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean, median
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from calls import ROOT, call, keep_settings
 
 from stablesdg import run
 from stablesdg.files import read_csv, read_json, write_csv, write_json
@@ -47,6 +44,8 @@ def parse(argv=None):
 
 def main(argv=None):
     args = parse(argv)
+    keep_settings(args.out, {k: getattr(args, k) for k in ("iterations", "number", "steps", "sampler", "strength")}
+                  | {"weights": args.weights.resolve()})
     random_weights = args.out / "random-weights"
     if not random_weights.exists():
         make_random(args.weights, random_weights)
@@ -90,33 +89,30 @@ def atomic_folder(folder):
     temporary.replace(folder)
 
 
-def call(script, *arguments):
-    subprocess.run([sys.executable, ROOT / script, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL)
-
-
 def train(args, data, folder, stages, weights, seed):
     first = args.out / data.name / f"ti-{seed}"
     if len(stages) > 1 and stages[0] == "ti" and not folder.exists():  # the same TI: its row has trained it already
-        shutil.copytree(first, folder, ignore=shutil.ignore_patterns("samples-*"))
+        with atomic_folder(folder) as temporary:
+            shutil.copytree(first, temporary, ignore=shutil.ignore_patterns("samples-*"), dirs_exist_ok=True)
     for stage in stages:
         output = folder / {"ti": "embedding", "lora": "lora", "full": "full"}[stage]
         if not output.with_suffix(".safetensors").is_file():
             common = ["--data", data, "--out", folder, "--weights", weights, "--iterations", args.iterations, "--seed", seed,
                       "--resume"]
-            call("train_ti.py" if stage == "ti" else "train_lora.py", *common, *["--full"] * (stage == "full"))
+            call(["train_ti.py" if stage == "ti" else "train_lora.py", *common, *["--full"] * (stage == "full")], None,
+                 args.out / "log.txt")
 
 
 def measure(args, data, folder, adapters, start, seed, network):
     """One cell: the score of images of a run folder against the training part of the real ones, and their folder."""
     out = folder / f"samples-{start}-{adapters}"
     if not (out / "manifest.csv").is_file():
-        how = ["--from-noise"] if start == "noise" else ["--strength", args.strength] if args.strength else []
-        call("sample.py", "--run", folder, "--out", out, "--adapters", adapters, "--number", args.number, "--steps", args.steps,
-             "--sampler", args.sampler, "--seed", 100 + seed, *how, "--resume")
+        how = ["--from-noise"] if start == "noise" else ["--strength", args.strength] if args.strength is not None else []
+        call(["sample.py", "--run", folder, "--out", out, "--adapters", adapters, "--number", args.number, "--steps", args.steps,
+              "--sampler", args.sampler, "--seed", 100 + seed, *how, "--resume"], None, args.out / "log.txt")
     file = out / f"score-{network}.json"
     if not file.is_file() and network == "nano":
-        call("fid.py", training_part(args, data), out, "--features", "nano", "--json", file)
+        call(["fid.py", training_part(args, data), out, "--features", "nano", "--json", file], None, args.out / "log.txt")
     elif not file.is_file():
         from imagenet import folder_features
 

@@ -1,6 +1,8 @@
 """Five networks that recognise defects, their training and their test (section IV-A of the paper)."""
+import functools
 import json
 import math
+import pickle
 import re
 from pathlib import Path
 
@@ -26,12 +28,7 @@ def build(network, classes, pretrained=None):
     model = getattr(torchvision.models, NETWORKS[network])(num_classes=classes)
     if pretrained:
         pretrained = Path(pretrained)
-        if pretrained.suffix == ".pth" and pretrained.is_file():
-            tensors = torch.load(pretrained, map_location="cpu", weights_only=True)
-        else:
-            tensors, _ = load_tensors(pretrained)
-        # DenseNet's released file spells norm.1 where the module is called norm1.
-        tensors = {re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)\.", r"\1\2.", k): v for k, v in tensors.items()}
+        tensors = read_state_dict(pretrained)
         wanted = model.state_dict()
         tensors = {k: v for k, v in wanted.items() if k.endswith("num_batches_tracked")} | tensors
         other = [k for k in wanted if k not in tensors or tensors[k].shape != wanted[k].shape]
@@ -39,18 +36,51 @@ def build(network, classes, pretrained=None):
         if strange := [k for k in [*other, *(k for k in tensors if k not in wanted)] if not k.startswith(heads)]:
             raise UserError(f"{pretrained} is not a state dict of torchvision's {NETWORKS[network]}: {strange[0]} differs.")
         model.load_state_dict({k: wanted[k] if k in other else tensors[k] for k in wanted})
+    if network in ("alexnet", "vgg"):
+        model.avgpool = AdaptivePool(model.avgpool.output_size)
     return model
 
 
+def read_state_dict(path):
+    """The tensors of a .safetensors, or of a .pth or .pt, by the names that torchvision's modules have."""
+    if path.suffix in (".pth", ".pt") and path.is_file():
+        try:
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError):
+            raise UserError(f"{path} holds more than tensors, or is damaged: save model.state_dict() and pass that.") from None
+        tensors = tensors.get("state_dict", tensors)
+    else:
+        tensors, _ = load_tensors(path)
+    # A model trained in parallel puts module. before each name; DenseNet's released file spells norm.1 instead of norm1.
+    return {re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)\.", r"\1\2.", k.removeprefix("module.")): v
+            for k, v in tensors.items()}
+
+
+class AdaptivePool(torch.nn.Module):
+    """torch.nn.AdaptiveAvgPool2d as two matrix products: Apple GPUs have the former only where the size is a multiple of the
+    output's, and at 200 pixels AlexNet pools 5 to 6 and VGG-16 6 to 7."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.size = size
+
+    def forward(self, x):
+        rows, columns = (F.adaptive_avg_pool1d(torch.eye(n)[None], m)[0].to(x) for n, m in zip(x.shape[-2:], self.size))
+        return rows.T @ x @ columns
+
+
+@functools.lru_cache(maxsize=20_000)
+def load_image(file, changed):
+    """uint8 (3, 200, 200); decoded and resized once, then kept in memory for as long as the file is not `changed`."""
+    image = read_image(file)[0]
+    if image.size != (SIDE, SIDE):
+        image = image.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    return torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(SIDE, SIDE, 3).permute(2, 0, 1)
+
+
 def load_images(files):
-    """uint8 (N, 3, 200, 200), resized once and kept in memory."""
-    images = []
-    for file in files:
-        image = read_image(file)[0]
-        if image.size != (SIDE, SIDE):
-            image = image.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-        images.append(torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(SIDE, SIDE, 3).permute(2, 0, 1))
-    return torch.stack(images)
+    """uint8 (N, 3, 200, 200)."""
+    return torch.stack([load_image(file, file.stat().st_mtime_ns) for file in files])
 
 
 def augment(x, generator):
@@ -90,11 +120,11 @@ def steps(n, batch_size=BATCH_SIZE):
 
 def train(model, x, y, x_val, y_val, *, epochs, seed, device, lr=LR, batch_size=BATCH_SIZE, patience=None, label="",
           dtype=torch.float32):
-    """Adam on cross-entropy; keeps the epoch that is best on the validation part, the first of equals.
+    """Adam on cross-entropy; keeps the epoch with the best accuracy on the validation part, of equals that of least loss.
 
     x (N, 3, 200, 200) uint8, y (N,) class numbers; `patience` epochs without a better one end it early, None never does;
     `dtype` is that of the arithmetic, by autocast. Weights, and the validation, are float32.
-    Returns (best state dict, [validation accuracy an epoch]).
+    Returns (best state dict, [(validation accuracy, minus the validation's cross-entropy) of each epoch]).
     """
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)  # dropout
@@ -116,10 +146,12 @@ def train(model, x, y, x_val, y_val, *, epochs, seed, device, lr=LR, batch_size=
             loss.backward()
             optimiser.step()
             total += float(loss.detach()) * len(indices)
-        history.append(float((predict(model, x_val, device).argmax(dim=1) == y_val).float().mean()))
-        if history[-1] > max(history[:-1], default=-1.0):
+        probabilities = predict(model, x_val, device)
+        history.append((float((probabilities.argmax(dim=1) == y_val).float().mean()),
+                        -float(F.nll_loss(probabilities.clamp(min=1e-12).log(), y_val))))
+        if history[-1] > max(history[:-1], default=(-1.0,)):
             best = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in model.state_dict().items()}
-        bar.set_postfix(loss=f"{total / len(x):.3f}", val=f"{history[-1]:.3f}")
+        bar.set_postfix(loss=f"{total / len(x):.3f}", val=f"{history[-1][0]:.3f}")
         if patience and len(history) - 1 - history.index(max(history)) >= patience:
             break
     return best, history

@@ -7,6 +7,7 @@ groups, not with images. Without it, each image is a group of its own.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 DRAWS = 10_000
 LEVEL = 0.05
@@ -22,17 +23,17 @@ class Comparison:
     seeds: int
 
 
-def interval(correct, groups=None, seed=0):
-    """(mean accuracy, its standard deviation over seeds, low, high): 95 %, by a bootstrap over seeds and groups.
+def interval(correct, groups=None):
+    """(mean accuracy, its standard deviation over seeds, low, high): Wilson's 95 % interval.
 
-    correct (seeds, images) of 0 and 1. With few images the images are most of the uncertainty, not the seeds.
+    correct (seeds, images) of 0 and 1. Its n is that of independent images with as much uncertainty as `half_width` finds,
+    at most the number of images; where all are right, or all wrong, the number of groups.
     """
     correct = np.asarray(correct, dtype=float)
-    accuracies = correct.mean(axis=1)
-    low, high = np.percentile(resampled_means(correct, groups, seed), [2.5, 97.5])
-    if low == high:  # all right or all wrong: nothing to draw from, so Wilson's interval for the number of groups
-        low, high = wilson(accuracies.mean(), numbered(groups, correct.shape[1]).max() + 1)
-    return float(accuracies.mean()), float(accuracies.std(ddof=1)) if len(correct) > 1 else 0.0, float(low), float(high)
+    accuracies, n_images = correct.mean(axis=1), correct.shape[1]
+    mean, half = accuracies.mean(), half_width(correct, groups)
+    n = min(n_images, 1.96**2 * mean * (1 - mean) / half**2) if half > 0 else numbered(groups, n_images).max() + 1
+    return float(mean), float(accuracies.std(ddof=1)) if len(correct) > 1 else 0.0, *map(float, wilson(mean, n))
 
 
 def wilson(share, n, z=1.96):
@@ -46,21 +47,24 @@ def numbered(groups, n):
     return np.unique(groups, return_inverse=True)[1] if groups is not None else np.arange(n)
 
 
-def resampled_means(table, groups, seed):
-    """DRAWS means of the table with rows and groups of columns drawn anew, with replacement."""
-    rng, (n_rows, n_columns) = np.random.default_rng(seed), table.shape
-    group = numbered(groups, n_columns)
-    n_groups = group.max() + 1
-    rows = rng.multinomial(n_rows, np.full(n_rows, 1 / n_rows), DRAWS)  # how often each is drawn
-    columns = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), DRAWS)[:, group]
-    return (rows @ table * columns).sum(axis=1) / (n_rows * columns.sum(axis=1))
+def half_width(table, groups):
+    """Half of the 95 % interval of a table's mean: the error from few groups of images and that from few seeds, each times
+    its own quantile of Student's t, are added in squares. A class that one training gets wrong as a whole is one event of
+    the second kind, however many images it has. With one seed that error is unknown and left out."""
+    (n_seeds, n_images), total = table.shape, 0.0
+    columns = table.mean(axis=0)
+    by_group = np.bincount(numbered(groups, n_images), weights=columns - columns.mean())
+    for deviations, size in ((by_group, n_images), (table.mean(axis=1) - table.mean(), n_seeds)):
+        if (m := len(deviations)) > 1:
+            total += stats.t.ppf(0.975, m - 1) ** 2 * m / (m - 1) * (deviations**2).sum() / size**2
+    return np.sqrt(total)
 
 
 def compare(a, b, groups=None, seed=0):
     """Comparison of two tables with the same images in their columns.
 
-    The interval is a bootstrap's over seeds and groups; p comes from flipping the sign of each group's difference, mean
-    over seeds, at random: what chance would do if the two ways did not differ.
+    The interval is that of `half_width`; p comes from flipping the sign of each group's difference, mean over seeds, at
+    random: what chance would do if the two trainings did not differ.
     """
     a, b = (np.asarray(x, dtype=float) for x in (a, b))
     if a.shape[1] != b.shape[1]:
@@ -68,11 +72,20 @@ def compare(a, b, groups=None, seed=0):
     seeds = min(len(a), len(b))
     table = a[:seeds] - b[:seeds]
     difference = table.mean(axis=0)  # (images,)
-    low, high = np.percentile(resampled_means(table, groups, seed), [2.5, 97.5])
+    mean, half = difference.mean(), half_width(table, groups)
     by_group = np.bincount(numbered(groups, len(difference)), weights=difference)
     signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(DRAWS, len(by_group)))
     chance = np.abs(signs @ by_group) >= abs(difference.sum()) - 1e-9
-    return Comparison(float(difference.mean()), float(low), float(high), float((1 + chance.sum()) / (1 + DRAWS)), seeds)
+    return Comparison(float(mean), float(mean - half), float(mean + half), float((1 + chance.sum()) / (1 + DRAWS)), seeds)
+
+
+def holm(p_values):
+    """Holm's adjusted p values: which of several comparisons stand when all are read together."""
+    order, adjusted, largest = np.argsort(p_values), np.empty(len(p_values)), 0.0
+    for rank, k in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[k]))
+        adjusted[k] = largest
+    return adjusted.tolist()
 
 
 def verdict(name_a, name_b, c):

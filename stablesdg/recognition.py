@@ -1,7 +1,9 @@
 """The arms of the recognition experiment: which images each trains on, and what is kept of its result."""
 import hashlib
 import random
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 
 import torch
 from PIL import Image, ImageDraw
@@ -10,17 +12,18 @@ from .classifiers import load_images
 from .compare import compare, interval, verdict
 from .data import augment, list_images, save_image
 from .files import UserError, read_csv, read_json, sha256, write_csv, write_json
-from .split import refuse_leak
+from .split import find_groups, kept_out, refuse_leak
 
 CONTROLS = ("steps", "copies", "classic")
-HEADER = ("network", "arm", "alpha", "per_class", "split", "seed", "epochs", "n_real", "n_generated", "best_epoch",
-          "val_accuracy", "test_accuracy")
+HEADER = ("network", "name", "alpha", "per_class", "split", "arm", "seed", "epochs", "steps", "n_real", "n_generated",
+          "best_epoch", "val_accuracy", "test_accuracy")
 
 
 def generated_files(folder, name, split, samples="samples"):
-    """The generated images of one class; refuses those made from images that are not in the training part.
+    """The generated images of one class, and the sha256 of the real ones that made them, as far as that is written down.
 
     folder  a run folder of the data set (its CATEGORY/samples), or any folder of class folders
+    Raises UserError for images that are, or were made from, validation or test images.
     """
     inside = folder / name / samples
     if not inside.is_dir():
@@ -37,18 +40,23 @@ def generated_files(folder, name, split, samples="samples"):
         if row["source"] and part != "train":
             raise UserError(f"{inside / row['file']} was generated from {row['source']}, which is in the {part} part of the "
                             "split: generate again from training images.")
-    if settings.is_file():
-        refuse_leak(read_json(settings).get("seen", ()), split, f"What made {inside}")
-    return list_images(inside)
+    seen = set(read_json(settings).get("seen", ())) if settings.is_file() else set()
+    refuse_leak(seen, split, f"What made {inside}")
+    files = list_images(inside)
+    if leaked := kept_out(map(sha256, files), split):
+        raise UserError(f"{inside} holds {leaked[0][0]}, which is in the {leaked[0][1]} part of the split: a classifier must "
+                        "not train on what it is tested with.")
+    return files, seen
 
 
-def as_many(copies, generated):
-    """The first of each class's round trips, as many as there are generated images."""
-    for own, made in zip(copies, generated):
-        if len(own) < len(made):
-            raise UserError(f"{own[0].parent} holds {len(own)} round trips for {len(made)} generated images: make them with "
-                            f"sample.py --strength 0 --number {len(made)}.")
-    return [own[:len(made)] for own, made in zip(copies, generated)]
+def as_many(copies, generated, number=None):
+    """The first of each class's round trips, as many as there are generated images, or `number` if that is less."""
+    wanted = [min(len(made), number or len(made)) for made in generated]
+    for own, n in zip(copies, wanted):
+        if len(own) < n:
+            raise UserError(f"{own[0].parent} holds {len(own)} round trips for {n} generated images: make them with "
+                            f"sample.py --strength 0 --number {n}.")
+    return [own[:n] for own, n in zip(copies, wanted)]
 
 
 def draw_real(train, alpha, per_class, seed):
@@ -77,26 +85,33 @@ def draw_extra(arm, train, real, generated, number, seed):
 def as_tensors(files_by_class):
     """[[files of class 0], ..] -> images uint8 (N, 3, 200, 200), classes (N,)."""
     y = torch.cat([torch.full((len(files),), k) for k, files in enumerate(files_by_class)])
-    if not len(y):
-        raise UserError("A part of the split is empty: each class needs at least three images that do not overlap.")
     return load_images([file for files in files_by_class for file in files]), y
 
 
+@dataclass
+class TrainingSet:
+    """What an arm trains on with one seed."""
+    x: torch.Tensor  # uint8 (N, 3, 200, 200)
+    y: torch.Tensor  # classes (N,)
+    real: list  # [[file, ..] of each class]: the share of real images that the seed draws, whether the arm uses them or not
+    n_real: int  # how many of the N are real
+    n_extra: int  # images that the arm adds to the real ones, or would add if it were not a control
+
+
 def training_set(arm, train, generated, alpha, per_class, number, seed):
-    """What an arm trains on with one seed: images uint8 (N, 3, 200, 200), classes (N,), how many of them are real, and how
-    many images it adds to those, or would add if it were not a control."""
+    """The TrainingSet of an arm; `train` and `generated` are [[file, ..] of each class]."""
     real = draw_real(train, alpha, per_class, seed)
     extra = draw_extra(arm, train, real, generated, number, seed)
     n_real, n_extra = sum(map(len, real)), sum(map(len, extra))
     if arm == "synthetic":
-        return *as_tensors(extra), 0, n_extra
+        return TrainingSet(*as_tensors(extra), real, 0, n_extra)
     if arm in ("substitute", "expand", "copies"):
-        return *as_tensors([r + e for r, e in zip(real, extra)]), n_real, n_extra
+        return TrainingSet(*as_tensors([r + e for r, e in zip(real, extra)]), real, n_real, n_extra)
     x, y = as_tensors(real)
     if arm == "classic":
         more = classic_copies(x, y, [len(files) for files in extra], seed)
         x, y = torch.cat([x, more[0]]), torch.cat([y, more[1]])
-    return x, y, n_real, n_extra
+    return TrainingSet(x, y, real, n_real, n_extra)
 
 
 def classic_copies(x, y, counts, seed):
@@ -108,7 +123,18 @@ def classic_copies(x, y, counts, seed):
             image = augment(x[index].float() / 127.5 - 1, int(torch.randint(0, 2**31, (), generator=generator)))
             made.append(((image + 1) * 127.5).round().clamp(0, 255).to(torch.uint8))
             classes.append(k)
-    return (torch.stack(made) if made else x[:0]), torch.tensor(classes, dtype=torch.long)
+    return torch.stack(made), torch.tensor(classes, dtype=torch.long)
+
+
+def surfaces(test, split):
+    """The group of each test image, [[file, ..] of each class] -> [group, ..]: which images cannot be told apart by chance.
+
+    A group split knows them; under a random split, overlapping test images are found here.
+    """
+    names = [{f"{files[0].parent.resolve().name}/{file.name}": file for file in files} for files in test]
+    if split["method"] == "group":
+        return [split["files"][name]["group"] for files in names for name in files]
+    return [group for files in names for group in find_groups(files)[0].values()]
 
 
 # ---- results ----------------------------------------------------------------------------------------------------
@@ -120,17 +146,27 @@ def digest(*parts):
     return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
-def earlier_seeds(file, result):
-    """`result`, or what an earlier call with the same settings and images has left of it in `file`."""
+def changed_settings(file, result):
+    """What the result in `file` was made with and `result` is not: [name, ..]; [] if there is none."""
+    grows = ("rows", "correct", "confusion", "n_extra", "unseen", "summary", "verdicts", "arguments")
+    free = ("seeds", "resume", "out")
     if not file.is_file():
-        return result
-    earlier = read_json(file)
-    grows, free = ("rows", "correct", "confusion", "n_extra", "arguments"), ("seeds", "resume", "out")
-    same = [{k: v for k, v in r.items() if k not in grows} | {k: v for k, v in r["arguments"].items() if k not in free}
-            for r in (earlier, result)]
-    if same[0] != same[1]:
-        raise UserError(f"{file} was made with other settings or images: leave out --resume to make it anew.")
-    return earlier | {"arguments": result["arguments"]}
+        return []
+    before, now = [{k: v for k, v in r.items() if k not in grows} | {k: v for k, v in r["arguments"].items() if k not in free}
+                   for r in (read_json(file), result)]
+    return sorted(k for k in now if before.get(k) != now[k])
+
+
+def earlier_seeds(file, result, resume):
+    """`result`, or with `resume` what an earlier call with the same settings and images has left of it in `file`."""
+    changed = changed_settings(file, result)
+    if resume and changed:
+        raise UserError(f"{file} was made with other settings or images ({', '.join(changed)}): leave out --resume to make it "
+                        "anew, or give this result a --name of its own.")
+    if changed:
+        print(f"{file} was made with other settings or images ({', '.join(changed)}) and will be replaced; --name NAME keeps "
+              "both")
+    return read_json(file) | {"arguments": result["arguments"]} if resume and file.is_file() else result
 
 
 def save_result(out, stem, result):
@@ -138,36 +174,62 @@ def save_result(out, stem, result):
     write_json(out / f"{stem}.json", result)
     rows = [row for row in (read_csv(out / "results.csv") if (out / "results.csv").is_file() else [])
             if {k: row.get(k) for k in HEADER[:5]} != {k: str(result["rows"][0][k]) for k in HEADER[:5]}]
-    write_csv(out / "results.csv", HEADER, [[row[k] for k in HEADER] for row in rows + result["rows"]])
+    write_csv(out / "results.csv", HEADER, [[row.get(k, "") for k in HEADER] for row in rows + result["rows"]])
     total = torch.tensor(result["confusion"]).sum(dim=0)
     write_csv(out / f"confusion-{stem}.csv", ["true \\ predicted", *result["classes"]],
               [[name, *row] for name, row in zip(result["classes"], total.tolist())])
     save_image(out / f"confusion-{stem}.png", confusion_picture(total, result["classes"], stem))
 
 
-def describe(result):
-    """Accuracy with its interval, and each class's."""
-    mean, sd, low, high = interval(result["correct"], result["test_groups"])
-    seeds = len(result["correct"])
+def summarise(result):
+    """{"mean", "sd" over seeds, "low", "high" of the 95 % interval, "by_class"} of a result's accuracies."""
+    figures = zip(("mean", "sd", "low", "high"), interval(result["correct"], result["test_groups"]))
     total = torch.tensor(result["confusion"]).sum(dim=0).double()
     shares = total.diag() / total.sum(dim=1).clamp(min=1)
-    return (f"{result['arm']}: test accuracy {mean:.4f}" + (f" +- {sd:.4f} (sd of {seeds} seeds)" if seeds > 1 else "")
-            + f", 95 % interval {low:.3f} to {high:.3f} ({len(result['test_files'])} images); by class: "
-            + ", ".join(f"{name} {share:.3f}" for name, share in zip(result["classes"], shares)))
+    return dict(figures) | {"by_class": dict(zip(result["classes"], shares.tolist()))}
+
+
+def describe(result):
+    """Accuracy with its interval, and each class's."""
+    s, seeds = summarise(result), len(result["correct"])
+    sd = f" +- {s['sd']:.4f} (sd of {seeds} seeds)" if seeds > 1 else ""
+    return (f"{result['name']}: test accuracy {s['mean']:.4f}{sd}"
+            f", 95 % interval {s['low']:.3f} to {s['high']:.3f} ({len(result['test_files'])} images); by class: "
+            + ", ".join(f"{name} {share:.3f}" for name, share in s["by_class"].items()))
+
+
+def comparable(a, b):
+    """Whether two results may be compared: same network, training, amount of real images and held-out images."""
+    return (a["name"] != b["name"]
+            and all(a[k] == b[k] for k in ("network", "alpha", "per_class", "held_out_sha256", "dtype"))
+            and all(a["arguments"][k] == b["arguments"][k] for k in ("epochs", "patience", "pretrained"))
+            and (a["n_extra"] == b["n_extra"] or not {a["arm"], b["arm"]} & set(CONTROLS)
+                 or {a["arm"], b["arm"]} & {"none", "synthetic", "substitute"}))
 
 
 def verdicts(out, result):
-    """A sentence for every other arm in `out` with the same network, training, amount of real images and test images."""
-    sentences = []
+    """[{"against", "difference", "low", "high", "p", "seeds", "sentence"}, ..]: `result` and every comparable one in `out`."""
+    found = []
     for file in sorted(Path(out).glob(f"{result['network']}-*.json")):
         other = read_json(file)
-        alike = (all(other[k] == result[k] for k in ("alpha", "per_class", "test_files", "dtype"))
-                 and all(other["arguments"][k] == result["arguments"][k] for k in ("epochs", "patience", "pretrained"))
-                 and (other["n_extra"] == result["n_extra"] or not {other["arm"], result["arm"]} <= {"expand", *CONTROLS}))
-        if other["arm"] != result["arm"] and alike:
-            comparison = compare(result["correct"], other["correct"], result["test_groups"])
-            sentences.append(verdict(result["arm"], other["arm"], comparison))
-    return sentences
+        if comparable(result, other):
+            c = compare(result["correct"], other["correct"], result["test_groups"])
+            found.append({"against": other["name"], **vars(c),
+                          "sentence": verdict(result["name"], other["name"], c) + advantages(result, other)})
+    return found
+
+
+def advantages(a, b):
+    """What one of two results had besides what its name says: more optimiser steps, more real images seen."""
+    said = ""
+    for a, b in ((a, b), (b, a)):
+        ratio = mean(row["steps"] for row in a["rows"]) / mean(row["steps"] for row in b["rows"])
+        if ratio > 1.2 and a["arm"] != "steps":
+            said += f" {a['name']} took {ratio:.1f} times as many optimiser steps; --control steps makes that equal."
+        if a["unseen"] and not b["unseen"]:
+            said += (f" What made the images of {a['name']} has seen {a['unseen']} real images that {b['name']} has not: "
+                     "no fair comparison.")
+    return said
 
 
 def confusion_picture(total, classes, title, cell=56):

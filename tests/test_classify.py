@@ -6,10 +6,12 @@ import shutil
 import numpy as np
 import pytest
 import torch
+import torchvision
 from commands import here
 from PIL import Image
 
-from stablesdg import classifiers
+from stablesdg import classifiers, recognition
+from stablesdg import steel as steel_images
 
 
 @pytest.fixture(scope="module")
@@ -21,11 +23,13 @@ def place(tmp_path_factory, steel):
 
 
 @pytest.fixture(scope="module")
-def generated(place):
+def generated(place, tmp_path_factory):
     """Folders of class folders as sample.py leaves them: twelve images each, and as many copies."""
+    other = tmp_path_factory.mktemp("other") / "steel"
+    steel_images.main([str(other), "--number", "12", "--seed", "1"])
     for name in ("patches", "pits", "scratches"):
         for samples in ("samples", "copies"):
-            shutil.copytree(place / "steel" / name, place / "generated" / name / samples)
+            shutil.copytree(other / name, place / "generated" / name / samples)
     return ["--generated", "generated"]
 
 
@@ -80,6 +84,85 @@ def test_classifying_refuses_images_generated_from_test_images(place, tmp_path):
     error = here(place, "classify.py", "--data", "steel", "--mode", "expand", "--generated", tmp_path / "generated",
                  ok=False)
     assert test in error and "test part" in error
+
+
+def test_classifying_refuses_to_train_on_the_images_it_is_tested_with(place):
+    assert "must not train on what it is tested with" in here(place, "classify.py", "--data", "steel", "--mode", "expand",
+                                                              "--generated", "steel", ok=False)
+
+
+def test_a_verdict_says_what_else_an_arm_had(place, generated, tmp_path):
+    """Its generator saw real images that the other arm did not, and it took more optimiser steps."""
+    shutil.copytree(place / "generated", tmp_path / "generated")
+    split = json.loads((place / "runs" / "steel" / "split.json").read_text())["files"]
+    seen = [entry["sha256"] for name, entry in split.items() if entry["part"] == "train" and name.startswith("pits")]
+    (tmp_path / "generated" / "pits" / "samples" / "settings.json").write_text(json.dumps({"seen": seen}))
+    base = ["classify.py", "--data", "steel", "--epochs", "1", "--alpha", "0.5", "--out", tmp_path / "out"]
+    here(place, *base, "--mode", "none")
+    out = here(place, *base, "--mode", "expand", "--generated", tmp_path / "generated")
+    assert "expand has seen 5 real images that none has not" in out and "expand took 2.0 times as many optimiser steps" in out
+    result = json.loads((tmp_path / "out" / "squeezenet-expand-0.5.json").read_text())
+    verdict, = result["verdicts"]
+    assert verdict["against"] == "none" and verdict["sentence"] in out and 0 <= result["summary"]["by_class"]["pits"] <= 1
+    out = here(place, *base, "--control", "steps", "--generated", tmp_path / "generated")
+    assert "took" not in out and "steps has seen" not in out and "expand has seen 5 real images that steps has not" in out
+
+
+def test_a_result_under_a_name_of_its_own_stands_beside_the_others(place, generated):
+    base = ["classify.py", "--data", "steel", "--epochs", "1", "--mode", "expand", *generated, "--out", "named"]
+    here(place, *base)
+    out = here(place, *base, "--number", "3", "--name", "few")
+    assert "few against expand" in out or "than expand" in out
+    assert "(images_sha256" not in out and "(number) and will be replaced" in here(place, *base, "--number", "5")
+    rows = list(csv.DictReader(open(place / "named" / "results.csv")))
+    assert [(row["name"], row["n_generated"]) for row in rows] == [("few", "9"), ("expand", "15")]
+
+
+def test_overlapping_test_images_of_a_random_split_are_one_surface(tmp_path):
+    large = np.random.default_rng(0).integers(0, 255, (3, 96, 96), dtype=np.uint8)
+    crops = [large[0, :64, :64], large[0, 16:80, 16:80], large[1, :64, :64], large[2, :64, :64]]
+    (tmp_path / "a").mkdir()
+    for k, crop in enumerate(crops):
+        Image.fromarray(crop).save(tmp_path / "a" / f"{k}.png")
+    groups = recognition.surfaces([sorted((tmp_path / "a").iterdir())], {"method": "random"})
+    assert groups == ["a/0.png", "a/0.png", "a/2.png", "a/3.png"]
+
+
+@pytest.mark.parametrize("network", classifiers.NETWORKS)
+def test_each_network_starts_from_torchvisions_weights_but_for_its_output_layer(network, tmp_path):
+    """A file as released, with 1000 classes, and as some training scripts leave it."""
+    theirs = getattr(torchvision.models, classifiers.NETWORKS[network])(num_classes=7)
+    torch.save({"state_dict": {f"module.{k}": v for k, v in theirs.state_dict().items()}}, tmp_path / "theirs.pth")
+    ours = classifiers.build(network, 3, tmp_path / "theirs.pth").eval()
+    heads = [k for k, v in ours.state_dict().items() if v.shape != theirs.state_dict()[k].shape]
+    assert 1 <= len(heads) <= 2 and all(k.startswith(("classifier.", "fc.")) for k in heads)
+    assert all(torch.equal(v, theirs.state_dict()[k]) for k, v in ours.state_dict().items() if k not in heads)
+    assert classifiers.predict(ours, torch.zeros(1, 3, 200, 200, dtype=torch.uint8), "cpu").shape == (1, 3)
+
+
+def test_a_pretrained_file_that_holds_more_than_tensors_is_refused(place, tmp_path):
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "model.pt")
+    error = here(place, "classify.py", "--data", "steel", "--pretrained", tmp_path / "model.pt", ok=False)
+    assert "holds more than tensors" in error and "weights_only" not in error
+
+
+@pytest.mark.parametrize("sizes", [((5, 5), (6, 6)), ((6, 6), (7, 7)), ((4, 9), (2, 3))])
+def test_pooling_by_matrices_is_adaptive_average_pooling(sizes):
+    x = torch.randn(2, 3, *sizes[0], dtype=torch.float64)
+    theirs = torch.nn.AdaptiveAvgPool2d(sizes[1])(x)
+    assert torch.allclose(classifiers.AdaptivePool(sizes[1])(x), theirs, atol=1e-7)
+
+
+def test_of_epochs_with_equal_accuracy_the_one_with_the_least_loss_is_kept():
+    torch.manual_seed(0)
+    x = torch.stack([torch.full((3, 200, 200), 40 + 150 * (k % 2)) for k in range(8)]).to(torch.uint8)
+    y = torch.arange(8) % 2
+    model = classifiers.build("squeezenet", 2)
+    best, history = classifiers.train(model, x, y * 0, x[:4], y[:4] * 0, epochs=4, seed=0, device="cpu", lr=1e-3)
+    model.load_state_dict(best)
+    assert [accuracy for accuracy, _ in history].count(max(history)[0]) > 1
+    loss = torch.nn.functional.nll_loss(classifiers.predict(model, x[:4], "cpu").log(), y[:4] * 0)
+    assert float(-loss) == pytest.approx(max(other for _, other in history), abs=1e-6)
 
 
 def test_round_trips_must_be_there_and_as_many_as_the_generated_images(place, generated, tmp_path):
