@@ -7,6 +7,7 @@ feature network for `fid.py --features nano`; the text encoder, which learns wha
 latents and the frozen text encoder's contexts; and writing the folder in the official layout. Checkpoints and learning
 curves go to runs/pretrain.
 """
+import hashlib
 from pathlib import Path
 
 from stablesdg import run
@@ -40,7 +41,8 @@ LARGE_SHARE = 0.25  # of the steps after that, on textures of LARGE pixels
 
 # What adapting this prior wants different from the paper, which speaks of Stable Diffusion.
 RECIPE = {"all": {"resolution": "native", "crop": SIDE}, "train_ti": {"lr": 5e-3}, "train_lora": {"lr": 2e-3},
-          "train_full": {"lr": 1e-4}, "sample": {"strength": 0.4, "guidance": 1.5}}
+          "train_full": {"lr": 1e-4}, "sample": {"strength": 0.4, "guidance": 1.5},
+          "tune": {"guidances": [1.0, 1.5, 2.0, 3.0, 5.0]}}
 
 
 def parse(argv=None):
@@ -52,7 +54,7 @@ def parse(argv=None):
     p.add_argument("--feature-steps", type=run.positive, default=2500, help="of 32 crops")
     p.add_argument("--text-steps", type=run.positive, default=1500, help="of 64 captions")
     p.add_argument("--unet-steps", type=run.positive, default=6000, help="of 16 images")
-    p.add_argument("--every", type=run.positive, default=500, help="steps between checkpoints")
+    p.add_argument("--every", type=run.positive, default=250, help="steps between checkpoints")
     p.add_argument("--stop-after", choices=["vae", "features", "text", "unet"], help="leave the later stages for another call")
     run.add_common(p)
     return p.parse_args(argv)
@@ -63,10 +65,14 @@ def main(argv=None):
 
     import torch
 
+    from stablesdg.card import command
     from stablesdg.pretraining import HELD_OUT, draw_pool
 
     device = run.pick_device(args.device)
     args.dtype = run.pick_dtype(args.dtype, device)
+    if args.out.exists() and command(args) not in (args.out / "README.md").read_text(encoding="utf-8"):
+        raise UserError(f"{args.out} holds something else than a prior of these settings, which would be lost: pass another "
+                        "--out.")
     if args.dtype == torch.float16:
         raise UserError("--dtype float16 is not enough to pretrain with: take bfloat16 or float32.")
     torch.manual_seed(args.seed)  # the weights that each stage starts from
@@ -160,7 +166,7 @@ def pretrain_features(args, device, pool, held_out, done):
                    for k, kind in enumerate(DEGRADATIONS)}}
 
     rows = fit("features", network, loss_at, steps=args.feature_steps, lr=2e-3, decay=0.995,
-               every=min(args.every, 250), evaluate=evaluate, work=args.work, seed=args.seed, dtype=args.dtype,
+               every=args.every, evaluate=evaluate, work=args.work, seed=args.seed, dtype=args.dtype,
                settings=dict(textures=args.textures, crop=FEATURE_CROP, batch=FEATURE_BATCH))
     return network.eval(), rows
 
@@ -181,7 +187,8 @@ def pretrain_text(args, device, pool, held_out, done):
     from stablesdg.pretraining import fit
     from stablesdg.textures import ATTRIBUTES
 
-    text = make_text_encoder(pool[1], TEXT_SIZES, args.work / "tokenizer").requires_grad_(True).to(device)
+    captions = hashlib.sha256("\n".join(pool[1]).encode()).hexdigest()[:16]
+    text = make_text_encoder(pool[1], TEXT_SIZES, args.work / f"tokenizer-{captions}").requires_grad_(True).to(device)
     heads = torch.nn.ModuleDict({name: torch.nn.Linear(TEXT_SIZES["hidden_size"], len(values))
                                  for name, values in ATTRIBUTES.items()}).to(device)
 
@@ -202,8 +209,8 @@ def pretrain_text(args, device, pool, held_out, done):
                 for key, (logits, labels) in name(held_out, range(len(held_out[1]))).items()}
 
     rows = fit("text", torch.nn.ModuleDict({"text": text.model, "heads": heads}), loss_at, steps=args.text_steps, lr=1e-3,
-               decay=0.99, every=min(args.every, 250), evaluate=evaluate, work=args.work, seed=args.seed, dtype=args.dtype,
-               settings=dict(TEXT_SIZES, textures=args.textures, batch=TEXT_BATCH))
+               decay=0.99, every=args.every, evaluate=evaluate, work=args.work, seed=args.seed, dtype=args.dtype,
+               settings=dict(TEXT_SIZES, textures=args.textures, captions=captions, batch=TEXT_BATCH))
     return text.requires_grad_(False), rows
 
 
@@ -216,7 +223,7 @@ def pretrain_unet(args, device, pool, held_out, done):
 
     from stablesdg.diffusion import add_noise
     from stablesdg.load import StableDiffusion
-    from stablesdg.pretraining import draw_pool, encode_pool, fit
+    from stablesdg.pretraining import digest, draw_pool, encode_pool, fit
     from stablesdg.train import denoising_loss, generator_for
     from stablesdg.unet import UNet
     from stablesdg.vae import sample_posterior
@@ -267,8 +274,9 @@ def pretrain_unet(args, device, pool, held_out, done):
 
     rows = fit("unet", sd.unet, loss_at, steps=args.unet_steps, lr=8e-4, decay=0.999, every=args.every,
                evaluate=evaluate, work=args.work, seed=args.seed, dtype=args.dtype,
-               settings=dict(**UNET_SIZES, **TEXT_SIZES, scheduler=SCHEDULER, textures=args.textures, batch=BATCH, small=SMALL_SHARE,
-                             large=LARGE_SHARE, weight="1 / sqrt(alpha_bar_t)", scaling_factor=vae.scaling_factor))
+               settings=dict(**UNET_SIZES, **TEXT_SIZES, scheduler=SCHEDULER, textures=args.textures, batch=BATCH,
+                             small=SMALL_SHARE, large=LARGE_SHARE, weight="1 / sqrt(alpha_bar_t)",
+                             scaling_factor=vae.scaling_factor, text=digest(*text.model.state_dict().values())))
     return sd, rows
 
 
@@ -276,17 +284,23 @@ def pretrain_unet(args, device, pool, held_out, done):
 
 
 def write_prior(args, done):
-    """weights/nano: the official layout, features.safetensors, recipe.json and a model card."""
+    """weights/nano: the official layout, features.safetensors, recipe.json and a model card; nothing until all is there."""
+    import shutil
+
     from stablesdg.card import model_card
     from stablesdg.files import save_tensors, write_json
     from stablesdg.official import write_folder
 
     (features, _), (sd, _) = done["features"], done["unet"]
-    write_folder(sd, args.out, UNET_SIZES, VAE_SIZES, SCHEDULER, args.work / "tokenizer")
-    save_tensors(args.out / "features.safetensors",
+    partial = args.out.with_name(args.out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    write_folder(sd, partial, UNET_SIZES, VAE_SIZES, SCHEDULER)
+    save_tensors(partial / "features.safetensors",
                  {name: value.half() if value.is_floating_point() else value for name, value in features.state_dict().items()})
-    write_json(args.out / "recipe.json", RECIPE)
-    (args.out / "README.md").write_text(model_card(args, done), encoding="utf-8")
+    write_json(partial / "recipe.json", RECIPE)
+    (partial / "README.md").write_text(model_card(args, done), encoding="utf-8")
+    shutil.rmtree(args.out, ignore_errors=True)
+    partial.rename(args.out)
     size = sum(file.stat().st_size for file in args.out.rglob("*") if file.is_file())
     print(f"wrote {args.out} ({size / 2**20:.1f} MiB)")
 

@@ -6,6 +6,7 @@ Uses the token embedding v_d* of the same run folder, fixed. --full trains every
 the paper's full adaptation, and writes full.safetensors.
 """
 from stablesdg import run
+from stablesdg.files import UserError
 
 
 def parse(argv=None):
@@ -20,6 +21,8 @@ def parse(argv=None):
 
 def main(argv=None):
     args = parse(argv)
+    if args.full and (args.rank != 1 or args.alpha is not None):
+        raise UserError("--full trains all parameters and has no rank: leave out --rank and --alpha.")
 
     import torch
 

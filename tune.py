@@ -50,6 +50,7 @@ def main(argv=None):
         raise UserError("--number must be at least 2: a distance needs that many images a cell.")
 
     from sample import load_adapters, seen_by
+    from stablesdg.generate import plan
     from stablesdg.split import load_split, part_files, refuse_leak
     from stablesdg.tuning import Grid, choose, save_pictures
 
@@ -63,6 +64,12 @@ def main(argv=None):
     prompt, resolution = load_adapters(sd, folder, record, args)
     refuse_leak(seen_by(sd), split, f"The adapters in {folder}")
     args.guidances = args.guidances or tuple(run.from_recipe(sd, "tune", guidances=None)["guidances"] or GUIDANCES)
+
+    try:
+        for s in args.strengths:
+            plan(sd, s, args.steps, args.sampler)
+    except ValueError as error:
+        raise UserError(f"{error}.") from None
 
     grid = Grid(sd, prompt, resolution, sources, held_out, args, folder)
     cells = [(s, w) for s in args.strengths for w in args.guidances]
@@ -82,6 +89,9 @@ def main(argv=None):
     print(f"chosen: s = {best['s']:g}, w = {best['w']:g} ({grid.name} {best['fid']:.3f}, floor of real against real at "
           f"these numbers {grid.floor:.3f}); sample.py --run {folder} uses them; wrote "
           f"{folder}/tune.csv, tune.png, tune-images.png")
+    for name, chosen, tried in (("--strengths", best["s"], args.strengths), ("--guidances", best["w"], args.guidances)):
+        if len(tried) > 1 and chosen in (tried[0], tried[-1]):
+            print(f"the choice lies at the edge of {name}: others beyond {chosen:g} may be better")
 
 
 if __name__ == "__main__":

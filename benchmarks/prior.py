@@ -13,12 +13,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import numpy as np
 import torch
 from PIL import Image, ImageFilter
 
 from stablesdg import run
 from stablesdg.data import list_categories, list_images, read_fitted, read_image, save_image, to_image, to_tensor
 from stablesdg.features import load_feature_network
+from stablesdg.files import UserError
 from stablesdg.load import NANO, load_stable_diffusion
 from stablesdg.metrics import frechet_distance
 from stablesdg.pretraining import psnr
@@ -42,6 +44,8 @@ def parse(argv=None):
 
 def main(argv=None):
     args = parse(argv)
+    if args.what != "captions" and not args.data:
+        raise UserError(f"Which images? Pass a folder of class folders: prior.py {args.what} neu.")
     network = load_feature_network(Path(args.weights) / "features.safetensors")
     {"vae": vae, "yardstick": yardstick, "agreement": agreement, "captions": captions}[args.what](args, network)
 
@@ -57,9 +61,9 @@ def spread(files, number):
     return [files[i * len(files) // number] for i in range(min(number, len(files)))]
 
 
-def halves(files, number):
+def halves(files, number, seed=0):
     """Two disjoint sets of `number` files, dealt out at random: neighbours may be crops of one strip."""
-    order = torch.randperm(len(files), generator=torch.Generator().manual_seed(0)).tolist()
+    order = torch.randperm(len(files), generator=torch.Generator().manual_seed(seed)).tolist()
     number = min(number, len(files) // 2)
     return [files[i] for i in order[:number]], [files[i] for i in order[number:2 * number]]
 
@@ -70,36 +74,42 @@ def halves(files, number):
 @torch.no_grad()
 def vae(args, network):
     sd = load_stable_diffusion(args.weights)
-    everything = {"real": [], "other": [], "plain": [], "noise": []}
-    print("class  N   PSNR  with noise | FD-nano: reconstructed  with noise  floor (real against other real images)")
+    everything, pool = {"real": [], "plain": [], "noise": []}, []
+    print("class  N   PSNR  with noise | FD-nano: reconstructed  with noise  floor (real against other real images, 10 draws)")
     shown = []
     for folder in list_categories(args.data):
-        first, second = ([read_fitted(file, None, sd.vae.factor)[0] for file in half]
-                         for half in halves(list_images(folder), args.number))
-        sets = {"real": first, "other": second, "plain": [], "noise": []}
-        for k, x in enumerate(first):
+        images = {file: read_fitted(file, None, sd.vae.factor)[0] for file in list_images(folder)}
+        pool.append(features(network, list(images.values())))
+        sets = {"real": [images[file] for file in halves(list(images), args.number)[0]], "plain": [], "noise": []}
+        for k, x in enumerate(sets["real"]):
             mean, _ = sd.vae.encode(x[None])
             noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(k))
             for name, sigma in (("plain", 0.0), ("noise", 0.1)):
                 y = sd.vae.decode(mean + sigma * noise / sd.vae.scaling_factor)[0].clamp(-1, 1)
                 sets[name].append(((y + 1) * 127.5).round() / 127.5 - 1)  # as a file would hold it
-        report(folder.name, sets, network)
+        report(folder.name, sets, network, pool[-1:])
         shown += [[to_image(sets[name][0]).crop((0, 0, 100, 100)) for name in ("real", "plain", "noise")]]
         for name in everything:
-            everything[name] += [(folder.name, x) for x in sets[name]]
-    report("all", {name: [x for _, x in images] for name, images in everything.items()}, network)
+            everything[name] += sets[name]
+    report("all", everything, network, pool)
     save_image(OUT / "vae.png", image_grid([(label, [row[k] for row in shown]) for k, label in enumerate(
         ("real, 100 px of it", "reconstructed", "reconstructed with 0.1 sd of noise in the latents"))], cell=300))
     print(f"wrote {OUT / 'vae.png'}")
 
 
-def report(name, sets, network):
+def report(name, sets, network, pool):
+    """A row; pool holds the features of all real images of each class in it, for the floor."""
     x = torch.stack(sets["real"])
     db = [psnr(torch.stack(sets[key]), x) for key in ("plain", "noise")]
     f = {key: features(network, images) for key, images in sets.items()}
-    d = [frechet_distance(f["real"], f[key]) for key in ("plain", "noise", "other")]
-    print(f"{name:5} {len(x):3} {db[0]:6.1f} {db[1]:8.1f}    | {d[0]:10.3f} ({d[0] / d[2]:.2f} of the floor) {d[1]:10.3f} "
-          f"({d[1] / d[2]:.2f}) {d[2]:10.3f}", flush=True)
+    d = [frechet_distance(f["real"], f[key]) for key in ("plain", "noise")]
+    floors = []
+    for seed in range(10):
+        parts = [halves(list(own), len(x) // len(pool), seed) for own in pool]
+        floors.append(frechet_distance(*(torch.stack(sum((part[k] for part in parts), [])) for k in (0, 1))))
+    floor, sd = float(np.mean(floors)), float(np.std(floors))
+    print(f"{name:5} {len(x):3} {db[0]:6.1f} {db[1]:8.1f}    | {d[0]:10.3f} ({d[0] / floor:.2f} of the floor) {d[1]:10.3f} "
+          f"({d[1] / floor:.2f}) {floor:10.3f} +- {sd:.3f}", flush=True)
 
 
 # ---- is FD-nano a yardstick? ------------------------------------------------------------------------------------
@@ -147,7 +157,8 @@ def agreement(args, network):
     for name, label, real, levels in degraded_sets(args):
         d = {judge: distances(model, real, levels) for judge, model in judges.items()}
         for judge, values in d.items():
-            table.setdefault(name, {}).setdefault(judge, []).extend(values)
+            known = table.setdefault(name, {}).setdefault(judge, [])
+            known.extend(values[1:] if known else values)  # the first level of each row is the same, undegraded set
             rising = "" if values == sorted(values) else "   NOT rising"
             print(f"{name:4} {label:30} {judge:8} " + " ".join(f"{value:8.3f}" for value in values) + rising, flush=True)
     for name, d in table.items():
@@ -219,7 +230,7 @@ def captions(args, network):
 
 
 def named(caption):
-    """{attribute: value} of what a caption says; the word gray, dark or bright before a mark is its tone."""
+    """{attribute: value} of what a caption says; the word dark or bright before a mark is its tone."""
     words = caption.split()
     values = {"base": next((w for w in words if w in ATTRIBUTES["base"]), None),
               "mark": next((w for w in words if w in ATTRIBUTES["mark"]), None),

@@ -30,7 +30,8 @@ def main(argv=None):
     args = parse(argv)
     print("waves of, in pixels" + "".join(f"{f'{low} to {high}':>10}" for low, high in OCTAVES) + "   images")
     for folder in args.generated:
-        rows = [row for row in read_csv(folder / "manifest.csv") if row["source"]]
+        manifest = folder / "manifest.csv"
+        rows = [row for row in (read_csv(manifest) if manifest.is_file() else []) if row["source"]]
         if not rows:
             raise UserError(f"The images in {folder} have no sources: pass a folder that sample.py filled from images.")
         ratios = [amplitudes(folder / row["file"]) / amplitudes(args.data / row["source"]) for row in rows]

@@ -25,6 +25,8 @@ from stablesdg.split import load_split, part_files
 # row -> (training commands that its run folder needs, which of the adapters it samples with)
 ROWS = {"prior as it is": (["ti"], "none"), "TI": (["ti"], "all"), "LoRA": (["lora"], "all"),
         "TI + LoRA": (["ti", "lora"], "all"), "TI + full": (["ti", "full"], "all"), "full, from random weights": (["full"], "all")}
+HEADER = ("network", "category", "row", "from noise", "from images", "each seed, noise", "each seed, images", "floor", "N",
+          "novelty, noise", "novelty, images")
 
 
 def parse(argv=None):
@@ -53,8 +55,10 @@ def main(argv=None):
     for network in ("nano", "imagenet")[:1 + args.imagenet]:
         for data in args.data:
             table += rows(args, data, network, random_weights)
-    write_csv(args.out / "table2.csv", ("network", "category", "row", "from noise", "from images", "each seed, noise",
-                                        "each seed, images", "floor", "N", "novelty, noise", "novelty, images"), table)
+    file, done = args.out / "table2.csv", {(row[0], row[1]) for row in table}
+    earlier = [[row[key] for key in HEADER] for row in (read_csv(file) if file.is_file() else [])
+               if (row["network"], row["category"]) not in done]
+    write_csv(file, HEADER, earlier + table)
     print(f"wrote {args.out / 'table2.csv'}; N generated {args.number}, {args.seeds} seeds")
 
 

@@ -18,6 +18,12 @@ trained to name what was drawn and how the picture was degraded; its distance is
 """
 
 
+def command(args):
+    """The command that makes a prior of these settings."""
+    return (f"python pretrain.py --textures {args.textures} --vae-steps {args.vae_steps} --feature-steps {args.feature_steps} "
+            f"--text-steps {args.text_steps} --unet-steps {args.unet_steps} --seed {args.seed}")
+
+
 def model_card(args, done):
     """README.md of the prior, with the figures of its logs."""
     lines = [CARD]
@@ -29,8 +35,7 @@ def model_card(args, done):
         lines += [""]
     by_time = {key[1:]: value for key, value in done["unet"][1][-1].items() if re.fullmatch(r"t\d+", key)}
     lines += ["Held-out denoising loss by timestep: " + ", ".join(f"{v:.4f} at t = {t}" for t, v in by_time.items()) + ".", "",
-              f"Made by `python pretrain.py --textures {args.textures} --vae-steps {args.vae_steps} --feature-steps "
-              f"{args.feature_steps} --text-steps {args.text_steps} --unet-steps {args.unet_steps} --seed {args.seed}` with "
-              f"PyTorch {torch.__version__} on {os.cpu_count()} cores ({platform.machine()}), "
-              f"{sum(rows[-1]['hours'] for _, rows in done.values()):.1f} hours of training in all."]
+              f"Made by `{command(args)}`, checkpoints every {args.every} steps, in "
+              f"{str(args.dtype).removeprefix('torch.')}, with PyTorch {torch.__version__} on {os.cpu_count()} cores "
+              f"({platform.machine()}), {sum(rows[-1]['hours'] for _, rows in done.values()):.1f} hours of training in all."]
     return "\n".join(lines) + "\n"

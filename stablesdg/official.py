@@ -70,7 +70,7 @@ def make_text_encoder(captions, sizes, folder):
     return TextEncoder(tokenizer, CLIPTextModel(config))
 
 
-def write_folder(sd, folder, unet_sizes, vae_sizes, scheduler, text_tokenizer_folder):
+def write_folder(sd, folder, unet_sizes, vae_sizes, scheduler):
     """Write sd's parts in float16 as diffusers' StableDiffusionPipeline.from_pretrained(folder) reads them."""
     import shutil
 
@@ -84,7 +84,7 @@ def write_folder(sd, folder, unet_sizes, vae_sizes, scheduler, text_tokenizer_fo
     for part, model in (("unet", sd.unet), ("vae", sd.vae)):
         save_half(model, folder / part)
     save_half_text(sd.text.model, folder / "text_encoder")
-    shutil.copytree(text_tokenizer_folder, folder / "tokenizer", dirs_exist_ok=True)
+    shutil.copytree(sd.text.tokenizer.name_or_path, folder / "tokenizer")
     write_json(folder / "scheduler" / "scheduler_config.json", {"_class_name": "DDIMScheduler", **scheduler})
     write_json(folder / "model_index.json", {
         "_class_name": "StableDiffusionPipeline", "feature_extractor": [None, None], "safety_checker": [None, None],

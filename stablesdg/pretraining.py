@@ -36,13 +36,18 @@ def _draw(job):
     return draw(*job)
 
 
+def digest(*tensors):
+    """Sixteen letters that name the contents of tensors."""
+    sha256 = hashlib.sha256()
+    for tensor in tensors:
+        sha256.update(tensor.detach().cpu().contiguous().numpy())
+    return sha256.hexdigest()[:16]
+
+
 @torch.no_grad()
 def encode_pool(work, vae, images, batch=32):
     """{"mean", "logvar"} of the posteriors of images (n, 3, H, W) uint8, each (n, 4, h, w) float16, kept in `work`."""
-    digest = hashlib.sha256()
-    for value in vae.state_dict().values():
-        digest.update(value.cpu().numpy().tobytes())
-    path = Path(work) / f"latents-{images.shape[2]}-{len(images)}-{digest.hexdigest()[:8]}.safetensors"
+    path = Path(work) / f"latents-{images.shape[2]}-{digest(images, *vae.state_dict().values())}.safetensors"
     if not path.is_file():
         device = next(vae.parameters()).device
         parts = [vae.encode(x.to(device) / 127.5 - 1) for x in tqdm(images.split(batch), desc="encoding")]

@@ -52,7 +52,7 @@ def add_training(p, stage):
     training = p.add_argument_group("training")
     training.add_argument("--iterations", type=positive, default=1000, help="optimiser steps")
     training.add_argument("--batch-size", type=positive, default=4, help="images a step")
-    training.add_argument("--lr", type=float,
+    training.add_argument("--lr", type=rate,
                           help=f"Adam's learning rate (default: the recipe's, or {LEARNING_RATES[stage]:g})")
     training.add_argument("--gradient-checkpointing", action="store_true", help="less memory, a third more time")
     training.add_argument("--compile", action="store_true", help="torch.compile the UNet")
@@ -77,6 +77,14 @@ def crop(text):
     return text if text == "none" else positive(text)
 
 
+def rate(text):
+    """argparse type: a positive number."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
 def positive(text):
     value = int(text)
     if value < 1:
@@ -95,8 +103,8 @@ def main(function):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
-        print("\nstopped; with --resume, training scripts go on from their last checkpoint (one a minute) and sample.py "
-              "from its finished images", file=sys.stderr)
+        print("\nstopped; what is finished is kept, and the same command with --resume goes on from there (pretrain.py and "
+              "benchmarks without it)", file=sys.stderr)
         sys.exit(130)
 
 
@@ -207,6 +215,11 @@ def already_finished(args, stage, output):
                                              "seed", "rank", "alpha")
     changed = [f"--{k.replace('_', '-')} was {before[k]}" for k in chosen
                if getattr(args, k, None) is not None and k in before and before[k] != getattr(args, k)]
+    if args.weights and Path(args.weights).resolve() != Path(read_run(folder)["weights"]):
+        changed.append(f"--weights was {read_run(folder)['weights']}")
+    embedding = folder / "embedding.safetensors"
+    if stage != "ti" and recorded.get("embedding_sha256") != (sha256(embedding) if embedding.is_file() else None):
+        changed.append(f"{embedding} was another")
     if changed:
         raise UserError(f"{folder / output}.safetensors is finished, with other settings ({', '.join(changed)}): leave out "
                         "--resume to train it again.")
@@ -217,7 +230,8 @@ def already_finished(args, stage, output):
 def latest_run():
     """The run folder that was written to last and holds an adapter."""
     wanted = ("embedding.safetensors", "lora.safetensors", "full.safetensors")
-    runs = [f.parent for f in RUNS.glob("**/run.json") if any((f.parent / name).is_file() for name in wanted)]
+    runs = [f.parent for f in RUNS.glob("**/run.json")
+            if f.relative_to(RUNS).parts[0] != "benchmarks" and any((f.parent / name).is_file() for name in wanted)]
     if not runs:
         raise UserError("There is no run to sample from yet: first type, for example, python train_ti.py --data neu/Pa "
                         "and python train_lora.py --data neu/Pa.")

@@ -1,7 +1,8 @@
 """Procedural surfaces with captions: what weights/nano and its feature network are trained on.
 
 A texture is a base (the ground) with at most one kind of mark on it, under uneven light. All of it follows from
-(seed, index); lengths are in pixels, so that a larger image shows more of the same surface, not the same larger.
+(seed, index); grain, spots and the cells of cracks have lengths in pixels, so that a larger image shows more of the same
+surface, while lines, as long as the image, and dents keep their number.
 Nothing is fitted to a real data set, and the captions hold none of the class names of the steel data sets that this
 project is about: a category's name is what `<unknown>` has to learn.
 """
@@ -158,7 +159,7 @@ def draw_mark(rng, name, side):
         orientation, angle = direction(rng)
         mask = lines(rng, side, angle, rng.integers(1, 4) if few else rng.integers(5, 13))
     elif name == "cracks":
-        mask, quantity = cracks(rng, side, few), quantity
+        mask = cracks(rng, side, few)
     elif name in ("specks", "spots"):
         count, radius = ((3, 12), (0.7, 1.5)) if name == "specks" else ((1, 5), (2.5, 7))
         many = side * side / 128**2 * (12 if name == "specks" else 5)

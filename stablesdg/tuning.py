@@ -39,7 +39,7 @@ class Grid:
         self.cells, self.examples, self.rows = {}, {}, {}
         self.settings = json.loads(json.dumps({
             "weights": sd.sha256, "adapters": [sha256(f) for f in sd.adapter_files], "prompt": prompt, "features": key,
-            "seed": args.seed, "steps": args.steps, "sampler": args.sampler, "resolution": resolution,
+            "seed": args.seed, "steps": args.steps, "sampler": args.sampler, "resolution": resolution, "device": sd.device.type, "dtype": str(sd.dtype),
             "images": [source.name for source in sources + held_out]}))
         self.finished = self.read_finished() if args.resume else {}
 
@@ -56,9 +56,10 @@ class Grid:
     def measure(self, cell, number):
         """The row of one cell with its first `number` images."""
         s, w = cell
+        self.cells.setdefault(cell, ([], [], []))
         if (s, w, number) not in self.finished:
             start = time.monotonic()
-            features, novelties, similarities = self.cells.setdefault(cell, ([], [], []))
+            features, novelties, similarities = self.cells[cell]
             while len(features) < number:
                 self.draw(cell, self.jobs[len(features):min(number, len(features) + self.args.batch_size)])
             median = torch.tensor(novelties[:number]).median()
@@ -68,6 +69,8 @@ class Grid:
                 "ssim": round(sum(similarities[:number]) / number, 4), "seconds": round(time.monotonic() - start, 1)}
             write_json(self.folder / "tune.json", self.settings)
             write_csv(self.folder / "tune.csv", HEADER, [[row[k] for k in HEADER] for row in self.finished.values()])
+        elif cell not in self.examples:
+            self.draw(cell, self.jobs[:1])  # for the picture
         self.rows[cell] = self.finished[s, w, number]
         return self.rows[cell]
 

@@ -116,6 +116,10 @@ def test_a_resumed_training_ends_with_the_same_bytes(place, tmp_path, monkeypatc
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "parts" / file).read_bytes()
     assert not (tmp_path / "parts" / f"checkpoint-{stage}.safetensors").exists()
     assert "already finished" in start("parts", False, "--resume")
+    if stage == "lora":
+        (tmp_path / "parts" / "embedding.safetensors").write_bytes(b"another")
+        assert "embedding.safetensors was another" in start("parts", False, "--resume", ok=False)
+        assert "no rank" in here(place, *base, "--full", "--rank", "8", ok=False)
 
 
 def test_full_adaptation_can_be_sampled_from(place):

@@ -5,8 +5,8 @@ import shutil
 
 import numpy as np
 import pytest
-from PIL import Image
 from commands import FLOAT32, TRAINING, here
+from PIL import Image
 
 from stablesdg import steel, tuning
 
@@ -38,11 +38,13 @@ def test_tuning_measures_every_cell_and_sampling_uses_the_choice(place, monkeypa
     sampled = here(place, "sample.py", "--run", "runs/steel/pits", "--number", "1", "--steps", "5", "--out", "chosen", *FLOAT32)
     assert f"tune.py chose s = {chosen['s']:g}, w = {chosen['w']:g}" in sampled
 
-    def never(*args, **options):
-        raise AssertionError("a finished cell was made again")
-
-    monkeypatch.setattr(tuning, "generate", never)
+    made, generate = [], tuning.generate
+    monkeypatch.setattr(tuning, "generate", lambda sd, x, seeds, *args, **options: (
+        made.append(seeds), generate(sd, x, seeds, *args, **options))[1])
+    picture = np.asarray(Image.open(folder / "tune-images.png"), dtype=int)
     here(place, "tune.py", "--run", "runs/steel/pits", *CELLS, "--resume")
+    assert rows(folder / "tune.csv") == table and [len(seeds) for seeds in made] == [1] * 4  # the picture's, a cell each
+    assert np.abs(np.asarray(Image.open(folder / "tune-images.png")) - picture).max() <= 1
     assert "other settings" in here(place, "tune.py", "--run", "runs/steel/pits", *CELLS, "--resume", "--seed", "5", ok=False)
 
 
