@@ -13,8 +13,10 @@ EPOCHS ?= 8
 
 .PHONY: demo test clean
 
-demo: .venv/installed $(DATA)
-	@set -e; runs="runs/$$(basename "$$(cd "$(DATA)" && pwd -P)")"; for folder in "$(DATA)"/*/; do \
+demo: .venv/installed $(filter demo-data,$(DATA))
+	@set -e; test -d "$(DATA)" || { echo "There is no folder $(DATA)."; exit 1; }; \
+	runs="runs/$$(basename "$$(cd "$(DATA)" && pwd -P)")"; for folder in "$(DATA)"/*/; do \
+	    ls "$$folder" | grep -qiE '\.(jpe?g|png|bmp|tiff?)$$' || continue; \
 	    category=$$(basename "$$folder"); \
 	    echo "== $$category: token embedding"; \
 	    $(PY) train_ti.py --data "$$folder" --weights "$(WEIGHTS)" --iterations $(ITERATIONS); \

@@ -72,8 +72,7 @@ def main(argv=None):
     import torch
 
     from stablesdg import classifiers
-    from stablesdg.data import list_categories
-    from stablesdg.files import sha256
+    from stablesdg.files import list_categories, sha256
     from stablesdg.recognition import (as_many, as_tensors, describe, digest, earlier_seeds, generated_files, save_result,
                                        summarise, surfaces, training_set, verdicts)
     from stablesdg.split import PARTS, load_split, part_files
@@ -88,7 +87,8 @@ def main(argv=None):
     parts = {part: [part_files(split, folder, part) for folder in folders] for part in PARTS}
     for part in PARTS:
         if lacking := [name for name, files in zip(classes, parts[part]) if not files]:
-            raise UserError(f"{lacking[0]} has no {part} images: a class needs three images at least that share no surface.")
+            raise UserError(f"{lacking[0]} has no {part} images: a class needs three images at least that share no "
+                            "surface, or --split random (python -m stablesdg.split --replace).")
     for name, files in zip(classes, parts["train"]):
         if args.per_class and len(files) < args.per_class:
             print(f"{name} has only {len(files)} training images, so --per-class {args.per_class} takes those")
@@ -176,8 +176,7 @@ def use_model(args):
         raise UserError("--predict and --onnx need --model FILE, which an earlier call of classify.py wrote.")
 
     from stablesdg import classifiers
-    from stablesdg.data import list_images
-    from stablesdg.files import write_csv
+    from stablesdg.files import list_images, write_csv
 
     device = run.pick_device(args.device)
     model, classes = classifiers.load(args.model)

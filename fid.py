@@ -23,7 +23,7 @@ def parse(argv=None):
     p.add_argument("--resize", default="legacy", choices=["legacy", "clean"],
                    help="to Inception's 299 px: bilinear as the original FID, or antialiased as clean-fid")
     p.add_argument("--batch-size", type=run.positive, default=16, help="images at once")
-    p.add_argument("--seed", type=int, default=0, help="of the bootstrap, the subsets and the random draws")
+    p.add_argument("--seed", type=run.seed, default=0, help="of the bootstrap, the subsets and the random draws")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     p.add_argument("--json", type=Path, help="also write the result to this file")
     return p.parse_args(argv)
@@ -34,9 +34,8 @@ def main(argv=None):
 
     from functools import partial
 
-    from stablesdg.data import list_images
     from stablesdg.features import load_feature_network
-    from stablesdg.files import write_json
+    from stablesdg.files import list_images, write_json
     from stablesdg.inception import find_inception_weights, load_inception
     from stablesdg.load import NANO, WEIGHTS
     from stablesdg.metrics import inception_features, nano_features

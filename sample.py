@@ -2,8 +2,8 @@
 
     python sample.py --strength 0.4        # latest run -> runs/DATASET/CATEGORY/samples/*.png, manifest.csv
 
-Each image has the size and mode of its source, and depends on its seed and its source alone. How novel it is stands
-beside it in the manifest.
+Each image has the size and mode of its source, and depends on its seed and its source alone (in bfloat16, up to what that
+rounds away). How novel it is stands beside it in the manifest.
 """
 from pathlib import Path
 
@@ -225,7 +225,8 @@ def load_adapters(sd, folder, record, args):
                             f"train_lora.py again, or leave it out with --adapters embedding.")
         {"embedding": sd.load_embedding, "lora": sd.load_lora, "full": sd.load_full}[name](files[name])
     print(f"adapters: {', '.join(wanted) or 'none'}")
-    arguments = next(record["stages"][stage]["arguments"] for stage in ("lora", "full", "ti") if stage in record["stages"])
+    order = [name for name in ("lora", "full", "embedding") if name in wanted] or ["lora", "full", "embedding"]
+    arguments = next(record["stages"][stages[name]]["arguments"] for name in order if stages[name] in record["stages"])
     return arguments["prompt"], run.pixels(arguments["resolution"])
 
 

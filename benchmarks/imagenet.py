@@ -11,8 +11,7 @@ from functools import cache
 import torch
 from torch import nn
 
-from stablesdg.data import list_images
-from stablesdg.files import UserError
+from stablesdg.files import UserError, list_images
 from stablesdg.metrics import nano_features
 
 

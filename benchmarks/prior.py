@@ -18,9 +18,9 @@ import torch
 from PIL import Image, ImageFilter
 
 from stablesdg import run
-from stablesdg.data import list_categories, list_images, read_fitted, read_image, save_image, to_image, to_tensor
+from stablesdg.data import read_fitted, read_image, save_image, to_image, to_tensor
 from stablesdg.features import load_feature_network
-from stablesdg.files import UserError
+from stablesdg.files import UserError, list_categories, list_images
 from stablesdg.load import NANO, load_stable_diffusion
 from stablesdg.metrics import frechet_distance
 from stablesdg.pretraining import psnr

@@ -17,8 +17,7 @@ import calls
 from calls import ROOT, keep_settings
 
 from stablesdg import run
-from stablesdg.data import list_categories
-from stablesdg.files import read_json, write_csv, write_json
+from stablesdg.files import list_categories, read_json, write_csv, write_json
 
 ARMS = ("none", "steps", "classic", "copies", "expand", "synthetic")
 

@@ -1,6 +1,9 @@
 """Softmax attention with h heads (Vaswani et al. 2017, eq. 1), shared by the UNet and the VAE."""
+import torch
 from torch import nn
 from torch.nn import functional as F
+
+MOST_SCORES = 2**27  # B h N M numbers of Q K^T that are worth holding in memory
 
 
 def attention(q, k, v, heads):
@@ -10,13 +13,21 @@ def attention(q, k, v, heads):
     """
     B, N, C = q.shape
     q, k, v = (x.view(B, -1, heads, C // heads).transpose(1, 2) for x in (q, k, v))  # (B, h, N or M, d)
-    if q.device.type == "cpu" and q.requires_grad:
+    n_scores = B * heads * N * k.shape[2]
+    if q.device.type == "cpu" and q.requires_grad and n_scores <= MOST_SCORES:
         # The fused kernel's backward pass takes several times as long as these three operations on a CPU.
         scores = q @ k.transpose(-1, -2) * (C // heads) ** -0.5  # (B, h, N, M)
         out = scores.softmax(dim=-1) @ v
+    elif q.device.type == "mps" and n_scores > MOST_SCORES:
+        out = attend_in_parts(q, k, v, max(1, N * MOST_SCORES // n_scores))
     else:
         out = F.scaled_dot_product_attention(q, k, v)
     return out.transpose(1, 2).reshape(B, N, C)
+
+
+def attend_in_parts(q, k, v, n):
+    """The same for n queries at a time: Apple GPUs hold all scores at once, and fail from 2^31 of them on."""
+    return torch.cat([F.scaled_dot_product_attention(part, k, v) for part in q.split(n, dim=2)], dim=2)
 
 
 class Attention(nn.Module):

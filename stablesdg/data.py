@@ -1,4 +1,6 @@
-"""Images in and out: any size, gray or colour, and back in the size and mode they came in."""
+"""Images in and out: gray or colour, and back in the size and mode they came in."""
+import contextlib
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -7,47 +9,31 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .files import UserError, atomic_path
 
-EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
+MOST_PIXELS = 2**20  # of an image that a model sees at its own size
 
 
-def list_images(folder):
-    """The image files of one folder, sorted by name."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"There is no folder {folder}.")
-    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in EXTENSIONS and not f.name.startswith("."))
-    if not files:
-        inside = [f.name for f in sorted(folder.iterdir()) if f.is_dir() and not f.name.startswith(".")]
-        advice = f": it holds the folders {', '.join(inside[:8])}, pass one of those" if inside else ""
-        raise UserError(f"{folder} holds no images ({', '.join(sorted(EXTENSIONS))}){advice}.")
-    return files
-
-
-def list_categories(folder):
-    """The subfolders that hold images, sorted by name: one for each class."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"There is no folder {folder}.")
-    found = [f for f in sorted(folder.iterdir()) if f.is_dir() and not f.name.startswith(".")
-             and any(x.suffix.lower() in EXTENSIONS for x in f.iterdir())]
-    if not found:
-        above = any(f.suffix.lower() in EXTENSIONS for f in folder.iterdir())
-        raise UserError(f"{folder} holds no folders of images: it should have one folder for each class"
-                        + (f", as the folder above it may ({folder.resolve().parent})." if above else "."))
-    return found
+@contextlib.contextmanager
+def readable(path):
+    """A block that reads an image file; UserError if it cannot be read."""
+    try:
+        yield
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
+        raise UserError(f"{path} cannot be read as an image ({error}): repair or remove it.") from None
 
 
 def read_image(path):
-    """(RGB image, its own mode "L" or "RGB"). 16-bit gray (0..65535) is brought to 8 bits; transparency is dropped."""
+    """(RGB image, its mode "L" or "RGB", whichever holds it). 16-bit gray (0..65535) is brought to 8 bits, transparency is
+    dropped. Raises UserError where black and white are unknown."""
     path = Path(path)
-    try:
-        with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file)
-            image.load()
-    except (UnidentifiedImageError, OSError) as error:
-        raise UserError(f"{path} cannot be read as an image ({error}): repair or remove it.") from None
+    with readable(path), Image.open(path) as file:
+        image = ImageOps.exif_transpose(file)
+        image.load()
     if image.mode.startswith("I;16") or (image.mode == "I" and path.suffix.lower() == ".png"):  # older Pillows say I
-        image = Image.fromarray((np.asarray(image, dtype=np.float64) / 257).round().astype(np.uint8))
+        pixels = np.asarray(image, dtype=np.float64)
+        if 0 < pixels.max() < 2**14:
+            raise UserError(f"{path} has 16-bit pixels of at most {pixels.max():.0f}, as cameras of 10 or 12 bits write them; "
+                            "read as 16 bits it would be nearly black: save it with 8 bits.")
+        image = Image.fromarray((pixels / 257).round().astype(np.uint8))
     elif image.mode.startswith(("I", "F")):
         raise UserError(f"{path} has 32-bit pixels, whose black and white are unknown: save it with 8 or 16 bits.")
     mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
@@ -78,6 +64,10 @@ def read_fitted(path, resolution, multiple):
     """(tensor (3, H, W) in [-1, 1], original size, mode), resized with an antialiasing filter where needed."""
     image, mode = read_image(path)
     original = image.size
+    if not resolution and original[0] * original[1] > MOST_PIXELS:
+        raise UserError(f"{path} has {original[0]} x {original[1]} pixels, too many to work on at its own size: pass "
+                        "--resolution 512 to the training scripts, or cut the images into tiles by python -m "
+                        "stablesdg.prepare.")
     size = fit_size(*original, resolution, multiple)
     if size != original:
         image = image.resize(size, Image.Resampling.LANCZOS)

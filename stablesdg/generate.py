@@ -32,8 +32,8 @@ def generate(sd, x, seeds, prompt, *, strength=0.4, guidance=5.0, steps=50, samp
 
     sd        a StableDiffusion, adapters loaded
     x         (B, 3, H, W) in [-1, 1]; or their posterior (mean, logvar) as vae.encode gives it; or the shape
-              (B, 4, h, w) of the latents, to start from pure noise (then strength is 1, as in the paper's ablation
-              without image orientation)
+              (B, 4, h, w) of the latents, to start from pure noise, as in the paper's ablation without image
+              orientation; strength is 1 then, whatever is passed
     seeds     B integers; image i depends on seeds[i] and x[i] alone
     strength  s, so that T' = sT is the first timestep; 0 decodes what was encoded
     guidance  w of eq. (2); the unconditional branch is the empty prompt through the adapted model, or through
@@ -44,10 +44,11 @@ def generate(sd, x, seeds, prompt, *, strength=0.4, guidance=5.0, steps=50, samp
     Returns (B, 3, H, W) in [-1, 1].
     """
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    path = plan(sd, strength, steps, sampler, compat)
+    oriented = torch.is_tensor(x) or torch.is_tensor(x[0])
+    path = plan(sd, strength if oriented else 1.0, steps, sampler, compat)
     step = STEPS[sampler]
 
-    if torch.is_tensor(x) or torch.is_tensor(x[0]):
+    if oriented:
         mean, logvar = sd.vae.encode(x.to(sd.device, sd.fine_dtype)) if torch.is_tensor(x) else x
         shape = mean.shape[1:]
         z_0 = sd.vae.scaling_factor * sample_posterior(mean, logvar, draw(generators, shape, mean))
@@ -57,6 +58,8 @@ def generate(sd, x, seeds, prompt, *, strength=0.4, guidance=5.0, steps=50, samp
         z = draw(generators, shape, torch.empty(0, dtype=sd.fine_dtype, device=sd.device))
 
     B = len(z)
+    if B != len(seeds):
+        raise ValueError(f"{len(seeds)} seeds for {B} images")
     context = sd.text.encode([prompt]).expand(B, -1, -1)
     guided = guidance != 1 and not (compat == "diffusers" and guidance < 1)
     if guided:

@@ -19,6 +19,7 @@ from .data import read_image, to_tensor
 from .inception import SIDE
 
 RESIZES = ("legacy", "clean")
+MOST_VALUES = 2**23  # in a batch of images at their own size
 
 
 @dataclass
@@ -113,7 +114,7 @@ def extract(files, model, prepare, batch_size, progress):
         batch = []
         for file in files:
             x = prepare(read_image(file)[0])
-            if batch and (len(batch) == batch_size or batch[0].shape != x.shape):
+            if batch and (len(batch) >= min(batch_size, MOST_VALUES // x.numel()) or batch[0].shape != x.shape):
                 yield model(torch.stack(batch).to(device))
                 bar.update(len(batch))
                 batch = []

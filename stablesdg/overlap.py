@@ -11,8 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 from torch.nn import functional as F
+
+from .data import read_image, readable
 
 LEAST = 0.1  # share of the smaller image's area that must be common
 SIGMA = 3.0  # pixels; the high-pass takes away what is blurred by this much
@@ -47,6 +50,24 @@ def shrink(image, factor):
     x = torch.from_numpy(np.array(image, dtype=np.float32))
     size = [max(1, side // factor) for side in x.shape]
     return F.interpolate(x[None, None], size, mode="area")[0, 0].numpy()
+
+
+def read_alike(files):
+    """[([index, ..], [gray image (H, W), ..]), ..]: files whose longer sides differ by a factor of two at most (or need no
+    shrinking), all of them shrunk by one factor to at most LARGEST pixels. Images of other sizes are not compared."""
+    sides = []
+    for file in files:
+        with readable(file), Image.open(file) as image:
+            sides.append(max(image.size))
+    sets = []
+    for i in sorted(range(len(files)), key=sides.__getitem__):
+        if not sets or sides[i] > max(LARGEST, 2 * sides[sets[-1][0]]):
+            sets.append([])
+        sets[-1].append(i)
+    sets = [sorted(indices) for indices in sets]
+    factors = [-(-max(sides[i] for i in indices) // LARGEST) for indices in sets]
+    return [(indices, [shrink(read_image(files[i])[0].convert("L"), factor) for i in indices])
+            for indices, factor in zip(sets, factors)]
 
 
 def find_overlaps(images, mirrored=False, least=LEAST, progress=lambda rows: rows):

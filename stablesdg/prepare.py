@@ -12,8 +12,7 @@ import shutil
 from pathlib import Path
 
 from . import run
-from .data import EXTENSIONS, list_categories, list_images, read_image, save_image
-from .files import UserError, write_csv
+from .files import EXTENSIONS, UserError, list_categories, list_images, write_csv
 
 NEU = {"crazing": "Cr", "inclusion": "In", "patches": "Pa", "pitted_surface": "PS", "rolled-in_scale": "RS", "scratches": "Sc",
        **{short: short for short in ("Cr", "In", "Pa", "PS", "RS", "Sc")}}
@@ -68,6 +67,7 @@ def published_files(raw):
 
 def prepare_category(folder, out, args):
     """Tiles of one class's photographs, tiles.csv and a contact sheet."""
+    from .data import read_image, save_image
     from .report import image_grid
 
     rows, sheet = [], []

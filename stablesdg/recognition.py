@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw
 
 from .classifiers import load_images
 from .compare import compare, interval, verdict
-from .data import augment, list_images, save_image
-from .files import UserError, read_csv, read_json, sha256, write_csv, write_json
+from .data import augment, save_image
+from .files import UserError, list_images, read_csv, read_json, sha256, write_csv, write_json
 from .split import find_groups, kept_out, refuse_leak
 
 CONTROLS = ("steps", "copies", "classic")

@@ -3,6 +3,7 @@ import argparse
 import ctypes
 import os
 import platform
+import re
 import sys
 import time
 from pathlib import Path
@@ -29,7 +30,7 @@ def parser(description, example):
 
 
 def add_common(group):
-    group.add_argument("--seed", type=int, default=0, help="all randomness follows from it")
+    group.add_argument("--seed", type=seed, default=0, help="all randomness follows from it")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     group.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"],
                        help="of the UNet's arithmetic; auto takes bfloat16 on GPUs and CPUs that compute in it, "
@@ -77,6 +78,14 @@ def crop(text):
     return text if text == "none" else positive(text)
 
 
+def seed(text):
+    """argparse type: what every generator of random numbers takes."""
+    value = int(text)
+    if not 0 <= value < 2**32:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {2**32 - 1}")
+    return value
+
+
 def rate(text):
     """argparse type: a positive number."""
     value = float(text)
@@ -102,9 +111,17 @@ def main(function):
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except RuntimeError as error:
+        if not re.search("out of memory|allocate memory", str(error)):
+            raise
+        print(f"error: not enough memory ({str(error).splitlines()[0]}): lower --batch-size or --resolution, or train with "
+              "--gradient-checkpointing.", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
-        print("\nstopped; what is finished is kept, and the same command with --resume goes on from there (pretrain.py and "
-              "benchmarks without it)", file=sys.stderr)
+        print("\nstopped; commands that have --resume go on with it from what is finished", file=sys.stderr)
         sys.exit(130)
 
 
@@ -123,6 +140,8 @@ def pick_device(name):
         raise UserError(f"--device {name} cannot be used here ({str(error).splitlines()[0]}): try --device auto.") from None
     if device.type == "cpu":
         keep_memory()
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False  # float32 means float32
     return device
 
 

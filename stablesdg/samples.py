@@ -5,7 +5,7 @@ import shutil
 import torch
 
 from .data import read_image, save_image
-from .files import UserError, read_json, write_csv, write_json
+from .files import UserError, read_csv, read_json, write_csv, write_json
 from .report import image_grid
 
 HEADER = ("file", "source", "seed", "s", "w", "sampler", "steps", "novelty", "nearest", "ssim")
@@ -18,9 +18,13 @@ def list_jobs(sources, number, seed):
 
 
 def check_folder(out):
-    """Refuse a folder that holds anything else than generated images, which would be deleted at the end."""
-    if out.exists() and not (out / "manifest.csv").is_file() and any(out.iterdir()):
-        raise UserError(f"{out} holds something else than generated images: pass another --out.")
+    """Refuse a folder that holds anything else than what `close_partial` wrote: it would be deleted at the end."""
+    if not out.exists():
+        return
+    rows = read_csv(out / "manifest.csv") if (out / "manifest.csv").is_file() else []
+    own = {"manifest.csv", "settings.json"} | {row.get("file") for row in rows}
+    if strange := sorted(f.name for f in out.iterdir() if f.name not in own and not f.name.startswith(".")):
+        raise UserError(f"{out} holds something else than generated images ({strange[0]}): pass another --out.")
 
 
 def is_finished(out, settings):
@@ -62,11 +66,12 @@ def close_partial(partial, out, jobs, made):
     if not rows:
         raise UserError(f"No image was novel enough, so {out} was not written: lower --min-novelty or raise --strength.")
     write_csv(partial / "manifest.csv", HEADER, [tuple(row[key] for key in HEADER) for row in rows])
-    for stray in {f.name for f in partial.iterdir()} - {row["file"] for row in rows} - {"manifest.csv", "settings.json"}:
-        (partial / stray).unlink()
+    check_folder(out)  # much may have happened since the start
     if out.exists():
         shutil.rmtree(out)
     partial.rename(out)
+    for stray in {f.name for f in out.iterdir()} - {row["file"] for row in rows} - {"manifest.csv", "settings.json"}:
+        (out / stray).unlink()
     return rows
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from .files import atomic_path, sha256
-from .metrics import frechet_distance, frechet_infinity, kernel_distance, neighbour_scores
+from .metrics import frechet_distance, frechet_infinity, gaussian, kernel_distance, neighbour_scores
 
 CACHE = Path("runs/features")
 RESAMPLES, DRAWS = 100, 10
@@ -55,9 +55,10 @@ def score(real, generated, seed=0):
     """
     rng = np.random.default_rng(seed)
     real, generated = torch.as_tensor(real), torch.as_tensor(generated)
-    fid = frechet_distance(real, generated)
+    reference = gaussian(real)
+    fid = frechet_distance(reference, generated)
     result = {"fid": fid, "n_real": len(real), "n_generated": len(generated)}
-    resampled = [frechet_distance(real, generated[rng.integers(0, len(generated), len(generated))])
+    resampled = [frechet_distance(reference, generated[rng.integers(0, len(generated), len(generated))])
                  for _ in range(RESAMPLES if len(generated) < real.shape[1] else RESAMPLES // 5)]
     spread = 1.96 * float(np.std(resampled))
     result["interval"] = [max(0.0, fid - spread), fid + spread]

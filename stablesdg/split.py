@@ -12,8 +12,7 @@ import random
 from pathlib import Path
 
 from . import run
-from .data import list_categories, list_images, read_image
-from .files import UserError, read_csv, read_json, sha256, write_json
+from .files import UserError, list_categories, list_images, read_csv, read_json, sha256, write_json
 
 PARTS = ("train", "val", "test")
 RATIOS = (8, 1, 1)
@@ -62,12 +61,13 @@ def find_groups(files, progress=lambda pairs: pairs):
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    from .overlap import find_copies, find_overlaps
+    from .overlap import find_copies, find_overlaps, read_alike
 
-    names = sorted(files)
-    images = [np.asarray(read_image(files[name])[0].convert("L")) for name in names]
-    overlaps = find_overlaps(images, progress=progress)
-    pairs = {(o.i, o.j) for o in overlaps} | set(find_copies(images))
+    names, images, pairs = sorted(files), {}, set()
+    for indices, alike in read_alike([files[name] for name in names]):
+        pairs |= {(indices[o.i], indices[o.j]) for o in find_overlaps(alike, progress=progress)}
+        images |= dict(zip(indices, alike))
+    pairs |= set(find_copies([images[i] for i in range(len(names))]))
     tiles = same_photograph(files, names)
     edges = np.array(sorted(pairs | tiles) or [(0, 0)])
     graph = coo_matrix((np.ones(len(edges)), edges.T), shape=(len(names), len(names)))
@@ -127,6 +127,9 @@ def load_split(manifest, categories, method=None, seed=0, ratios=RATIOS):
             split["files"].update({name: {"sha256": digests[name], "group": groups[name], "part": parts[name]}
                                    for name in files})
             print(f"split of {category}: " + describe(parts, groups))
+            if empty := [part for part in PARTS if part not in parts.values()]:
+                print(f"warning: {category} has no {' and no '.join(empty)} images, because its {len(files)} images show "
+                      f"{count(len(set(groups.values())), 'surface')}; --split random deals them out all the same")
             changed = True
         elif strange := sorted(known ^ set(files)) or [n for n in files if sha256(files[n]) != split["files"][n]["sha256"]]:
             raise UserError(f"{count(len(strange), 'image')} of {category} came, went or changed since {manifest} was made, "
@@ -180,7 +183,7 @@ def parse(argv=None):
     p.add_argument("data", type=Path, help="folder with one folder of images for each class")
     p.add_argument("--split", choices=METHODS, help="method (default: group, or that of the manifest)")
     p.add_argument("--ratios", type=float, nargs=3, metavar=("TRAIN", "VAL", "TEST"), default=RATIOS, help="shares of the parts")
-    p.add_argument("--seed", type=int, default=0, help="the split follows from it and the files")
+    p.add_argument("--seed", type=run.seed, default=0, help="the split follows from it and the files")
     p.add_argument("--out", type=Path, help="the manifest (default: runs/DATASET/split.json)")
     p.add_argument("--replace", action="store_true", help="make an existing manifest anew")
     p.add_argument("--check", action="store_true", help="report how far an existing manifest leaks, and change nothing")
@@ -206,10 +209,9 @@ def main(argv=None):
 
 def check(split, folders):
     """Print, for each class, how many images outside the training part show surface that is in it."""
-    import numpy as np
     from tqdm import tqdm
 
-    from .overlap import find_overlaps
+    from .overlap import find_overlaps, read_alike
 
     print("class  images  groups  largest  overlapping pairs (false ones, by mirroring)  leaked: val  test")
     total = {part: [0, 0] for part in PARTS[1:]}
@@ -218,9 +220,8 @@ def check(split, folders):
         if missing := [name for name in files if name not in split["files"]]:
             raise UserError(f"{missing[0]} is not in the manifest: make the split anew.")
         groups, pairs = find_groups(files, lambda rows: tqdm(rows, unit="image", desc=folder.name, leave=False))
-        images = [np.asarray(read_image(files[name])[0].convert("L")) for name in sorted(files)]
-        control = find_overlaps(images, mirrored=True,
-                                progress=lambda rows: tqdm(rows, unit="image", desc="mirrored", leave=False))
+        control = [o for _, images in read_alike([files[name] for name in sorted(files)]) for o in find_overlaps(
+            images, mirrored=True, progress=lambda rows: tqdm(rows, unit="image", desc="mirrored", leave=False))]
         part = {name: split["files"][name]["part"] for name in files}
         leaked = {name for a, b in pairs for name, other in ((a, b), (b, a)) if part[name] != "train" == part[other]}
         sizes = [list(groups.values()).count(group) for group in set(groups.values())]

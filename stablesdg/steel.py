@@ -65,7 +65,7 @@ def parse(argv=None):
     p = run.parser(__doc__.splitlines()[0], "python -m stablesdg.steel demo-data")
     p.add_argument("out", type=Path, help="folder to write one folder a class into")
     p.add_argument("--number", type=run.positive, default=COUNT, help="images a class")
-    p.add_argument("--seed", type=int, default=0, help="all images follow from it")
+    p.add_argument("--seed", type=run.seed, default=0, help="all images follow from it")
     return p.parse_args(argv)
 
 

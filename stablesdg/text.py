@@ -71,6 +71,9 @@ class TextEncoder(nn.Module):
                 slots += [-1] * len(piece_ids)
                 ids += piece_ids
         room = self.length - 2
+        if any(slot >= 0 for slot in slots[room:]):
+            raise UserError(f"The prompt {prompt!r} has {len(ids)} tokens, of which this text encoder reads {room}, and the "
+                            "learned one comes later: shorten the prompt, or say the learned token earlier.")
         end = self.length - 1 - len(ids[:room])
         ids = [self.tokenizer.bos_token_id] + ids[:room] + [self.tokenizer.eos_token_id] * end
         return ids, [-1] + slots[:room] + [-1] * end

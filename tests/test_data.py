@@ -1,11 +1,13 @@
 """Images in and out, and the split."""
 
+import contextlib
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from stablesdg.data import fit_size, list_categories, list_images, read_fitted, read_image, save_image, to_image, to_tensor
-from stablesdg.files import UserError, atomic_path
+from stablesdg.data import fit_size, read_fitted, read_image, save_image, to_image, to_tensor
+from stablesdg.files import UserError, atomic_path, list_categories, list_images
 from stablesdg.split import load_split, part_files, random_parts
 
 
@@ -18,6 +20,22 @@ def test_images_come_back_in_the_size_and_mode_they_came_in(tmp_path, suffix, mo
     assert x.shape == (3, 64, 88) and size == (50, 37) and back == mode
     image = to_image(x, size, back)
     assert image.size == (50, 37) and image.mode == mode
+
+
+def test_a_damaged_image_is_named_whatever_is_wrong_with_it(tmp_path):
+    save_image(tmp_path / "whole.png", Image.effect_noise((64, 64), 40))
+    data = (tmp_path / "whole.png").read_bytes()
+    for k in range(0, len(data), 97):
+        (tmp_path / "bad.png").write_bytes(data[:k] + bytes([data[k] ^ 255]) + data[k + 1:])
+        with contextlib.suppress(UserError):
+            read_image(tmp_path / "bad.png")
+
+
+def test_an_image_too_large_to_work_on_at_its_own_size_is_refused(tmp_path):
+    save_image(tmp_path / "large.png", Image.new("L", (2448, 2048)))
+    with pytest.raises(UserError, match="--resolution 512"):
+        read_fitted(tmp_path / "large.png", None, 8)
+    assert read_fitted(tmp_path / "large.png", 512, 8)[0].shape == (3, 512, 608)
 
 
 def test_pixels_survive_the_way_to_a_tensor_and_back():
@@ -34,6 +52,9 @@ def test_16_bit_gray_is_brought_to_8_bits_and_transparency_dropped(tmp_path):
     Image.fromarray(np.full((4, 4), 0.5, dtype=np.float32)).save(tmp_path / "float.tif")
     with pytest.raises(UserError, match="32-bit"):
         read_image(tmp_path / "float.tif")
+    Image.fromarray(np.full((4, 4), 4095, dtype=np.uint16)).save(tmp_path / "12-bit.png")
+    with pytest.raises(UserError, match="at most 4095.*save it with 8 bits"):
+        read_image(tmp_path / "12-bit.png")
     Image.new("RGBA", (4, 4), (10, 20, 30, 0)).save(tmp_path / "clear.png")
     assert read_image(tmp_path / "clear.png")[0].getpixel((0, 0)) == (10, 20, 30)
 

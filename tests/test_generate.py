@@ -101,3 +101,13 @@ def test_the_unconditional_branch_runs_with_the_adapters_or_without(toy, uncond)
 def test_diffusers_timesteps_are_refused_for_a_sampler_that_has_others_there(sd):
     with pytest.raises(ValueError, match="other timesteps for dpm"):
         generate(sd, (1, 4, 8, 8), [0], PROMPT, sampler="dpm", compat="diffusers")
+
+
+def test_every_image_needs_a_seed_of_its_own(sd):
+    with pytest.raises(ValueError, match="1 seeds for 2 images"):
+        generate(sd, torch.zeros(2, 3, 64, 64), [0], "a photo", steps=2)
+
+
+def test_pure_noise_is_denoised_from_the_first_timestep_on_whatever_the_strength(sd):
+    x, y = (generate(sd, (1, 4, 8, 8), [0], "a photo", steps=2, strength=s) for s in (0.4, 1.0))
+    assert torch.equal(x, y)

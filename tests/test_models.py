@@ -3,6 +3,7 @@ import pytest
 import torch
 from conftest import UNET, VAE, relative_error, shrink_streams
 
+from stablesdg.attention import attend_in_parts
 from stablesdg.load import build, load_stable_diffusion
 from stablesdg.unet import UNet
 from stablesdg.vae import VAE as OurVAE
@@ -149,3 +150,10 @@ def test_text_states_in_float32_differ_from_float64_by_less_than_1e_4(toy):
     fine, coarse = (load_stable_diffusion(toy, dtype=dtype) for dtype in (torch.float64, torch.float32))
     prompts = ["A photo of <unknown>", "steel " * 60]
     assert relative_error(coarse.text.encode(prompts), fine.text.encode(prompts)) < 1e-4
+
+
+@pytest.mark.parametrize("n", [1, 7, 64])
+def test_attention_to_a_few_queries_at_a_time_is_attention(n):
+    q, k, v = torch.randn(3, 2, 4, 25, 8, dtype=torch.float64)
+    whole = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+    assert torch.allclose(attend_in_parts(q, k, v, n), whole, atol=1e-12)

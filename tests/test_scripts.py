@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from stablesdg import train
+from stablesdg import run, train
 from stablesdg import stage as stage_module
 
 @pytest.fixture(scope="module")
@@ -242,12 +242,38 @@ def test_what_a_user_can_mend_is_one_sentence_and_exit_code_1(place, command, me
     assert error.splitlines()[-1].startswith("error: ") and message in error and "Traceback" not in error
 
 
+def test_a_folder_with_files_of_another_origin_is_never_replaced(place):
+    out = place / "precious"
+    (out / "raw").mkdir(parents=True)
+    (out / "manifest.csv").write_text("id,label\n")
+    error = here(place, "sample.py", "--run", "runs/steel/patches", "--number", "1", "--steps", "5", "--out", out, ok=False)
+    assert "something else than generated images (raw)" in error and (out / "raw").is_dir()
+
+
+def test_a_prompt_that_is_too_long_for_its_learned_token_is_refused(place):
+    error = here(place, "train_ti.py", "--data", "steel/patches", "--weights", "toy", *TRAINING, "--out", "runs/long",
+                 "--prompt", "A close photo of " + 12 * "hot-rolled steel " + "with <unknown>", ok=False)
+    assert "shorten the prompt" in error
+
+
+@pytest.mark.parametrize("error, told", [(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "lower --batch-size"),
+                                         (PermissionError(13, "Permission denied", "runs"), "Permission denied: 'runs'")])
+def test_a_lack_of_memory_or_of_rights_is_told_in_one_line(error, told, capsys):
+    def fail():
+        raise error
+
+    with pytest.raises(SystemExit):
+        run.main(fail)
+    assert told in capsys.readouterr().err
+
+
 def test_sampling_before_any_training_says_which_command_comes_first(tmp_path):
     assert "python train_ti.py --data neu/Pa" in here(tmp_path, "sample.py", "--strength", "0.4", ok=False)
 
 
 @pytest.mark.parametrize("command", [["train_ti.py"], ["train_lora.py"], ["sample.py"], ["fid.py"], ["classify.py"],
-                                     ["pretrain.py"], ["-m", "stablesdg.download"], ["-m", "stablesdg.steel"]])
+                                     ["pretrain.py"], ["-m", "stablesdg.download"], ["-m", "stablesdg.steel"],
+                                     ["-m", "stablesdg.split"], ["-m", "stablesdg.prepare"], ["tune.py"]])
 def test_help_imports_nothing_heavy(command, tmp_path):
     code = ("import runpy, sys; sys.argv = ['x', '--help']\ntry: runpy.{}({!r}, run_name='__main__')\nexcept SystemExit: pass\n"
             "assert 'torch' not in sys.modules and 'transformers' not in sys.modules")

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from commands import here
 
-from stablesdg.data import list_images, save_image
-from stablesdg.files import read_csv
+from stablesdg.data import save_image
+from stablesdg.files import list_images, read_csv
 from stablesdg.overlap import find_copies, find_overlaps
 from stablesdg.prepare import otsu, piece, starts
 from stablesdg.split import find_groups, group_parts
@@ -146,6 +146,24 @@ def photograph(seed):
     canvas[90:260, 110:410] = draw(seed, side=300).image.mean(-1)[:170] / 2 + 110
     canvas[380:384, 20:24] = 250
     return Image.fromarray(canvas)
+
+
+def test_images_of_very_different_sizes_are_not_shrunk_alike(tmp_path):
+    """Two overlapping crops of 200 pixels are found beside one photograph of 3000, two halves of which are found, too."""
+    small = np.asarray(draw(3, side=300).image)
+    large = np.random.default_rng(0).integers(0, 255, (150, 250), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
+    for name, pixels in {"a": small[:200, :200], "b": small[60:260, 60:260], "c": large[:, :3000], "d": large[:, 1000:]}.items():
+        save_image(tmp_path / f"{name}.png", Image.fromarray(pixels))
+    groups, pairs = find_groups({file.stem: file for file in list_images(tmp_path)})
+    assert pairs == [("a", "b"), ("c", "d")] and groups == {"a": "a", "b": "a", "c": "c", "d": "c"}
+
+
+def test_a_class_of_one_surface_is_said_to_leave_no_image_for_the_test(tmp_path):
+    ground = np.asarray(draw(5, side=160).image)
+    for i in range(4):
+        save_image(tmp_path / "data" / "part" / f"{i}.png", Image.fromarray(ground[i:i + 128, 2 * i:2 * i + 128]))
+    out = here(tmp_path, "-m", "stablesdg.split", "data")
+    assert "part has no val and no test images, because its 4 images show 1 surface; --split random" in out
 
 
 def test_prepare_cuts_the_piece_out_tiles_it_and_keeps_the_tiles_of_a_photograph_together(tmp_path):
