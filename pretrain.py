@@ -70,7 +70,8 @@ def main(argv=None):
 
     device = run.pick_device(args.device)
     args.dtype = run.pick_dtype(args.dtype, device)
-    if args.out.exists() and command(args) not in (args.out / "README.md").read_text(encoding="utf-8"):
+    card = args.out / "README.md"
+    if args.out.exists() and not (card.is_file() and command(args) in card.read_text(encoding="utf-8")):
         raise UserError(f"{args.out} holds something else than a prior of these settings, which would be lost: pass another "
                         "--out.")
     if args.dtype == torch.float16:

@@ -107,6 +107,11 @@ def test_pretraining_writes_a_prior_that_loads_and_a_stopped_one_ends_with_the_s
     log = {work: list(csv.DictReader(open(tmp_path / work / "log-unet.csv"))) for work in ("work-1", "work-3")}
     assert float(log["work-3"][-1]["loss"]) == pytest.approx(float(log["work-1"][-1]["loss"]), rel=0.05)
     assert "other settings (steps)" in here(tmp_path, "pretrain.py", *small, "--vae-steps", 5, "--work", "work-2", ok=False)
+    (tmp_path / "work-2" / "text.safetensors").unlink()  # a new text encoder needs a new UNet
+    error = here(tmp_path, "pretrain.py", *small, "--text-steps", 5, "--out", "new", "--work", "work-2", ok=False)
+    assert "unet.safetensors was made with other settings (text)" in error
+    error = here(tmp_path, "pretrain.py", *small, "--vae-steps", 5, "--out", "whole", "--work", "work-4", ok=False)
+    assert "something else than a prior of these settings" in error and not (tmp_path / "work-4").exists()
 
 
 def test_merges_are_the_commonest_pairs_and_depend_on_the_captions_alone():
