@@ -23,7 +23,7 @@ def check_folder(out):
         return
     rows = read_csv(out / "manifest.csv") if (out / "manifest.csv").is_file() else []
     own = {"manifest.csv", "settings.json"} | {row.get("file") for row in rows}
-    if strange := sorted(f.name for f in out.iterdir() if f.name not in own and not f.name.startswith(".")):
+    if strange := sorted(f.name for f in out.iterdir() if f.name not in own | {".DS_Store"}):
         raise UserError(f"{out} holds something else than generated images ({strange[0]}): pass another --out.")
 
 

@@ -244,10 +244,10 @@ def test_what_a_user_can_mend_is_one_sentence_and_exit_code_1(place, command, me
 
 def test_a_folder_with_files_of_another_origin_is_never_replaced(place):
     out = place / "precious"
-    (out / "raw").mkdir(parents=True)
+    (out / ".git").mkdir(parents=True)
     (out / "manifest.csv").write_text("id,label\n")
     error = here(place, "sample.py", "--run", "runs/steel/patches", "--number", "1", "--steps", "5", "--out", out, ok=False)
-    assert "something else than generated images (raw)" in error and (out / "raw").is_dir()
+    assert "something else than generated images (.git)" in error and (out / ".git").is_dir()
 
 
 def test_a_prompt_that_is_too_long_for_its_learned_token_is_refused(place):
