@@ -74,7 +74,7 @@ def main(argv=None):
     from stablesdg import classifiers
     from stablesdg.files import list_categories, sha256
     from stablesdg.recognition import (as_many, as_tensors, describe, digest, earlier_seeds, generated_files, save_result,
-                                       summarise, surfaces, training_set, verdicts)
+                                       surfaces, training_set)
     from stablesdg.split import PARTS, load_split, part_files
 
     device = run.pick_device(args.device)
@@ -145,8 +145,7 @@ def main(argv=None):
         result["confusion"].append(confusion.tolist())
         save_result(out, stem, result)  # after each seed, so that --resume can go on
 
-    result |= {"summary": summarise(result), "verdicts": verdicts(out, result)}
-    save_result(out, stem, result)
+    result = save_result(out, stem, result)
     print(describe(result))
     for found in result["verdicts"]:
         print(found["sentence"])

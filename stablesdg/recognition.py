@@ -170,7 +170,9 @@ def earlier_seeds(file, result, resume):
 
 
 def save_result(out, stem, result):
-    """STEM.json, a row a seed in results.csv, the confusion matrix as CSV and picture."""
+    """STEM.json, a row a seed in results.csv, the confusion matrix as CSV and picture; returns `result` with its summary and
+    its verdicts against the other results in `out`."""
+    result = result | {"summary": summarise(result), "verdicts": verdicts(out, result)}
     write_json(out / f"{stem}.json", result)
     rows = [row for row in (read_csv(out / "results.csv") if (out / "results.csv").is_file() else [])
             if {k: row.get(k) for k in HEADER[:5]} != {k: str(result["rows"][0][k]) for k in HEADER[:5]}]
@@ -179,6 +181,7 @@ def save_result(out, stem, result):
     write_csv(out / f"confusion-{stem}.csv", ["true \\ predicted", *result["classes"]],
               [[name, *row] for name, row in zip(result["classes"], total.tolist())])
     save_image(out / f"confusion-{stem}.png", confusion_picture(total, result["classes"], stem))
+    return result
 
 
 def summarise(result):
