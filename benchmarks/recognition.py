@@ -3,7 +3,7 @@
     python benchmarks/recognition.py neu --splits group random --networks squeezenet resnet --seeds 3
 
 For each split, only a share alpha of the training part is kept, and adapters, sources, classical augmentation and classifiers
-see nothing but that: the user who has few images. The arm expand of classify.py is then compared with every other, with p
+see nothing but that: the user who has few images. What is not kept joins the test part, so that less is left to chance. The arm expand of classify.py is then compared with every other, with p
 values adjusted by Holm for so many comparisons. Everything comes from the project's own command lines, run in a folder of
 its own for each split; what is finished is not run again. All seeds share one draw of real images, one training of the
 adapters and one set of generated images: intervals hold for these, and for classifiers trained anew. --substitute adds the
@@ -19,6 +19,8 @@ from calls import ROOT, keep_settings
 from stablesdg import run
 from stablesdg.files import list_categories, read_json, write_csv, write_json
 
+SURFACE = 10  # images of one surface
+SURFACE = 10
 ARMS = ("none", "steps", "classic", "copies", "expand", "synthetic")
 
 
@@ -82,18 +84,31 @@ def call(place, *command, done=None):
 
 
 def keep_share(place, args, method):
-    """The split of `place`, with all but a share alpha of each class's training images moved to a part of no use."""
+    """The split of `place`: of each class's training part only a share alpha stays, see `share_out`."""
     manifest = place / "runs" / args.data.name / "split.json"
     if manifest.exists():
         return
     call(place, "-m", "stablesdg.split", args.data, "--split", method, "--out", manifest.with_name("whole.json"))
     split = read_json(manifest.with_name("whole.json"))
     for category in list_categories(args.data):
-        names = [name for name, entry in sorted(split["files"].items())
-                 if name.startswith(f"{category.name}/") and entry["part"] == "train"]
-        for name in random.Random(0).sample(names, len(names) - round(args.alpha * len(names))):
-            split["files"][name]["part"] = "spare"
+        groups = {}
+        for name, entry in sorted(split["files"].items()):
+            if name.startswith(f"{category.name}/") and entry["part"] == "train":
+                groups.setdefault(entry["group"], []).append(name)
+        for name, part in share_out(groups, args.alpha).items():
+            split["files"][name]["part"] = part
     write_json(manifest, split)
+
+
+def share_out(groups, alpha):
+    """{name: part} of {group: [name, ..]}: a share alpha of all names, in whole groups, stays in the training part; the others
+    become test images, of one group at most SURFACE of them, since more tell little."""
+    room, parts = round(alpha * sum(map(len, groups.values()))), {}
+    for group in random.Random(0).sample(sorted(groups), len(groups)):
+        kept = len(groups[group]) <= room
+        room -= kept * len(groups[group])
+        parts |= {name: "train" if kept else "test" if i < SURFACE else "spare" for i, name in enumerate(groups[group])}
+    return parts
 
 
 def generate(place, args, category):

@@ -48,14 +48,14 @@ def test_two_networks_are_asked_about_the_same_sets(steel_set):
     assert len(re.findall("rank correlation of the two networks over 17 sets", out)) == 2
 
 
-def test_the_spare_images_of_the_recognition_benchmark_are_in_no_part_that_anyone_reads(steel_set):
+def test_the_recognition_benchmark_keeps_whole_surfaces_and_tests_with_ten_images_at_most_of_any_other():
     import recognition
 
-    args = recognition.parse([str(steel_set / "steel"), "--alpha", "0.5"])
-    recognition.keep_share(steel_set / "place", args, "random")
-    files = read_json(steel_set / "place" / "runs" / "steel" / "split.json")["files"]
-    parts = [entry["part"] for entry in files.values()]
-    assert sorted(set(parts)) == ["spare", "test", "train", "val"] and parts.count("train") == parts.count("spare") == 4
+    groups = {name: [f"{name}{i}" for i in range(n)] for name, n in zip("abcdefgh", (1, 1, 1, 1, 2, 2, 4, 20))}
+    parts = recognition.share_out(groups, 0.25)
+    assert [sorted(parts.values()).count(part) for part in ("train", "test", "spare")] == [8, 14, 10]
+    assert all(len({parts[name] for name in groups[group]}) == 1 for group in "abcdefg")
+    assert [parts[name] for name in groups["h"]] == ["test"] * 10 + ["spare"] * 10
 
 
 def test_the_recognition_benchmark_goes_from_images_to_adjusted_p_values(tmp_path, monkeypatch):
