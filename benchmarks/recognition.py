@@ -19,8 +19,7 @@ from calls import ROOT, keep_settings
 from stablesdg import run
 from stablesdg.files import list_categories, read_json, write_csv, write_json
 
-SURFACE = 10  # images of one surface
-SURFACE = 10
+SURFACE = 10  # test images of one surface, at most, of those that are not kept
 ARMS = ("none", "steps", "classic", "copies", "expand", "synthetic")
 
 
@@ -30,7 +29,8 @@ def parse(argv=None):
     p.add_argument("--splits", nargs="+", choices=["group", "random"], default=["group", "random"])
     p.add_argument("--networks", nargs="+", default=["squeezenet", "resnet"], help="names as classify.py takes them",
                    choices=["alexnet", "vgg", "resnet", "squeezenet", "densenet"])
-    p.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
+    p.add_argument("--arms", nargs="+", choices=(*ARMS, "full"), default=ARMS,
+                   help="of classify.py; full is expand by a generator of full adaptation instead of LoRA")
     p.add_argument("--seeds", type=run.positive, default=3, help="runs of each classifier with seeds 0, 1, ..")
     p.add_argument("--alpha", type=float, default=0.4, help="share of the training part that there is")
     p.add_argument("--epochs", type=run.positive, default=20, help="of each classifier")
@@ -57,7 +57,9 @@ def main(argv=None):
         place = (args.out / method).resolve()
         keep_share(place, args, method)
         for category in list_categories(args.data):
-            generate(place, args, category)
+            generate(place, args, category, args.data.name)
+            if "full" in args.arms:
+                generate(place, args, category, "full", "--full")
         if args.generate_only:
             continue
         for network in args.networks:
@@ -111,12 +113,12 @@ def share_out(groups, alpha):
     return parts
 
 
-def generate(place, args, category):
-    """TI, LoRA, the choice of s and w, samples and round trips of one category."""
-    folder = place / "runs" / args.data.name / category.name
-    training = ["--data", category, "--weights", args.weights, "--iterations", args.iterations, "--resume"]
+def generate(place, args, category, name, *how):
+    """TI, LoRA or --full, the choice of s and w, samples and round trips of one category, in runs/NAME."""
+    folder = place / "runs" / name / category.name
+    training = ["--data", category, "--weights", args.weights, "--iterations", args.iterations, "--out", folder, "--resume"]
     call(place, "train_ti.py", *training, done=folder / "embedding.safetensors")
-    call(place, "train_lora.py", *training, done=folder / "lora.safetensors")
+    call(place, "train_lora.py", *training, *how, done=folder / ("full.safetensors" if how else "lora.safetensors"))
     call(place, "tune.py", "--run", folder, "--features", "nano", "--strengths", args.strengths, "--guidances", args.guidances,
          "--min-novelty", args.min_novelty, "--number", args.tune_number, "--sampler", "dpm", "--steps", args.steps,
          "--resume", done=folder / "tune.png")
@@ -129,9 +131,10 @@ def classify(place, args, network, arm, alpha, out, generator):
     """One arm of one network with all its seeds, by the split of `place` and the generated images of `generator`."""
     from stablesdg.recognition import CONTROLS
 
-    generated = [] if arm == "none" else ["--generated", generator / "runs" / args.data.name]
-    call(place, "classify.py", "--data", args.data, "--network", network, "--control" if arm in CONTROLS else "--mode", arm,
-         "--alpha", alpha, "--epochs", args.epochs, "--seeds", args.seeds, "--resume", "--out", out, *generated)
+    how = ["--mode", "expand", "--name", "full"] if arm == "full" else ["--control" if arm in CONTROLS else "--mode", arm]
+    generated = generator / "runs" / ("full" if arm == "full" else args.data.name)
+    call(place, "classify.py", "--data", args.data, "--network", network, *how, "--alpha", alpha, "--epochs", args.epochs,
+         "--seeds", args.seeds, "--resume", "--out", out, *([] if arm == "none" else ["--generated", generated]))
 
 
 def summarise(place):

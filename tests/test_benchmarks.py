@@ -65,14 +65,18 @@ def test_the_recognition_benchmark_goes_from_images_to_adjusted_p_values(tmp_pat
         for i in range(16):
             save_image(tmp_path / "steel" / category / f"{i}.png", steel.draw(category, i).crop((0, 0, 64, 64)))
     monkeypatch.setattr(recognition.calls, "call", lambda command, cwd, log: here(cwd, *command))
-    command = [tmp_path / "steel", "--splits", "random", "--networks", "squeezenet", "--arms", "none", "expand", "--seeds", "2",
-               "--alpha", "0.5", "--epochs", "1", "--iterations", "1", "--number", "2", "--tune-number", "2", "--steps", "2",
+    command = [tmp_path / "steel", "--splits", "random", "--networks", "squeezenet", "--arms", "none", "expand", "full",
+               "--seeds", "2", "--alpha", "0.5", "--epochs", "1", "--iterations", "1", "--number", "2", "--tune-number", "2", "--steps", "2",
                "--strengths", "0.5", "--guidances", "1", "--min-novelty", "0", "--out", tmp_path / "out"]
     recognition.main([str(word) for word in command])
     rows = list(csv.DictReader(open(tmp_path / "out" / "random" / "summary.csv")))
-    pair, = csv.DictReader(open(tmp_path / "out" / "random" / "pairs.csv"))
-    assert [row["arm"] for row in rows] == ["expand", "none"] and (pair["arm"], pair["against"]) == ("expand", "none")
-    assert pair["p"] == pair["adjusted p"] and -1 <= float(pair["low"]) <= float(pair["difference"]) <= float(pair["high"]) <= 1
+    pairs = list(csv.DictReader(open(tmp_path / "out" / "random" / "pairs.csv")))
+    assert [row["arm"] for row in rows] == ["expand", "full", "none"]
+    assert [(pair["arm"], pair["against"]) for pair in pairs] == [("expand", "full"), ("expand", "none"), ("full", "expand"),
+                                                                  ("full", "none")]
+    for pair in pairs:
+        assert pair["p"] <= pair["adjusted p"]
+        assert -1 <= float(pair["low"]) <= float(pair["difference"]) <= float(pair["high"]) <= 1
     with pytest.raises(UserError, match="iterations was 1"):
         recognition.main([str(word) for word in command + ["--iterations", 2]])
 
