@@ -4,7 +4,8 @@
 
 Every cell of the grid makes images from the same training images with the same seeds, so that cells differ by s and w
 alone; they are compared with the validation part, never with the test part. FID falls towards s = 0, where images are
-copies: --min-novelty excludes cells whose median novelty is lower. sample.py then uses the choice by itself.
+copies: --min-novelty excludes cells whose median novelty is lower. Of cells that chance alone may have ranked, within a
+standard deviation of the best one, the one of least s is chosen. sample.py then uses the choice by itself.
 """
 from pathlib import Path
 
@@ -77,15 +78,18 @@ def main(argv=None):
     for k, number in enumerate(rounds):
         for cell in cells:
             row = grid.measure(cell, number)
-            print(f"s = {row['s']:g}, w = {row['w']:g}: {grid.name} {row['fid']:.3f}, novelty {row['novelty']:.2f}, "
-                  f"ssim {row['ssim']:.2f} (N = {number})", flush=True)
+            print(f"s = {row['s']:g}, w = {row['w']:g}: {grid.name} {row['fid']:.3f} +- {row['fid_sd']:.3f}, "
+                  f"novelty {row['novelty']:.2f}, ssim {row['ssim']:.2f} (N = {number})", flush=True)
         if k + 1 < len(rounds):
             ranked = sorted(cells, key=lambda c: (grid.rows[c]["novelty"] < args.min_novelty, grid.rows[c]["fid"]))
             cells = ranked[:max(2, len(ranked) // 2)]
-    best = choose([grid.rows[cell] for cell in cells], args.min_novelty)
+    best, least = choose([grid.rows[cell] for cell in cells], args.min_novelty)
     save_pictures(folder, grid, args, best)
     run.add_choice(folder, {"s": best["s"], "w": best["w"], "fid": best["fid"], "novelty": best["novelty"], "n": best["number"],
                             "features": grid.features, "n_validation": len(held_out), "min_novelty": args.min_novelty})
+    if best is not least:
+        print(f"s = {least['s']:g}, w = {least['w']:g} has the least {grid.name}, {least['fid']:.3f} +- {least['fid_sd']:.3f}; "
+              "within that, the cell nearest to the sources is taken")
     print(f"chosen: s = {best['s']:g}, w = {best['w']:g} ({grid.name} {best['fid']:.3f}, floor of real against real at "
           f"these numbers {grid.floor:.3f}); sample.py --run {folder} uses them; wrote "
           f"{folder}/tune.csv, tune.png, tune-images.png")

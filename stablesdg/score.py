@@ -41,6 +41,14 @@ def cached_features(files, extract, key, cache=CACHE):
     return torch.from_numpy(np.stack([np.load(path, allow_pickle=False) for path in paths]))
 
 
+def bootstrap_sd(reference, generated, rng):
+    """Standard deviation of the distance from `reference`, as `gaussian` makes it, over resamples of generated (N, d)."""
+    n, d = generated.shape
+    resampled = [frechet_distance(reference, generated[rng.integers(0, n, n)])
+                 for _ in range(RESAMPLES if n < d else RESAMPLES // 5)]
+    return float(np.std(resampled))
+
+
 def score(real, generated, seed=0):
     """All measures of generated against real features, (M, d) and (N, d).
 
@@ -58,9 +66,7 @@ def score(real, generated, seed=0):
     reference = gaussian(real)
     fid = frechet_distance(reference, generated)
     result = {"fid": fid, "n_real": len(real), "n_generated": len(generated)}
-    resampled = [frechet_distance(reference, generated[rng.integers(0, len(generated), len(generated))])
-                 for _ in range(RESAMPLES if len(generated) < real.shape[1] else RESAMPLES // 5)]
-    spread = 1.96 * float(np.std(resampled))
+    spread = 1.96 * bootstrap_sd(reference, generated, rng)
     result["interval"] = [max(0.0, fid - spread), fid + spread]
 
     n = min(len(real) // 2, len(generated))

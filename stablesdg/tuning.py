@@ -3,6 +3,7 @@ import json
 import time
 from functools import partial
 
+import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
@@ -12,12 +13,12 @@ from .files import UserError, read_csv, read_json, sha256, write_csv, write_json
 from .generate import generate
 from .inception import find_inception_weights, load_inception
 from .load import NANO, WEIGHTS
-from .metrics import frechet_distance, inception_features, nano_features, resize_for_inception
+from .metrics import frechet_distance, gaussian, inception_features, nano_features, resize_for_inception
 from .novelty import NoveltyMeter, similarity
 from .samples import list_jobs
-from .score import cached_features, network_key
+from .score import bootstrap_sd, cached_features, network_key
 
-HEADER = ("s", "w", "number", "fid", "novelty", "ssim", "seconds")
+HEADER = ("s", "w", "number", "fid", "fid_sd", "novelty", "ssim", "seconds")
 
 
 class Grid:
@@ -27,7 +28,7 @@ class Grid:
         self.sd, self.prompt, self.args, self.folder = sd, prompt, args, folder
         self.features, self.network, self.prepare, extract, key = pick_network(args.features, sd.device)
         self.name = "FID" if self.features == "inception" else "FD-nano"
-        self.reference = cached_features(held_out, partial(extract, model=self.network), key)
+        self.reference = gaussian(cached_features(held_out, partial(extract, model=self.network), key))
         training = cached_features(sources, partial(extract, model=self.network), key)
         order = torch.randperm(len(training), generator=torch.Generator().manual_seed(args.seed))
         self.floor = frechet_distance(self.reference, training[order[:args.number]])
@@ -39,8 +40,8 @@ class Grid:
         self.cells, self.examples, self.rows = {}, {}, {}
         self.settings = json.loads(json.dumps({
             "weights": sd.sha256, "adapters": [sha256(f) for f in sd.adapter_files], "prompt": prompt, "features": key,
-            "seed": args.seed, "steps": args.steps, "sampler": args.sampler, "resolution": resolution, "device": sd.device.type, "dtype": str(sd.dtype),
-            "images": [source.name for source in sources + held_out]}))
+            "seed": args.seed, "steps": args.steps, "sampler": args.sampler, "resolution": resolution, "device": sd.device.type,
+            "dtype": str(sd.dtype), "images": [source.name for source in sources + held_out], "columns": HEADER}))
         self.finished = self.read_finished() if args.resume else {}
 
     def read_finished(self):
@@ -62,10 +63,11 @@ class Grid:
             features, novelties, similarities = self.cells[cell]
             while len(features) < number:
                 self.draw(cell, self.jobs[len(features):min(number, len(features) + self.args.batch_size)])
-            median = torch.tensor(novelties[:number]).median()
+            generated, median = torch.stack(features[:number]), torch.tensor(novelties[:number]).median()
             self.finished[s, w, number] = {
                 "s": s, "w": w, "number": number, "novelty": round(float(median), 4),
-                "fid": round(frechet_distance(self.reference, torch.stack(features[:number])), 4),
+                "fid": round(frechet_distance(self.reference, generated), 4),
+                "fid_sd": round(bootstrap_sd(self.reference, generated, np.random.default_rng(0)), 4),
                 "ssim": round(sum(similarities[:number]) / number, 4), "seconds": round(time.monotonic() - start, 1)}
             write_json(self.folder / "tune.json", self.settings)
             write_csv(self.folder / "tune.csv", HEADER, [[row[k] for k in HEADER] for row in self.finished.values()])
@@ -109,13 +111,19 @@ def pick_network(features, device):
 
 
 def choose(rows, min_novelty):
-    """The row of least distance among those that are novel enough."""
+    """(row chosen, row of least distance) of those that are novel enough.
+
+    Chosen is the least s, and of equal s the least w, within a standard deviation of the least distance: what chance decides
+    is decided for the source, since a distance of whole sets may not notice that the defects themselves are gone.
+    """
     novel = [row for row in rows if row["novelty"] >= min_novelty]
     if not novel:
         most = max(rows, key=lambda row: row["novelty"])
         raise UserError(f"No cell is as novel as --min-novelty {min_novelty:g}; the most novel one, "
                         f"s = {most['s']:g}, w = {most['w']:g}, has {most['novelty']:.2f}: lower it, or try larger --strengths.")
-    return min(novel, key=lambda row: row["fid"])
+    least = min(novel, key=lambda row: row["fid"])
+    as_good = [row for row in novel if row["fid"] <= least["fid"] + least["fid_sd"]]
+    return min(as_good, key=lambda row: (row["s"], row["w"])), least
 
 
 def save_pictures(folder, grid, args, best):

@@ -30,7 +30,8 @@ def test_tuning_measures_every_cell_and_sampling_uses_the_choice(place, monkeypa
     out = here(place, "tune.py", "--run", "runs/steel/pits", *CELLS)
     table = rows(folder / "tune.csv")
     assert [(row["s"], row["w"]) for row in table] == [("0.2", "1.0"), ("0.2", "3.0"), ("0.6", "1.0"), ("0.6", "3.0")]
-    best = min(table, key=lambda row: float(row["fid"]))
+    least = min(table, key=lambda row: float(row["fid"]))
+    best = next(row for row in table if float(row["fid"]) <= float(least["fid"]) + float(least["fid_sd"]))
     chosen = json.loads((folder / "run.json").read_text())["tuned"]
     assert (chosen["s"], chosen["w"]) == (float(best["s"]), float(best["w"])) and chosen["n_validation"] == 2
     assert f"chosen: s = {chosen['s']:g}, w = {chosen['w']:g}" in out
@@ -72,6 +73,14 @@ def test_halving_spends_the_full_number_on_the_better_cells_alone(place, tmp_pat
     here(tmp_path, "tune.py", "--run", "runs/steel/pits", *CELLS, "--halving", "--number", "8")
     counts = [row["number"] for row in rows(tmp_path / "runs/steel/pits/tune.csv")]
     assert [counts.count(n) for n in ("2", "4", "8")] == [4, 2, 2]
+
+
+def test_of_cells_within_a_standard_deviation_of_the_best_the_novel_one_of_least_s_is_chosen():
+    a, b, c, d = cells = [{"s": s, "w": 1.0, "fid": fid, "fid_sd": sd, "novelty": novelty}
+                          for s, fid, sd, novelty in ((0.2, 6.5, 1.0, 0.3), (0.4, 6.4, 0.1, 0.7), (0.6, 6.0, 0.5, 0.8),
+                                                      (0.8, 9.0, 9.0, 0.9))]
+    assert tuning.choose(cells, 0) == (a, c) and tuning.choose(cells, 0.5) == (b, c)
+    assert tuning.choose([a, b, c | {"fid_sd": 0.3}, d], 0) == (c | {"fid_sd": 0.3},) * 2
 
 
 def test_no_cell_novel_enough_is_said_with_the_most_novel_one(place, tmp_path):
