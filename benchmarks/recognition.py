@@ -117,8 +117,8 @@ def generate(place, args, category, name, *how):
     """TI, LoRA or --full, the choice of s and w, samples and round trips of one category, in runs/NAME."""
     folder = place / "runs" / name / category.name
     training = ["--data", category, "--weights", args.weights, "--iterations", args.iterations, "--out", folder, "--resume"]
-    call(place, "train_ti.py", *training, done=folder / "embedding.safetensors")
-    call(place, "train_lora.py", *training, *how, done=folder / ("full.safetensors" if how else "lora.safetensors"))
+    call(place, "train_ti.py", *training, done=folder / "preview-ti.png")
+    call(place, "train_lora.py", *training, *how, done=folder / ("preview-full.png" if how else "preview-lora.png"))
     call(place, "tune.py", "--run", folder, "--features", "nano", "--strengths", args.strengths, "--guidances", args.guidances,
          "--min-novelty", args.min_novelty, "--number", args.tune_number, "--sampler", "dpm", "--steps", args.steps,
          "--resume", done=folder / "tune.png")
