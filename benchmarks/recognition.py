@@ -3,11 +3,12 @@
     python benchmarks/recognition.py neu --splits group random --networks squeezenet resnet --seeds 3
 
 For each split, only a share alpha of the training part is kept, and adapters, sources, classical augmentation and classifiers
-see nothing but that: the user who has few images. What is not kept joins the test part, so that less is left to chance. The arm expand of classify.py is then compared with every other, with p
-values adjusted by Holm for so many comparisons. Everything comes from the project's own command lines, run in a folder of
-its own for each split; what is finished is not run again. All seeds share one draw of real images, one training of the
-adapters and one set of generated images: intervals hold for these, and for classifiers trained anew. --substitute adds the
-paper's Fig. 9 on the whole training part, whose generated images come from the same adapters.
+see nothing but that: the user who has few images. What is not kept joins the test part, so that less is left to chance. The
+arm expand of classify.py is then compared with every other, with p values adjusted by Holm for so many comparisons.
+Everything comes from the project's own command lines, run in a folder of its own for each split; what is finished is not
+run again. All seeds share one draw of real images, one training of the adapters and one set of generated images: intervals
+hold for these, and for classifiers trained anew. --substitute adds the paper's Fig. 9 on the whole training part, whose
+generated images come from the same adapters.
 """
 import random
 import time
@@ -59,7 +60,7 @@ def main(argv=None):
         for category in list_categories(args.data):
             generate(place, args, category, args.data.name)
             if "full" in args.arms:
-                generate(place, args, category, "full", "--full")
+                generate(place, args, category, f"{args.data.name}-full", "--full")
         if args.generate_only:
             continue
         for network in args.networks:
@@ -132,7 +133,7 @@ def classify(place, args, network, arm, alpha, out, generator):
     from stablesdg.recognition import CONTROLS
 
     how = ["--mode", "expand", "--name", "full"] if arm == "full" else ["--control" if arm in CONTROLS else "--mode", arm]
-    generated = generator / "runs" / ("full" if arm == "full" else args.data.name)
+    generated = generator / "runs" / (args.data.name + "-full" * (arm == "full"))
     call(place, "classify.py", "--data", args.data, "--network", network, *how, "--alpha", alpha, "--epochs", args.epochs,
          "--seeds", args.seeds, "--resume", "--out", out, *([] if arm == "none" else ["--generated", generated]))
 
