@@ -115,7 +115,7 @@ def share_out(groups, alpha):
 
 
 def generate(place, args, category, name, *how):
-    """TI, LoRA or --full, the choice of s and w, samples and round trips of one category, in runs/NAME."""
+    """TI, LoRA or --full, the choice of s and w and samples of one category, in runs/NAME; with LoRA round trips, too."""
     folder = place / "runs" / name / category.name
     training = ["--data", category, "--weights", args.weights, "--iterations", args.iterations, "--out", folder, "--resume"]
     call(place, "train_ti.py", *training, done=folder / "preview-ti.png")
@@ -125,7 +125,8 @@ def generate(place, args, category, name, *how):
          "--resume", done=folder / "tune.png")
     sampling = ["sample.py", "--run", folder, "--number", args.number, "--sampler", "dpm", "--steps", args.steps, "--resume"]
     call(place, *sampling, done=folder / "preview-samples.png")
-    call(place, *sampling, "--strength", 0, "--out", folder / "copies", done=folder / "preview-copies.png")
+    if not how:  # the round trips use no adapter
+        call(place, *sampling, "--strength", 0, "--out", folder / "copies", done=folder / "preview-copies.png")
 
 
 def classify(place, args, network, arm, alpha, out, generator):
