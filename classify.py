@@ -10,7 +10,7 @@ is .4, the default all of them:
     --mode substitute   for every real image left out, a generated one of its class (Fig. 9)
     --mode expand       those real images and all generated ones (Tables VI and VIII)
     --mode synthetic    the generated ones alone
-    --control steps     real images alone, for as many optimiser steps as expand takes with the generated ones
+    --control steps     expand with real images seen again instead: as many optimiser steps, nothing new
     --control copies    expand with the sources' round trips through the VAE, sample.py --strength 0 --out .../copies
     --control classic   expand with as many rotated and mirrored real images instead
 
@@ -116,17 +116,14 @@ def main(argv=None):
     result = earlier_seeds(out / f"{stem}.json", result, args.resume)
     for seed in range(len(result["rows"]), args.seeds):
         own = training_set(arm, parts["train"], generated, args.alpha, args.per_class, args.number, seed)
-        epochs, patience, n = args.epochs, args.patience, len(own.x)
-        if arm == "steps":
-            longer = classifiers.steps(n + own.n_extra) / classifiers.steps(n)
-            epochs, patience = round(epochs * longer), patience and round(patience * longer)
+        n = len(own.x)
         result["n_extra"] = own.n_extra
         result["unseen"] = max(result["unseen"], len(seen - {sha256(file) for files in own.real for file in files}))
-        print(f"seed {seed}: training on {own.n_real} real and {n - own.n_real} other images, {epochs} epochs")
+        print(f"seed {seed}: training on {own.n_real} real and {n - own.n_real} other images, {args.epochs} epochs")
         torch.manual_seed(seed)
         model = classifiers.build(args.network, len(classes), args.pretrained)
-        best, history = classifiers.train(model, own.x, own.y, x_val, y_val, epochs=epochs, seed=seed, device=device,
-                                          patience=patience, dtype=dtype, label=f"{args.network} {title} seed {seed}")
+        best, history = classifiers.train(model, own.x, own.y, x_val, y_val, epochs=args.epochs, seed=seed, device=device,
+                                          patience=args.patience, dtype=dtype, label=f"{args.network} {title} seed {seed}")
         model.load_state_dict(best)
         predicted = classifiers.predict(model, x_test, device).argmax(dim=1)
         confusion = torch.bincount(y_test * len(classes) + predicted, minlength=len(classes) ** 2).view(len(classes), -1)

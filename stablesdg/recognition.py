@@ -105,13 +105,21 @@ def training_set(arm, train, generated, alpha, per_class, number, seed):
     n_real, n_extra = sum(map(len, real)), sum(map(len, extra))
     if arm == "synthetic":
         return TrainingSet(*as_tensors(extra), real, 0, n_extra)
-    if arm in ("substitute", "expand", "copies"):
+    if arm == "steps":
+        extra = [see_again(own, len(made), seed) for own, made in zip(real, extra)]
+    if arm in ("substitute", "expand", "copies", "steps"):
         return TrainingSet(*as_tensors([r + e for r, e in zip(real, extra)]), real, n_real, n_extra)
     x, y = as_tensors(real)
     if arm == "classic":
         more = classic_copies(x, y, [len(files) for files in extra], seed)
         x, y = torch.cat([x, more[0]]), torch.cat([y, more[1]])
     return TrainingSet(x, y, real, n_real, n_extra)
+
+
+def see_again(files, number, seed):
+    """`number` of the files, each as often as any other or once more."""
+    order = random.Random(seed).sample(files, len(files))
+    return [order[i % len(order)] for i in range(number)]
 
 
 def classic_copies(x, y, counts, seed):
