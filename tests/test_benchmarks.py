@@ -5,6 +5,7 @@ import re
 import sys
 
 import pytest
+import torch
 from PIL import ImageFilter
 from conftest import ROOT
 from commands import call, here
@@ -97,3 +98,34 @@ def test_sharpness_is_one_for_copies_and_falls_first_in_the_finest_octave_for_bl
     out = call(steel_set, "benchmarks/sharpness.py", "steel", "copied", "blurred").splitlines()
     copied, blurred = ([float(x) for x in line.split()] for line in out[2::2])
     assert copied == [1, 1, 1, 1, 3] and blurred[0] < blurred[1] < blurred[2] < blurred[3] < 1
+
+
+def test_the_probe_is_at_the_optimum_of_its_penalised_loss():
+    import probe
+
+    x, y = torch.randn(60, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)), torch.arange(60) % 3
+    for penalty in (1e-3, 1.0):
+        linear = probe.fit(x, y, 3, penalty)
+        wrong = linear(x).softmax(dim=1) - torch.nn.functional.one_hot(y, 3)
+        weight = linear(torch.eye(5, dtype=torch.float64)) - linear(torch.zeros(1, 5, dtype=torch.float64))
+        assert wrong.mean(dim=0).abs().max() < 1e-6 and (x.T @ wrong / 60 + penalty * weight).abs().max() < 1e-6
+
+
+def test_the_probe_adds_what_was_generated_from_the_real_images_that_were_drawn(tmp_path):
+    for category in ("patches", "scratches"):
+        for i in range(12):
+            save_image(tmp_path / "steel" / category / f"{i}.png", steel.draw(category, i).crop((0, 0, 64, 64)))
+    here(tmp_path, "-m", "stablesdg.split", "steel", "--split", "random")
+    rows = {"patches": "file,source\n", "scratches": "file,source\n"}
+    for i, (name, entry) in enumerate(read_json(tmp_path / "runs" / "steel" / "split.json")["files"].items()):
+        if entry["part"] == "train":
+            category = name.split("/")[0]
+            save_image(tmp_path / "made" / category / "new" / f"{i}.png", steel.draw(category, 50 + i).crop((0, 0, 64, 64)))
+            rows[category] += f"{i}.png,{name}\n"
+    for category, text in rows.items():
+        (tmp_path / "made" / category / "new" / "manifest.csv").write_text(text)
+    out = here(tmp_path, "probe.py", "steel", "more=made/*/new", "--per-class", 3, "--draws", 2, "--weights", ROOT / "weights" / "nano",
+               "--out", "p.csv")
+    none, more = csv.DictReader(open(tmp_path / "p.csv"))
+    assert (none["training images"], more["training images"]) == ("6", "12") and "more" in out
+    assert float(more["accuracy"]) - float(none["accuracy"]) == pytest.approx(float(more["difference from none"]), abs=2e-4)

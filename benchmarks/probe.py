@@ -1,0 +1,145 @@
+"""Does generated data help, seen without the noise of training? A linear classifier on the features of a frozen network.
+
+    python benchmarks/probe.py neu expand=runs/neu "copies=runs/neu/*/copies" --features imagenet
+
+Logistic regression has one optimum, whatever the seed, the order of images and the number of steps: two training sets can be
+compared far more finely than by networks trained from random weights, and in seconds. Each NAME=FOLDER are generated images
+to add to the real training images: a run folder of the data set, a folder of class folders, or a path in which * stands for
+the class. Every set of images is compared with the real images alone; the penalty on weights is the one of least
+cross-entropy on the validation part.
+"""
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch
+from torch.nn import functional as F
+
+from stablesdg import run
+from stablesdg.files import UserError, list_categories, read_csv, write_csv
+
+PENALTIES = [10.0**k for k in range(-5, 2)]
+
+
+def parse(argv=None):
+    p = run.parser(__doc__.splitlines()[0], 'python benchmarks/probe.py neu expand=runs/neu "copies=runs/neu/*/copies"')
+    p.add_argument("data", type=Path, help="data set: a folder with one folder of images for each class")
+    p.add_argument("generated", nargs="+", metavar="NAME=FOLDER", help="generated images of each class")
+    p.add_argument("--features", choices=["nano", "imagenet"], default="nano",
+                   help="frozen network: that of --weights, or benchmarks/imagenet.py's")
+    p.add_argument("--per-class", type=run.positive, help="so many real training images a class, and only what was generated "
+                                                          "from these (default: all)")
+    p.add_argument("--draws", type=run.positive, default=1, help="of --per-class real images")
+    p.add_argument("--number", type=run.positive, help="generated images a class (default: all that there are)")
+    p.add_argument("--weights", type=Path, default=Path("weights/nano"))
+    p.add_argument("--out", type=Path, help="a CSV file for the figures")
+    return p.parse_args(argv)
+
+
+def main(argv=None):
+    args = parse(argv)
+
+    from stablesdg.compare import compare
+    from stablesdg.recognition import draw_real, surfaces
+    from stablesdg.split import PARTS, load_split, part_files
+
+    folders = list_categories(args.data)
+    split = load_split(run.split_file(folders[0]), folders)
+    parts = {part: [part_files(split, folder, part) for folder in folders] for part in PARTS}
+    sets = {"none": [[] for _ in folders]}
+    for item in args.generated:
+        name, equals, where = item.partition("=")
+        if not (name and equals and where) or name in sets:
+            raise UserError(f"{item} is not NAME=FOLDER with a name of its own.")
+        sets[name] = [made_of(where, folder.resolve().name, split) for folder in folders]
+    features = reader(args)
+    x_val, y_val = labelled(features, parts["val"])
+    x_test, y_test = labelled(features, parts["test"])
+    correct, losses = {name: [] for name in sets}, {name: [] for name in sets}
+    for draw in range(args.draws):
+        real = draw_real(parts["train"], 1.0, args.per_class, draw)
+        scale = labelled(features, real)[0]
+        mean, std = scale.mean(dim=0), scale.std(dim=0) + 1e-6
+        for name, made in sets.items():
+            extra = [those_of(pairs, files)[:args.number] for pairs, files in zip(made, real)]
+            x, y = labelled(features, [files + more for files, more in zip(real, extra)])
+            fits = [fit((x - mean) / std, y, len(folders), penalty) for penalty in PENALTIES]
+            of_val = [float(F.cross_entropy(linear((x_val - mean) / std), y_val)) for linear in fits]
+            logits = fits[of_val.index(min(of_val))]((x_test - mean) / std)
+            correct[name].append((logits.argmax(dim=1) == y_test).int().tolist())
+            losses[name].append((min(of_val), float(F.cross_entropy(logits, y_test)), len(y)))
+    groups, rows = surfaces(parts["test"], split), []
+    print(f"{args.draws} draw(s) of real images, {len(y_test)} test images; accuracy in percent, differences in points")
+    print(f"{'':16}  images  accuracy  against none: 95 % interval, p   cross-entropy of test, validation")
+    for name in sets:
+        c = compare(correct[name], correct["none"], groups)
+        accuracy = sum(map(sum, correct[name])) / (args.draws * len(y_test))
+        of_val, of_test, n = (sum(column) / args.draws for column in zip(*losses[name]))
+        rows.append((name, f"{n:g}", *(f"{v:.4f}" for v in (accuracy, c.difference, c.low, c.high, c.p, of_test, of_val))))
+        against = f"{100 * c.difference:+6.2f}: {100 * c.low:+6.2f} to {100 * c.high:+6.2f}, {c.p:.3f}"
+        print(f"{name:16} {n:7g} {100 * accuracy:9.2f}  {against if name != 'none' else '':34} {of_test:9.4f} {of_val:9.4f}")
+    if args.out:
+        write_csv(args.out, ("name", "training images", "accuracy", "difference from none", "low", "high", "p",
+                             "test cross-entropy", "validation cross-entropy"), rows)
+
+
+def made_of(where, category, split):
+    """[(generated file, name of its source or ""), ..] of one class."""
+    from stablesdg.recognition import generated_files
+
+    before, star, after = where.partition("*")
+    files, _ = generated_files(Path(before), category, split, after.strip("/")) if star else generated_files(
+        Path(where), category, split)
+    manifest = files[0].parent / "manifest.csv"
+    sources = {row["file"]: row["source"] for row in read_csv(manifest)} if manifest.is_file() else {}
+    return [(file, sources.get(file.name, "")) for file in files]
+
+
+def those_of(pairs, real):
+    """The generated files whose source, where one is known, is among the real ones."""
+    names = {f"{file.parent.resolve().name}/{file.name}" for file in real}
+    return [file for file, source in pairs if not source or source in names]
+
+
+def reader(args):
+    """A function of a list of files: their features (N, d), float64; kept in runs/features from call to call."""
+    from stablesdg.features import load_feature_network
+    from stablesdg.metrics import nano_features
+    from stablesdg.score import cached_features, network_key
+
+    if args.features == "imagenet":
+        from imagenet import ImageNetFeatures
+
+        network = ImageNetFeatures()
+    else:
+        network = load_feature_network(args.weights / "features.safetensors")
+    key = network_key(args.features, network)
+    return lambda files: cached_features(files, lambda missing: nano_features(missing, network, progress="features"), key).double()
+
+
+def labelled(features, files_by_class):
+    """Features (N, d) and classes (N,) of [[file, ..] of each class]."""
+    y = torch.cat([torch.full((len(files),), k) for k, files in enumerate(files_by_class)])
+    return features([file for files in files_by_class for file in files]), y
+
+
+def fit(x, y, classes, penalty):
+    """Multinomial logistic regression, cross-entropy + penalty / 2 |W|^2 at its minimum: a function from x to logits."""
+    weight = torch.zeros(x.shape[1], classes, dtype=x.dtype, requires_grad=True)
+    bias = torch.zeros(classes, dtype=x.dtype, requires_grad=True)
+    optimiser = torch.optim.LBFGS([weight, bias], max_iter=1000, tolerance_grad=1e-7, tolerance_change=0,
+                                  line_search_fn="strong_wolfe")
+
+    def loss():
+        optimiser.zero_grad()
+        value = F.cross_entropy(x @ weight + bias, y) + penalty / 2 * weight.square().sum()
+        value.backward()
+        return value
+
+    optimiser.step(loss)
+    return lambda x: (x @ weight + bias).detach()
+
+
+if __name__ == "__main__":
+    run.main(main)
