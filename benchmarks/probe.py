@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from stablesdg import run
 from stablesdg.files import UserError, list_categories, read_csv, write_csv
 
-PENALTIES = [10.0**k for k in range(-5, 2)]
+PENALTIES = [10.0**k for k in range(1, -5, -1)]
 
 
 def parse(argv=None):
@@ -64,7 +64,7 @@ def main(argv=None):
         for name, made in sets.items():
             extra = [those_of(pairs, files)[:args.number] for pairs, files in zip(made, real)]
             x, y = labelled(features, [files + more for files, more in zip(real, extra)])
-            fits = [fit((x - mean) / std, y, len(folders), penalty) for penalty in PENALTIES]
+            fits = fit((x - mean) / std, y, len(folders), PENALTIES)
             of_val = [float(F.cross_entropy(linear((x_val - mean) / std), y_val)) for linear in fits]
             logits = fits[of_val.index(min(of_val))]((x_test - mean) / std)
             correct[name].append((logits.argmax(dim=1) == y_test).int().tolist())
@@ -124,21 +124,25 @@ def labelled(features, files_by_class):
     return features([file for files in files_by_class for file in files]), y
 
 
-def fit(x, y, classes, penalty):
-    """Multinomial logistic regression, cross-entropy + penalty / 2 |W|^2 at its minimum: a function from x to logits."""
+def fit(x, y, classes, penalties):
+    """Multinomial logistic regression: functions from x to logits, one for the minimum of cross-entropy + penalty / 2 |W|^2 at
+    each penalty. Each starts from the one before, so that a falling penalty takes few iterations."""
     weight = torch.zeros(x.shape[1], classes, dtype=x.dtype, requires_grad=True)
     bias = torch.zeros(classes, dtype=x.dtype, requires_grad=True)
-    optimiser = torch.optim.LBFGS([weight, bias], max_iter=1000, tolerance_grad=1e-7, tolerance_change=0,
-                                  line_search_fn="strong_wolfe")
+    fits = []
+    for penalty in penalties:
+        optimiser = torch.optim.LBFGS([weight, bias], max_iter=1000, tolerance_grad=1e-5, tolerance_change=0,
+                                      line_search_fn="strong_wolfe")
 
-    def loss():
-        optimiser.zero_grad()
-        value = F.cross_entropy(x @ weight + bias, y) + penalty / 2 * weight.square().sum()
-        value.backward()
-        return value
+        def loss():
+            optimiser.zero_grad()
+            value = F.cross_entropy(x @ weight + bias, y) + penalty / 2 * weight.square().sum()
+            value.backward()
+            return value
 
-    optimiser.step(loss)
-    return lambda x: (x @ weight + bias).detach()
+        optimiser.step(loss)
+        fits.append(lambda x, weight=weight.detach().clone(), bias=bias.detach().clone(): x @ weight + bias)
+    return fits
 
 
 if __name__ == "__main__":
