@@ -3,7 +3,7 @@
     python benchmarks/probe.py neu expand=runs/neu "copies=runs/neu/*/copies" --features imagenet
 
 Logistic regression has one optimum, whatever the seed, the order of images and the number of steps: two training sets can be
-compared far more finely than by networks trained from random weights, and in seconds. Each NAME=FOLDER are generated images
+compared far more finely than by networks trained from random weights, and in minutes. Each NAME=FOLDER are generated images
 to add to the real training images: a run folder of the data set, a folder of class folders, or a path in which * stands for
 the class. Every set of images is compared with the real images alone; the penalty on weights is the one of least
 cross-entropy on the validation part.
@@ -39,9 +39,11 @@ def parse(argv=None):
 
 def main(argv=None):
     args = parse(argv)
+    if args.draws > 1 and not args.per_class:
+        raise UserError(f"--draws {args.draws} needs --per-class N: without it, each draw is all real images.")
 
     from stablesdg.compare import compare
-    from stablesdg.recognition import draw_real, surfaces
+    from stablesdg.recognition import as_tensors, draw_real, surfaces
     from stablesdg.split import PARTS, load_split, part_files
 
     folders = list_categories(args.data)
@@ -54,16 +56,16 @@ def main(argv=None):
             raise UserError(f"{item} is not NAME=FOLDER with a name of its own.")
         sets[name] = [made_of(where, folder.resolve().name, split) for folder in folders]
     features = reader(args)
-    x_val, y_val = labelled(features, parts["val"])
-    x_test, y_test = labelled(features, parts["test"])
+    x_val, y_val = as_tensors(parts["val"], features)
+    x_test, y_test = as_tensors(parts["test"], features)
     correct, losses = {name: [] for name in sets}, {name: [] for name in sets}
     for draw in range(args.draws):
         real = draw_real(parts["train"], 1.0, args.per_class, draw)
-        scale = labelled(features, real)[0]
+        scale = as_tensors(real, features)[0]
         mean, std = scale.mean(dim=0), scale.std(dim=0) + 1e-6
         for name, made in sets.items():
             extra = [those_of(pairs, files)[:args.number] for pairs, files in zip(made, real)]
-            x, y = labelled(features, [files + more for files, more in zip(real, extra)])
+            x, y = as_tensors([files + more for files, more in zip(real, extra)], features)
             fits = fit((x - mean) / std, y, len(folders), PENALTIES)
             of_val = [float(F.cross_entropy(linear((x_val - mean) / std), y_val)) for linear in fits]
             logits = fits[of_val.index(min(of_val))]((x_test - mean) / std)
@@ -88,9 +90,8 @@ def made_of(where, category, split):
     """[(generated file, name of its source or ""), ..] of one class."""
     from stablesdg.recognition import generated_files
 
-    before, star, after = where.partition("*")
-    files, _ = generated_files(Path(before), category, split, after.strip("/")) if star else generated_files(
-        Path(where), category, split)
+    before, _, after = where.partition("*")
+    files, _ = generated_files(Path(before), category, split, after.strip("/") or "samples")
     manifest = files[0].parent / "manifest.csv"
     sources = {row["file"]: row["source"] for row in read_csv(manifest)} if manifest.is_file() else {}
     return [(file, sources.get(file.name, "")) for file in files]
@@ -116,12 +117,6 @@ def reader(args):
         network = load_feature_network(args.weights / "features.safetensors")
     key = network_key(args.features, network)
     return lambda files: cached_features(files, lambda missing: nano_features(missing, network, progress="features"), key).double()
-
-
-def labelled(features, files_by_class):
-    """Features (N, d) and classes (N,) of [[file, ..] of each class]."""
-    y = torch.cat([torch.full((len(files),), k) for k, files in enumerate(files_by_class)])
-    return features([file for files in files_by_class for file in files]), y
 
 
 def fit(x, y, classes, penalties):

@@ -82,10 +82,10 @@ def draw_extra(arm, train, real, generated, number, seed):
     return extra
 
 
-def as_tensors(files_by_class):
-    """[[files of class 0], ..] -> images uint8 (N, 3, 200, 200), classes (N,)."""
+def as_tensors(files_by_class, load=load_images):
+    """[[files of class 0], ..] -> what `load` makes of them, images uint8 (N, 3, 200, 200), and classes (N,)."""
     y = torch.cat([torch.full((len(files),), k) for k, files in enumerate(files_by_class)])
-    return load_images([file for files in files_by_class for file in files]), y
+    return load([file for files in files_by_class for file in files]), y
 
 
 @dataclass
@@ -95,7 +95,7 @@ class TrainingSet:
     y: torch.Tensor  # classes (N,)
     real: list  # [[file, ..] of each class]: the share of real images that the seed draws, whether the arm uses them or not
     n_real: int  # how many of the N are real
-    n_extra: int  # images that the arm adds to the real ones, or would add if it were not a control
+    n_extra: int  # images that the arm adds to the real ones
 
 
 def training_set(arm, train, generated, alpha, per_class, number, seed):
