@@ -13,7 +13,7 @@ from stablesdg.files import UserError
 # The paper's Table I: s and w that it found best for each category of NEU and CCBSD.
 TABLE_I = {"Cr": (0.2, 2), "In": (0.9, 9), "Pa": (0.4, 6), "PS": (0.5, 3), "RS": (0.1, 8), "Sc": (0.5, 7),
            "Inc": (0.5, 5), "Ind": (0.2, 7), "Ox": (0.6, 3), "SG": (0.5, 4)}
-STRENGTH = 0.4
+STRENGTH, SAMPLER, STEPS = 0.4, "ddim", 50
 ADAPTERS = ("embedding", "lora", "full")
 TRIES = 5  # seeds that an image may use up to become as novel as --min-novelty asks
 
@@ -30,9 +30,11 @@ def parse(argv=None):
                                                        "with (default: tune.py's choice, the recipe's, Table I's, or 0.4)")
     method.add_argument("--guidance", type=float, help="w (default: tune.py's choice, the recipe's, Table I's, or 5)")
     method.add_argument("--number", type=run.positive, default=100, help="images to make; the paper makes 1000")
-    method.add_argument("--steps", type=run.positive, default=50, help="denoising steps of a full run; s times these are run")
-    method.add_argument("--sampler", default="ddim", choices=["ddim", "dpm", "ddpm", "paper"],
-                        help="paper is Algorithm 1; dpm, DPM-Solver++(2M), needs a third of ddim's steps")
+    method.add_argument("--steps", type=run.positive,
+                        help=f"denoising steps of a full run; s times these are run (default: those tune.py had, or {STEPS})")
+    method.add_argument("--sampler", choices=["ddim", "dpm", "ddpm", "paper"],
+                        help="paper is Algorithm 1; dpm, DPM-Solver++(2M), needs a third of ddim's steps "
+                             f"(default: the one tune.py had, or {SAMPLER})")
     method.add_argument("--from-noise", action="store_true", help="start from pure noise instead of images (Table II)")
     method.add_argument("--classic", action="store_true", help="rotate and mirror the sources instead, to compare with")
     method.add_argument("--min-novelty", type=float, default=0.0,
@@ -89,7 +91,7 @@ def main(argv=None):
     jobs = list_jobs(sources, args.number, args.seed)
     partial, made = open_partial(out, args.resume, settings)
     columns = {"s": s if args.classic else f"{s:g}", "w": w if args.classic else f"{w:g}",
-               "sampler": "classic" if args.classic else args.sampler, "steps": args.steps}
+               "sampler": "classic" if args.classic else args.sampler, "steps": "" if args.classic else args.steps}
     started = time.monotonic()
     with tqdm(total=len(jobs), unit="image") as bar:
         for batch in read_batches(jobs, args.batch_size, resolution, factor):
@@ -137,7 +139,9 @@ def open_generator(args, folder, record):
     prompt, resolution = load_adapters(sd, folder, record, args)
     if args.uncond == "base" and folder / "full.safetensors" in sd.adapter_files:
         raise UserError("--uncond base needs the model without adapters, which a full adaptation has replaced: leave it out.")
-    s, w = choose_strength_and_guidance(args, sd, folder.resolve().name, record)
+    tuned = {} if args.from_noise else record.get("tuned", {})
+    s, w = choose_strength_and_guidance(args, sd, folder.resolve().name, tuned)
+    args.sampler, args.steps = args.sampler or tuned.get("sampler", SAMPLER), args.steps or tuned.get("steps", STEPS)
     try:
         path = plan(sd, s, args.steps, args.sampler, args.compat)
     except ValueError as error:
@@ -230,9 +234,8 @@ def load_adapters(sd, folder, record, args):
     return arguments["prompt"], run.pixels(arguments["resolution"])
 
 
-def choose_strength_and_guidance(args, sd, category, record):
+def choose_strength_and_guidance(args, sd, category, tuned):
     """s and w: from the command line, else tune.py's choice, the recipe, Table I for a category of that name, 0.4 and 5."""
-    tuned = {} if args.from_noise else record.get("tuned", {})
     strength = 1.0 if args.from_noise else args.strength
     if tuned and (strength is None or args.guidance is None):
         print(f"tune.py chose s = {tuned['s']:g}, w = {tuned['w']:g}")

@@ -5,7 +5,8 @@
 Every cell of the grid makes images from the same training images with the same seeds, so that cells differ by s and w
 alone; they are compared with the validation part, never with the test part. FID falls towards s = 0, where images are
 copies: --min-novelty excludes cells whose median novelty is lower. Of cells that chance alone may have ranked, within a
-standard deviation of the best one, the one of least s is chosen. sample.py then uses the choice by itself.
+standard deviation of the best one, the one of least s is chosen. sample.py then uses the choice, and the sampler and steps
+it was made with, by itself.
 """
 from pathlib import Path
 
@@ -85,8 +86,9 @@ def main(argv=None):
             cells = ranked[:max(2, len(ranked) // 2)]
     best, least = choose([grid.rows[cell] for cell in cells], args.min_novelty)
     save_pictures(folder, grid, args, best)
-    run.add_choice(folder, {"s": best["s"], "w": best["w"], "fid": best["fid"], "novelty": best["novelty"], "n": best["number"],
-                            "features": grid.features, "n_validation": len(held_out), "min_novelty": args.min_novelty})
+    run.add_choice(folder, {**{k: best[k] for k in ("s", "w", "fid", "novelty")}, "n": best["number"], "sampler": args.sampler,
+                            "steps": args.steps, "features": grid.features, "n_validation": len(held_out),
+                            "min_novelty": args.min_novelty})
     if best is not least:
         print(f"s = {least['s']:g}, w = {least['w']:g} has the least {grid.name}, {least['fid']:.3f} +- {least['fid_sd']:.3f}; "
               "within that, the cell nearest to the sources is taken")

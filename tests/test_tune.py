@@ -27,7 +27,7 @@ def rows(path):
 
 def test_tuning_measures_every_cell_and_sampling_uses_the_choice(place, monkeypatch):
     folder = place / "runs" / "steel" / "pits"
-    out = here(place, "tune.py", "--run", "runs/steel/pits", *CELLS)
+    out = here(place, "tune.py", "--run", "runs/steel/pits", *CELLS, "--sampler", "dpm")
     table = rows(folder / "tune.csv")
     assert [(row["s"], row["w"]) for row in table] == [("0.2", "1.0"), ("0.2", "3.0"), ("0.6", "1.0"), ("0.6", "3.0")]
     least = min(table, key=lambda row: float(row["fid"]))
@@ -36,17 +36,19 @@ def test_tuning_measures_every_cell_and_sampling_uses_the_choice(place, monkeypa
     assert (chosen["s"], chosen["w"]) == (float(best["s"]), float(best["w"])) and chosen["n_validation"] == 2
     assert f"chosen: s = {chosen['s']:g}, w = {chosen['w']:g}" in out
     assert {"tune.png", "tune-images.png"} <= {f.name for f in folder.iterdir()}
-    sampled = here(place, "sample.py", "--run", "runs/steel/pits", "--number", "1", "--steps", "5", "--out", "chosen", *FLOAT32)
+    sampled = here(place, "sample.py", "--run", "runs/steel/pits", "--number", "1", "--out", "chosen", *FLOAT32)
     assert f"tune.py chose s = {chosen['s']:g}, w = {chosen['w']:g}" in sampled
+    assert [(row["sampler"], row["steps"]) for row in rows(place / "chosen" / "manifest.csv")] == [("dpm", "5")]
 
     made, generate = [], tuning.generate
     monkeypatch.setattr(tuning, "generate", lambda sd, x, seeds, *args, **options: (
         made.append(seeds), generate(sd, x, seeds, *args, **options))[1])
     picture = np.asarray(Image.open(folder / "tune-images.png"), dtype=int)
-    here(place, "tune.py", "--run", "runs/steel/pits", *CELLS, "--resume")
+    here(place, "tune.py", "--run", "runs/steel/pits", *CELLS, "--sampler", "dpm", "--resume")
     assert rows(folder / "tune.csv") == table and [len(seeds) for seeds in made] == [1] * 4  # the picture's, a cell each
     assert np.abs(np.asarray(Image.open(folder / "tune-images.png")) - picture).max() <= 1
-    assert "other settings" in here(place, "tune.py", "--run", "runs/steel/pits", *CELLS, "--resume", "--seed", "5", ok=False)
+    assert "other settings" in here(place, "tune.py", "--run", "runs/steel/pits", *CELLS, "--sampler", "dpm", "--resume", "--seed", "5",
+                                    ok=False)
 
 
 def test_a_full_adaptation_can_be_tuned(place, toy):
