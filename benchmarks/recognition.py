@@ -141,7 +141,7 @@ def classify(place, args, network, arm, alpha, out, generator):
 
 def summarise(place):
     """summary.csv: each arm's accuracy with its interval; pairs.csv: expand, or substitute, against each other arm."""
-    from stablesdg.compare import compare, holm, verdict
+    from stablesdg.compare import compare, holm, shown, verdict
     from stablesdg.recognition import comparable, describe
     from stablesdg.recognition import summarise as figures
 
@@ -158,7 +158,7 @@ def summarise(place):
                 for b, c, p in zip(others, found, holm([c.p for c in found])):
                     pairs.append((folder, a["network"], a["alpha"], a["name"], b["name"], c.seeds,
                                   *(f"{v:.4f}" for v in (c.difference, c.low, c.high, c.p, p))))
-                    print(f"  {verdict(a['name'], b['name'], c)} Adjusted p = {p:.3f}.")
+                    print(f"  {verdict(a['name'], b['name'], c)} Adjusted {shown(p)}.")
     write_csv(place / "summary.csv", ("experiment", "network", "alpha", "arm", "seeds", "epochs", "accuracy", "sd", "low",
                                       "high"), rows)
     write_csv(place / "pairs.csv", ("experiment", "network", "alpha", "arm", "against", "seeds", "difference", "low", "high",

@@ -88,11 +88,19 @@ def holm(p_values):
     return adjusted.tolist()
 
 
+def shown(p):
+    """A p value in words: one below what DRAWS can tell well is not 0."""
+    return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
+
+
 def verdict(name_a, name_b, c):
-    """One sentence that claims no more than the figures do."""
-    points = f"{100 * c.difference:+.1f} points, 95 % interval {100 * c.low:+.1f} to {100 * c.high:+.1f}, p = {c.p:.3f}"
+    """One sentence that claims no more than the figures do, and a second one where it could be misread."""
+    points = f"{100 * c.difference:+.1f} points, 95 % interval {100 * c.low:+.1f} to {100 * c.high:+.1f}, {shown(c.p)}"
     if c.p >= LEVEL or c.low <= 0 <= c.high:
-        return f"{name_a} against {name_b}: no difference can be told ({points})."
+        seeds = "" if c.p >= LEVEL or c.seeds == 1 else (
+            " These networks differ on such images (p), but seeds differ so much (interval) that it need not be due to the two "
+            "ways: more --seeds may tell.")
+        return f"{name_a} against {name_b}: no difference can be told ({points}).{seeds}"
     once = "" if c.seeds > 1 else (" One training of each tells these two networks apart, not the two ways: "
                                    "take --seeds 3 or more.")
     return f"{name_a} is {'better' if c.difference > 0 else 'worse'} than {name_b} ({points}).{once}"

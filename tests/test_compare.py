@@ -70,6 +70,14 @@ def test_the_verdict_claims_a_difference_only_where_there_is_one():
     assert "is worse" in verdict("none", "expand", compare(half, right))
 
 
+def test_the_verdict_says_where_images_tell_two_trainings_apart_and_seeds_do_not():
+    a, b = np.ones((3, 100)), np.ones((3, 100))
+    b[0, :60], b[1, :2] = 0, 0
+    c = compare(a, b)
+    assert c.p < 0.05 and c.low < 0
+    assert "no difference can be told" in (said := verdict("a", "b", c)) and "p < 0.001" in said and "more --seeds" in said
+
+
 def test_one_training_of_each_way_is_said_to_compare_networks_not_ways():
     right, half = np.ones((1, 100)), np.tile([0, 1], (1, 50))
     assert "--seeds 3" in verdict("expand", "none", compare(right, half))
