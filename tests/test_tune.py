@@ -47,8 +47,8 @@ def test_tuning_measures_every_cell_and_sampling_uses_the_choice(place, monkeypa
     here(place, "tune.py", "--run", "runs/steel/pits", *CELLS, "--sampler", "dpm", "--resume")
     assert rows(folder / "tune.csv") == table and [len(seeds) for seeds in made] == [1] * 4  # the picture's, a cell each
     assert np.abs(np.asarray(Image.open(folder / "tune-images.png")) - picture).max() <= 1
-    assert "other settings" in here(place, "tune.py", "--run", "runs/steel/pits", *CELLS, "--sampler", "dpm", "--resume", "--seed", "5",
-                                    ok=False)
+    assert "other settings" in here(place, "tune.py", "--run", "runs/steel/pits", *CELLS, "--sampler", "dpm", "--resume",
+                                    "--seed", "5", ok=False)
 
 
 def test_a_full_adaptation_can_be_tuned(place, toy):
