@@ -5,6 +5,7 @@
 Each image has the size and mode of its source, and depends on its seed and its source alone (in bfloat16, up to what that
 rounds away). How novel it is stands beside it in the manifest.
 """
+import math
 from pathlib import Path
 
 from stablesdg import run
@@ -15,6 +16,7 @@ TABLE_I = {"Cr": (0.2, 2), "In": (0.9, 9), "Pa": (0.4, 6), "PS": (0.5, 3), "RS":
            "Inc": (0.5, 5), "Ind": (0.2, 7), "Ox": (0.6, 3), "SG": (0.5, 4)}
 STRENGTH, SAMPLER, STEPS = 0.4, "ddim", 50
 ADAPTERS = ("embedding", "lora", "full")
+FEW = 8  # steps to run, of any sampler; docs/results.md, "Samplers and sharpness", shows what fewer lose
 TRIES = 5  # seeds that an image may use up to become as novel as --min-novelty asks
 
 
@@ -148,6 +150,7 @@ def open_generator(args, folder, record):
         raise UserError(f"{error}.") from None
     print(f"prompt {prompt!r}, s = {s:g}, w = {w:g}, {args.sampler}: " + (
         f"{len(path)} steps from t = {path[0][0]}" if path else "through the VAE and back"))
+    say_if_few(s, len(path))
 
     def draw(x, seeds):
         return generate(sd, sd.latent_shape(x) if args.from_noise else x, seeds, prompt, strength=s, guidance=w,
@@ -157,6 +160,13 @@ def open_generator(args, folder, record):
     settings |= {"s": s, "w": w, "prompt": prompt, "weights": sd.sha256, "resolution": resolution, "dtype": str(sd.dtype),
                  "adapter_files": [sha256(file) for file in sd.adapter_files], "device": sd.device.type}
     return sd, draw, s, w, resolution, settings, seen_by(sd)
+
+
+def say_if_few(s, count):
+    """`count` steps, s times those of a full run, may be too few: their images are blurred, but hardly so for the eye."""
+    if 0 < count < FEW:
+        print(f"s = {s:g} leaves {count} steps to run, and fewer than {FEW} lose fine detail: --steps {math.ceil(FEW / s)} keeps "
+              "more of it")
 
 
 def seen_by(sd):

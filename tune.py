@@ -51,7 +51,7 @@ def main(argv=None):
     if args.number < 2:
         raise UserError("--number must be at least 2: a distance needs that many images a cell.")
 
-    from sample import load_adapters, seen_by
+    from sample import load_adapters, say_if_few, seen_by
     from stablesdg.generate import plan
     from stablesdg.split import load_split, part_files, refuse_leak
     from stablesdg.tuning import Grid, choose, save_pictures
@@ -68,10 +68,11 @@ def main(argv=None):
     args.guidances = args.guidances or tuple(run.from_recipe(sd, "tune", guidances=None)["guidances"] or GUIDANCES)
 
     try:
-        for s in args.strengths:
-            plan(sd, s, args.steps, args.sampler)
+        counts = {s: len(plan(sd, s, args.steps, args.sampler)) for s in args.strengths}
     except ValueError as error:
         raise UserError(f"{error}.") from None
+    if mildest := [s for s in args.strengths if s > 0]:
+        say_if_few(mildest[0], counts[mildest[0]])
 
     grid = Grid(sd, prompt, resolution, sources, held_out, args, folder)
     cells = [(s, w) for s in args.strengths for w in args.guidances]
