@@ -23,7 +23,7 @@ demo: .venv/installed $(filter demo-data,$(DATA))
 	    echo "== $$category: LoRA"; \
 	    $(PY) train_lora.py --rank 1 --data "$$folder" --weights "$(WEIGHTS)" --iterations $(ITERATIONS); \
 	    echo "== $$category: image-oriented generation"; \
-	    $(PY) sample.py --run "$$runs/$$category" --number $(NUMBER) --sampler dpm --steps 20; \
+	    $(PY) sample.py --run "$$runs/$$category" --number $(NUMBER) --sampler dpm --steps 25; \
 	    $(PY) fid.py "$$folder" "$$runs/$$category/samples" --features nano; \
 	done; \
 	echo "== recognition, real images alone"; \

@@ -16,7 +16,7 @@ TABLE_I = {"Cr": (0.2, 2), "In": (0.9, 9), "Pa": (0.4, 6), "PS": (0.5, 3), "RS":
            "Inc": (0.5, 5), "Ind": (0.2, 7), "Ox": (0.6, 3), "SG": (0.5, 4)}
 STRENGTH, SAMPLER, STEPS = 0.4, "ddim", 50
 ADAPTERS = ("embedding", "lora", "full")
-FEW = 8  # steps to run, of any sampler; docs/results.md, "Samplers and sharpness", shows what fewer lose
+FEW = 10  # steps to run, of any sampler; docs/results.md, "Samplers and sharpness", shows what fewer lose
 TRIES = 5  # seeds that an image may use up to become as novel as --min-novelty asks
 
 

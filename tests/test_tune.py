@@ -28,7 +28,7 @@ def rows(path):
 def test_tuning_measures_every_cell_and_sampling_uses_the_choice(place, monkeypatch):
     folder = place / "runs" / "steel" / "pits"
     out = here(place, "tune.py", "--run", "runs/steel/pits", *CELLS, "--sampler", "dpm")
-    assert "s = 0.2 leaves 1 steps to run, and fewer than 8 lose fine detail: --steps 40 keeps" in out
+    assert "s = 0.2 leaves 1 steps to run, and fewer than 10 lose fine detail: --steps 50 keeps" in out
     table = rows(folder / "tune.csv")
     assert [(row["s"], row["w"]) for row in table] == [("0.2", "1.0"), ("0.2", "3.0"), ("0.6", "1.0"), ("0.6", "3.0")]
     least = min(table, key=lambda row: float(row["fid"]))
