@@ -21,7 +21,7 @@ from stablesdg import run
 from stablesdg.files import list_categories, read_json, write_csv, write_json
 
 SURFACE = 10  # test images of one surface, at most, of those that are not kept
-ARMS = ("none", "steps", "classic", "copies", "expand", "synthetic")
+ARMS = ("none", "steps", "classic", "copies", "expand", "full", "synthetic")
 
 
 def parse(argv=None):
@@ -30,16 +30,16 @@ def parse(argv=None):
     p.add_argument("--splits", nargs="+", choices=["group", "random"], default=["group", "random"])
     p.add_argument("--networks", nargs="+", default=["squeezenet", "resnet"], help="names as classify.py takes them",
                    choices=["alexnet", "vgg", "resnet", "squeezenet", "densenet"])
-    p.add_argument("--arms", nargs="+", choices=(*ARMS, "full"), default=ARMS,
+    p.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS,
                    help="of classify.py; full is expand by a generator of full adaptation instead of LoRA")
     p.add_argument("--seeds", type=run.positive, default=3, help="runs of each classifier with seeds 0, 1, ..")
     p.add_argument("--alpha", type=float, default=0.4, help="share of the training part that there is")
     p.add_argument("--epochs", type=run.positive, default=20, help="of each classifier")
     p.add_argument("--iterations", type=run.positive, default=300, help="of each training stage")
     p.add_argument("--number", type=run.positive, default=130, help="generated images a class")
-    p.add_argument("--steps", type=run.positive, default=15, help="denoising steps of a full run, by DPM-Solver++")
+    p.add_argument("--steps", type=run.positive, default=30, help="denoising steps of a full run, by DPM-Solver++")
     p.add_argument("--strengths", default="0.2,0.3,0.4,0.6", help="s that tune.py chooses from")
-    p.add_argument("--guidances", default="1,2", help="w that tune.py chooses from")
+    p.add_argument("--guidances", default="1", help="w that tune.py chooses from; 1 is no guidance")
     p.add_argument("--tune-number", type=run.positive, default=27, help="images for each pair of s and w")
     p.add_argument("--min-novelty", type=float, default=1.0, help="least median novelty that tune.py may choose")
     p.add_argument("--substitute", type=float, nargs="*", default=[], help="alphas of Fig. 9, for example .8 .6 .4")
