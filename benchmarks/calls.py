@@ -1,7 +1,9 @@
 """What the longer benchmarks share: the project's own command lines as a user types them, and results that do not mix."""
 import os
+import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,3 +35,19 @@ def keep_settings(folder, settings):
     if changed := [f"{k} was {before.get(k)}" for k in settings if before.get(k) != settings[k]]:
         raise UserError(f"{folder} holds results of other settings ({', '.join(changed)}): pass another --out.")
     write_json(file, settings)
+
+
+@contextmanager
+def atomic_folder(folder):
+    """A temporary folder that takes the name `folder` when the block ends without an error."""
+    temporary = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    yield temporary
+    temporary.replace(folder)
+
+
+def copy_folder(source, folder, *without):
+    """A copy of `source` under the name `folder`, but for files and folders that match the patterns `without`."""
+    with atomic_folder(folder) as temporary:
+        shutil.copytree(source, temporary, ignore=shutil.ignore_patterns(*without), dirs_exist_ok=True)

@@ -58,9 +58,7 @@ def main(argv=None):
         place = (args.out / method).resolve()
         keep_share(place, args, method)
         for category in list_categories(args.data):
-            generate(place, args, category, args.data.name)
-            if "full" in args.arms:
-                generate(place, args, category, f"{args.data.name}-full", "--full")
+            generate(place, args, category)
         if args.generate_only:
             continue
         for network in args.networks:
@@ -114,19 +112,33 @@ def share_out(groups, alpha):
     return parts
 
 
-def generate(place, args, category, name, *how):
-    """TI, LoRA or --full, the choice of s and w and samples of one category, in runs/NAME; with LoRA round trips, too."""
-    folder = place / "runs" / name / category.name
-    training = ["--data", category, "--weights", args.weights, "--iterations", args.iterations, "--out", folder, "--resume"]
-    call(place, "train_ti.py", *training, done=folder / "preview-ti.png")
-    call(place, "train_lora.py", *training, *how, done=folder / ("preview-full.png" if how else "preview-lora.png"))
-    call(place, "tune.py", "--run", folder, "--features", "nano", "--strengths", args.strengths, "--guidances", args.guidances,
-         "--min-novelty", args.min_novelty, "--number", args.tune_number, "--sampler", "dpm", "--steps", args.steps,
-         "--resume", done=folder / "tune.png")
-    sampling = ["sample.py", "--run", folder, "--number", args.number, "--sampler", "dpm", "--steps", args.steps, "--resume"]
-    call(place, *sampling, done=folder / "preview-samples.png")
-    if not how:  # the round trips use no adapter
-        call(place, *sampling, "--strength", 0, "--out", folder / "copies", done=folder / "preview-copies.png")
+def generate(place, args, category):
+    """TI, LoRA, the choice of s and w, samples and round trips of one category in runs/DATASET; for the arm full the same TI,
+    full adaptation, its own choice and samples in runs/DATASET-full. The round trips use no adapter."""
+    lora, full = (place / "runs" / name / category.name for name in (args.data.name, f"{args.data.name}-full"))
+    train(place, args, category, lora, "ti")
+    if "full" in args.arms and not full.exists() and not (lora / "lora.safetensors").exists():
+        calls.copy_folder(lora, full)
+    train(place, args, category, lora, "lora")
+    sample(place, args, lora, "samples")
+    sample(place, args, lora, "copies", "--strength", 0, "--out", lora / "copies")
+    if "full" in args.arms:
+        train(place, args, category, full, "ti")
+        train(place, args, category, full, "full", "--full")
+        sample(place, args, full, "samples")
+
+
+def train(place, args, category, folder, stage, *how):
+    call(place, "train_ti.py" if stage == "ti" else "train_lora.py", "--data", category, "--weights", args.weights,
+         "--iterations", args.iterations, "--out", folder, "--resume", *how, done=folder / f"preview-{stage}.png")
+
+
+def sample(place, args, folder, name, *how):
+    """Images of a run in its folder `name`, by the s and w that tune.py chooses for it, unless `how` says otherwise."""
+    sampling = ["--run", folder, "--sampler", "dpm", "--steps", args.steps, "--resume"]
+    call(place, "tune.py", *sampling, "--features", "nano", "--strengths", args.strengths, "--guidances", args.guidances,
+         "--min-novelty", args.min_novelty, "--number", args.tune_number, done=folder / "tune.png")
+    call(place, "sample.py", *sampling, "--number", args.number, *how, done=folder / f"preview-{name}.png")
 
 
 def classify(place, args, network, arm, alpha, out, generator):

@@ -11,11 +11,10 @@ stablesdg/novelty.py), because a distance rewards copies. --imagenet measures th
 too (see imagenet.py).
 """
 import shutil
-from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean, median
 
-from calls import ROOT, call, keep_settings
+from calls import ROOT, atomic_folder, call, copy_folder, keep_settings
 
 from stablesdg import run
 from stablesdg.files import read_csv, read_json, write_csv, write_json
@@ -83,21 +82,10 @@ def rows(args, data, network, random_weights):
     return table
 
 
-@contextmanager
-def atomic_folder(folder):
-    """A temporary folder that takes the name `folder` when the block ends without an error."""
-    temporary = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    yield temporary
-    temporary.replace(folder)
-
-
 def train(args, data, folder, stages, weights, seed):
     first = args.out / data.name / f"ti-{seed}"
     if len(stages) > 1 and stages[0] == "ti" and not folder.exists():  # the same TI: its row has trained it already
-        with atomic_folder(folder) as temporary:
-            shutil.copytree(first, temporary, ignore=shutil.ignore_patterns("samples-*"), dirs_exist_ok=True)
+        copy_folder(first, folder, "samples-*")
     for stage in stages:
         output = folder / {"ti": "embedding", "lora": "lora", "full": "full"}[stage]
         if not output.with_suffix(".safetensors").is_file():

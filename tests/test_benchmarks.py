@@ -73,6 +73,8 @@ def test_the_recognition_benchmark_goes_from_images_to_adjusted_p_values(tmp_pat
     rows = list(csv.DictReader(open(tmp_path / "out" / "random" / "summary.csv")))
     pairs = list(csv.DictReader(open(tmp_path / "out" / "random" / "pairs.csv")))
     assert [row["arm"] for row in rows] == ["expand", "full", "none"]
+    embeddings = [tmp_path / "out" / "random" / "runs" / name / "patches" / "embedding.safetensors" for name in ("steel", "steel-full")]
+    assert embeddings[0].read_bytes() == embeddings[1].read_bytes()  # LoRA and full adaptation start from one TI
     assert [(pair["arm"], pair["against"]) for pair in pairs] == [("expand", "full"), ("expand", "none"), ("full", "expand"),
                                                                   ("full", "none")]
     for pair in pairs:
