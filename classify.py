@@ -14,10 +14,11 @@ is .4, the default all of them:
     --control copies    expand with the sources' round trips through the VAE, sample.py --strength 0 --out .../copies
     --control classic   expand with as many rotated and mirrored real images instead
 
-Validation and test images are always real, and nothing generated has seen them. Arms of one network, alpha and split are
-compared on the same test images, and a sentence says whether they can be told apart. With alpha < 1, adapters trained on
-the whole training part have seen real images that the arm none has not, and the sentence says so: a fair comparison trains
-them on the same share, as benchmarks/recognition.py does.
+Validation and test images are always real. Images that sample.py made are refused if these had a part in them; of other
+images, only that they are none of these is checked. Arms of one network, alpha and split are compared on the same test images,
+and a sentence says whether they can be told apart. With alpha < 1, adapters trained on the whole training part have seen real
+images that the arm none has not, and the sentence says so: a fair comparison trains them on the same share, as
+benchmarks/recognition.py does.
 
     python classify.py --predict new-images --model runs/neu/classify/squeezenet-expand-1.safetensors
 """
@@ -81,6 +82,8 @@ def main(argv=None):
     dtype = run.pick_dtype(args.dtype, device)
     folders = list_categories(args.data)
     classes = [folder.resolve().name for folder in folders]
+    if len(classes) < 2:
+        raise UserError(f"{args.data} has one class folder only, {classes[0]}: a classifier needs two or more.")
     arm = args.control or args.mode
     out = args.out or run.RUNS / args.data.resolve().name / "classify"
     split = load_split(run.split_file(folders[0]), folders, args.split)
@@ -97,7 +100,12 @@ def main(argv=None):
     if arm == "copies":
         made = [generated_files(args.generated, name, split, "copies") for name in classes]
         generated = as_many([files for files, _ in made], generated, args.number)
-    seen = set().union(*(digests for _, digests in made)) if arm not in ("steps", "classic") else set()
+    if arm in ("steps", "classic"):
+        made = []  # only how many they are counts
+    seen = set().union(*(digests or () for _, digests in made))
+    if unknown := [name for name, (_, digests) in zip(classes, made) if digests is None]:
+        print(f"the images in {args.generated} for {unknown[0]} do not say what made them: whether it has seen validation or test "
+              "images cannot be checked")
     print(f"{len(classes)} classes, {split['method']} split; images: "
           + ", ".join(f"{sum(map(len, parts[part]))} {part}" for part in PARTS))
     x_val, y_val = as_tensors(parts["val"])
@@ -105,7 +113,8 @@ def main(argv=None):
 
     title = args.name or arm
     result = {"network": args.network, "arm": arm, "name": title, "alpha": args.alpha, "per_class": args.per_class,
-              "classes": classes, "n_extra": 0, "unseen": 0,
+              "classes": classes, "n_extra": 0, "unseen": 0, "origin_unknown": bool(unknown),
+              "pretrained_sha256": sha256(args.pretrained) if args.pretrained else None, "device": device.type,
               "test_files": [f"{name}/{file.name}" for name, files in zip(classes, parts["test"]) for file in files],
               "test_groups": surfaces(parts["test"], split), "dtype": str(dtype).removeprefix("torch."),
               "held_out_sha256": digest(parts["val"], parts["test"]), "images_sha256": digest(parts["train"], generated),
@@ -159,6 +168,11 @@ def check(args):
         raise UserError(f"--control {args.control} takes the place of --mode: leave out --mode {args.mode}.")
     if args.mode == "substitute" and args.alpha == 1 and not args.per_class:
         raise UserError("--mode substitute replaces real images, and --alpha 1 leaves none out: pass --alpha 0.4, for example.")
+    if args.per_class and args.alpha != 1:
+        raise UserError("--alpha and --per-class both say how many real images are used: pass one of them.")
+    if args.number and (args.mode == "substitute" or args.mode == "none" and not args.control):
+        raise UserError(f"--number has no effect on --mode {args.mode}, which takes " + (
+            "no generated image." if args.mode == "none" else "as many generated images as real ones are left out."))
     if args.name and Path(args.name).name != args.name:
         raise UserError(f"--name {args.name} becomes part of file names: leave out slashes.")
     if (args.mode != "none" or bool(args.control)) != bool(args.generated):
@@ -181,7 +195,7 @@ def use_model(args):
         print(f"wrote {args.onnx}: uint8 images (N, 3, 200, 200) to probabilities of {', '.join(classes)}")
     if args.predict:
         files = list_images(args.predict)
-        probabilities = classifiers.predict(model.to(device), classifiers.load_images(files), device)
+        probabilities = classifiers.predict_files(model.to(device), files, device)
         out = args.out or Path("predictions.csv")
         out = out / "predictions.csv" if out.is_dir() else out
         write_csv(out, ("file", "class", *classes), [

@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional as F
 
 from stablesdg import run
-from stablesdg.files import UserError, list_categories, read_csv, write_csv
+from stablesdg.files import UserError, list_categories, read_csv, sha256, write_csv
 
 PENALTIES = [10.0**k for k in range(1, -5, -1)]
 
@@ -49,22 +49,25 @@ def main(argv=None):
     folders = list_categories(args.data)
     split = load_split(run.split_file(folders[0]), folders)
     parts = {part: [part_files(split, folder, part) for folder in folders] for part in PARTS}
-    sets = {"none": [[] for _ in folders]}
+    sets, seen = {"none": [[] for _ in folders]}, {}
     for item in args.generated:
         name, equals, where = item.partition("=")
         if not (name and equals and where) or name in sets:
             raise UserError(f"{item} is not NAME=FOLDER with a name of its own.")
-        sets[name] = [made_of(where, folder.resolve().name, split) for folder in folders]
+        made = [made_of(where, folder.resolve().name, split) for folder in folders]
+        sets[name], seen[name] = [pairs for pairs, _ in made], set().union(*(digests or () for _, digests in made))
     features = reader(args)
     x_val, y_val = as_tensors(parts["val"], features)
     x_test, y_test = as_tensors(parts["test"], features)
-    correct, losses = {name: [] for name in sets}, {name: [] for name in sets}
+    correct, losses, unseen = {name: [] for name in sets}, {name: [] for name in sets}, {}
     for draw in range(args.draws):
         real = draw_real(parts["train"], 1.0, args.per_class, draw)
+        drawn = {sha256(file) for files in real for file in files}
+        unseen = {name: max(unseen.get(name, 0), len(digests - drawn)) for name, digests in seen.items()}
         scale = as_tensors(real, features)[0]
         mean, std = scale.mean(dim=0), scale.std(dim=0) + 1e-6
         for name, made in sets.items():
-            extra = [those_of(pairs, files)[:args.number] for pairs, files in zip(made, real)]
+            extra = [those_of(pairs, files, bool(args.per_class))[:args.number] for pairs, files in zip(made, real)]
             x, y = as_tensors([files + more for files, more in zip(real, extra)], features)
             fits = fit((x - mean) / std, y, len(folders), PENALTIES)
             of_val = [float(F.cross_entropy(linear((x_val - mean) / std), y_val)) for linear in fits]
@@ -81,26 +84,29 @@ def main(argv=None):
         rows.append((name, f"{n:g}", *(f"{v:.4f}" for v in (accuracy, c.difference, c.low, c.high, c.p, of_test, of_val))))
         against = f"{100 * c.difference:+6.2f}: {100 * c.low:+6.2f} to {100 * c.high:+6.2f}, {c.p:.3f}"
         print(f"{name:16} {n:7g} {100 * accuracy:9.2f}  {against if name != 'none' else '':34} {of_test:9.4f} {of_val:9.4f}")
+    for name, n in unseen.items():
+        if n:
+            print(f"what made the images of {name} has seen {n} real images that none has not: no fair comparison")
     if args.out:
         write_csv(args.out, ("name", "training images", "accuracy", "difference from none", "low", "high", "p",
                              "test cross-entropy", "validation cross-entropy"), rows)
 
 
 def made_of(where, category, split):
-    """[(generated file, name of its source or ""), ..] of one class."""
+    """([(generated file, name of its source or ""), ..], sha256 of the real images that made them or None) of one class."""
     from stablesdg.recognition import generated_files
 
     before, _, after = where.partition("*")
-    files, _ = generated_files(Path(before), category, split, after.strip("/") or "samples")
+    files, seen = generated_files(Path(before), category, split, after.strip("/") or "samples")
     manifest = files[0].parent / "manifest.csv"
     sources = {row["file"]: row["source"] for row in read_csv(manifest)} if manifest.is_file() else {}
-    return [(file, sources.get(file.name, "")) for file in files]
+    return [(file, sources.get(file.name, "")) for file in files], seen
 
 
-def those_of(pairs, real):
-    """The generated files whose source, where one is known, is among the real ones."""
+def those_of(pairs, real, some):
+    """The generated files whose source is among the real ones; those without one only if these are not just `some`."""
     names = {f"{file.parent.resolve().name}/{file.name}" for file in real}
-    return [file for file, source in pairs if not source or source in names]
+    return [file for file, source in pairs if source in names or not (source or some)]
 
 
 def reader(args):

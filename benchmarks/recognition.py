@@ -4,11 +4,13 @@
 
 For each split, only a share alpha of the training part is kept, and adapters, sources, classical augmentation and classifiers
 see nothing but that: the user who has few images. What is not kept joins the test part, so that less is left to chance. The
-arm expand of classify.py is then compared with every other, with p values adjusted by Holm for so many comparisons.
+arm expand of classify.py is then compared with every other of its network, with p values adjusted by Holm for so many
+comparisons; the arm full, too.
 Everything comes from the project's own command lines, run in a folder of its own for each split; what is finished is not
 run again. All seeds share one draw of real images, one training of the adapters and one set of generated images: intervals
-hold for these, and for classifiers trained anew. --substitute adds the paper's Fig. 9 on the whole training part, whose
-generated images come from the same adapters.
+hold for these, and for classifiers trained anew. --substitute adds the paper's Fig. 9, whose real images are drawn from the
+whole training part, anew for each seed: its generated images come from the same adapters, which have seen other real images
+than its arms have, as pairs.csv says.
 """
 import random
 import time
@@ -18,7 +20,7 @@ import calls
 from calls import ROOT, keep_settings
 
 from stablesdg import run
-from stablesdg.files import list_categories, read_json, write_csv, write_json
+from stablesdg.files import UserError, list_categories, read_json, write_csv, write_json
 
 SURFACE = 10  # test images of one surface, at most, of those that are not kept
 ARMS = ("none", "steps", "classic", "copies", "expand", "full", "synthetic")
@@ -103,8 +105,12 @@ def keep_share(place, args, method):
 
 def share_out(groups, alpha):
     """{name: part} of {group: [name, ..]}: a share alpha of all names, in whole groups, stays in the training part; the others
-    become test images, of one group at most SURFACE of them, since more tell little."""
+    become test images, of one group at most SURFACE of them, since more tell little. Raises UserError if no group is as
+    small as that share."""
     room, parts = round(alpha * sum(map(len, groups.values()))), {}
+    if min(map(len, groups.values())) > room:
+        raise UserError(f"{min(groups)} is one of groups of overlapping images, the smallest of which is larger than {room} "
+                        "images: a larger --alpha is needed.")
     for group in random.Random(0).sample(sorted(groups), len(groups)):
         kept = len(groups[group]) <= room
         room -= kept * len(groups[group])
@@ -153,8 +159,7 @@ def classify(place, args, network, arm, alpha, out, generator):
 
 def summarise(place):
     """summary.csv: each arm's accuracy with its interval; pairs.csv: expand, or substitute, against each other arm."""
-    from stablesdg.compare import compare, holm, shown, verdict
-    from stablesdg.recognition import comparable, describe
+    from stablesdg.recognition import compare_all, describe
     from stablesdg.recognition import summarise as figures
 
     rows, pairs = [], []
@@ -165,16 +170,15 @@ def summarise(place):
             rows.append((folder, a["network"], a["alpha"], a["name"], len(a["rows"]), a["rows"][0]["epochs"],
                          *(f"{s[k]:.4f}" for k in ("mean", "sd", "low", "high"))))
             print(f"{place.name} {folder} {a['network']} alpha {a['alpha']:g} {describe(a)}")
-            if a["arm"] in ("expand", "substitute") and (others := [b for b in results if comparable(a, b)]):
-                found = [compare(a["correct"], b["correct"], a["test_groups"]) for b in others]
-                for b, c, p in zip(others, found, holm([c.p for c in found])):
-                    pairs.append((folder, a["network"], a["alpha"], a["name"], b["name"], c.seeds,
-                                  *(f"{v:.4f}" for v in (c.difference, c.low, c.high, c.p, p))))
-                    print(f"  {verdict(a['name'], b['name'], c)} Adjusted {shown(p)}.")
+            if a["arm"] in ("expand", "substitute"):
+                for c in compare_all(a, results):
+                    pairs.append((folder, a["network"], a["alpha"], a["name"], c["against"], c["seeds"], a["unseen"],
+                                  *(f"{c[k]:.4f}" for k in ("difference", "low", "high", "p", "adjusted_p"))))
+                    print(f"  {c['sentence']}")
     write_csv(place / "summary.csv", ("experiment", "network", "alpha", "arm", "seeds", "epochs", "accuracy", "sd", "low",
                                       "high"), rows)
-    write_csv(place / "pairs.csv", ("experiment", "network", "alpha", "arm", "against", "seeds", "difference", "low", "high",
-                                    "p", "adjusted p"), pairs)
+    write_csv(place / "pairs.csv", ("experiment", "network", "alpha", "arm", "against", "seeds", "real images only its generator saw",
+                                    "difference", "low", "high", "p", "adjusted p"), pairs)
     print(f"wrote {place / 'summary.csv'} and pairs.csv")
 
 

@@ -69,18 +69,23 @@ class AdaptivePool(torch.nn.Module):
         return rows.T @ x @ columns
 
 
-@functools.lru_cache(maxsize=20_000)
-def load_image(file, changed):
-    """uint8 (3, 200, 200); decoded and resized once, then kept in memory for as long as the file is not `changed`."""
+def decode(file):
+    """uint8 (3, 200, 200), resized."""
     image = read_image(file)[0]
     if image.size != (SIDE, SIDE):
         image = image.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     return torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(SIDE, SIDE, 3).permute(2, 0, 1)
 
 
+@functools.lru_cache(maxsize=20_000)
+def decode_once(file, changed):
+    """The same, kept in memory for as long as the file is not `changed`."""
+    return decode(file)
+
+
 def load_images(files):
-    """uint8 (N, 3, 200, 200)."""
-    return torch.stack([load_image(file, file.stat().st_mtime_ns) for file in files])
+    """uint8 (N, 3, 200, 200); each file is decoded once, however many seeds train on it."""
+    return torch.stack([decode_once(file, file.stat().st_mtime_ns) for file in files])
 
 
 def augment(x, generator):
@@ -111,6 +116,12 @@ def predict(model, x, device, batch_size=64):
     model.eval()
     batches = (normalise(batch.to(device)).contiguous(memory_format=layout(device)) for batch in x.split(batch_size))
     return torch.cat([model(batch).float().softmax(dim=1).cpu() for batch in batches])
+
+
+def predict_files(model, files, device, batch_size=64):
+    """Class probabilities (N, classes) of image files, of which no more than a batch is in memory at a time."""
+    batches = (files[i:i + batch_size] for i in range(0, len(files), batch_size))
+    return torch.cat([predict(model, torch.stack([decode(file) for file in batch]), device) for batch in batches])
 
 
 def steps(n, batch_size=BATCH_SIZE):

@@ -27,12 +27,12 @@ def interval(correct, groups=None):
     """(mean accuracy, its standard deviation over seeds, low, high): Wilson's 95 % interval.
 
     correct (seeds, images) of 0 and 1. Its n is that of independent images with as much uncertainty as `half_width` finds,
-    at most the number of images; where all are right, or all wrong, the number of groups.
+    at most the number of groups: a few errors in few groups tell little of how they vary.
     """
     correct = np.asarray(correct, dtype=float)
-    accuracies, n_images = correct.mean(axis=1), correct.shape[1]
+    accuracies, n_groups = correct.mean(axis=1), numbered(groups, correct.shape[1]).max() + 1
     mean, half = accuracies.mean(), half_width(correct, groups)
-    n = min(n_images, 1.96**2 * mean * (1 - mean) / half**2) if half > 0 else numbered(groups, n_images).max() + 1
+    n = min(n_groups, 1.96**2 * mean * (1 - mean) / half**2) if half > 0 else n_groups
     return float(mean), float(accuracies.std(ddof=1)) if len(correct) > 1 else 0.0, *map(float, wilson(mean, n))
 
 
@@ -63,8 +63,9 @@ def half_width(table, groups):
 def compare(a, b, groups=None, seed=0):
     """Comparison of two tables with the same images in their columns.
 
-    The interval is that of `half_width`; p comes from flipping the sign of each group's difference, mean over seeds, at
-    random: what chance would do if the two trainings did not differ.
+    The interval is that of `half_width`, or where all groups differ alike, mostly not at all, the share of other groups that
+    may have been missed: 1 - 0.025^(1 / groups). p comes from flipping the sign of each group's difference, mean over seeds,
+    at random: what chance would do if the two trainings did not differ.
     """
     a, b = (np.asarray(x, dtype=float) for x in (a, b))
     if a.shape[1] != b.shape[1]:
@@ -74,9 +75,11 @@ def compare(a, b, groups=None, seed=0):
     difference = table.mean(axis=0)  # (images,)
     mean, half = difference.mean(), half_width(table, groups)
     by_group = np.bincount(numbered(groups, len(difference)), weights=difference)
+    half = half or 1 - 0.025 ** (1 / len(by_group))
+    low, high = max(-1.0, mean - half), min(1.0, mean + half)
     signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(DRAWS, len(by_group)))
     chance = np.abs(signs @ by_group) >= abs(difference.sum()) - 1e-9
-    return Comparison(float(mean), float(mean - half), float(mean + half), float((1 + chance.sum()) / (1 + DRAWS)), seeds)
+    return Comparison(float(mean), float(low), float(high), float((1 + chance.sum()) / (1 + DRAWS)), seeds)
 
 
 def holm(p_values):
@@ -93,14 +96,21 @@ def shown(p):
     return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
 
 
-def verdict(name_a, name_b, c):
-    """One sentence that claims no more than the figures do, and a second one where it could be misread."""
-    points = f"{100 * c.difference:+.1f} points, 95 % interval {100 * c.low:+.1f} to {100 * c.high:+.1f}, {shown(c.p)}"
-    if c.p >= LEVEL or c.low <= 0 <= c.high:
-        seeds = "" if c.p >= LEVEL or c.seeds == 1 else (
+def verdict(name_a, name_b, c, adjusted=None):
+    """One sentence that claims no more than the figures do, and a second one where it could be misread.
+
+    `adjusted` is c.p as `holm` adjusts it where the comparison is one of several; it decides then.
+    """
+    p = c.p if adjusted is None else adjusted
+    points = f"{100 * c.difference:+.1f} points, 95 % interval {100 * c.low:+.1f} to {100 * c.high:+.1f}, {shown(c.p)}" + (
+        "" if adjusted is None else f", adjusted {shown(p)}")
+    if p >= LEVEL or c.low <= 0 <= c.high:
+        seeds = "" if p >= LEVEL or c.seeds == 1 else (
             " These networks differ on such images (p), but seeds differ so much (interval) that it need not be due to the two "
             "ways: more --seeds may tell.")
         return f"{name_a} against {name_b}: no difference can be told ({points}).{seeds}"
-    once = "" if c.seeds > 1 else (" One training of each tells these two networks apart, not the two ways: "
-                                   "take --seeds 3 or more.")
-    return f"{name_a} is {'better' if c.difference > 0 else 'worse'} than {name_b} ({points}).{once}"
+    found = "better" if c.difference > 0 else "worse"
+    if c.seeds == 1:
+        return (f"{name_a} against {name_b}: one network of each was trained, and that of {name_a} is {found} ({points}). "
+                "Whether that is due to the two ways, only --seeds 3 or more can tell.")
+    return f"{name_a} is {found} than {name_b} ({points})."

@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from .classifiers import load_images
-from .compare import compare, interval, verdict
+from .compare import compare, holm, interval, verdict
 from .data import augment, save_image
 from .files import UserError, list_images, read_csv, read_json, sha256, write_csv, write_json
 from .split import find_groups, kept_out, refuse_leak
@@ -20,10 +20,11 @@ HEADER = ("network", "name", "alpha", "per_class", "split", "arm", "seed", "epoc
 
 
 def generated_files(folder, name, split, samples="samples"):
-    """The generated images of one class, and the sha256 of the real ones that made them, as far as that is written down.
+    """The generated images of one class, and the sha256 of the real ones that made them: None where nothing is written down.
 
     folder  a run folder of the data set (its CATEGORY/samples), or any folder of class folders
-    Raises UserError for images that are, or were made from, validation or test images.
+    Raises UserError for images that are validation or test images, and, where that is written down, for images that were
+    made from some or by adapters that have seen some.
     """
     inside = folder / name / samples
     if not inside.is_dir():
@@ -40,8 +41,8 @@ def generated_files(folder, name, split, samples="samples"):
         if row["source"] and part != "train":
             raise UserError(f"{inside / row['file']} was generated from {row['source']}, which is in the {part} part of the "
                             "split: generate again from training images.")
-    seen = set(read_json(settings).get("seen", ())) if settings.is_file() else set()
-    refuse_leak(seen, split, f"What made {inside}")
+    seen = set(read_json(settings).get("seen", ())) if settings.is_file() else set() if manifest.is_file() else None
+    refuse_leak(seen or (), split, f"What made {inside}")
     files = list_images(inside)
     if leaked := kept_out(map(sha256, files), split):
         raise UserError(f"{inside} holds {leaked[0][0]}, which is in the {leaked[0][1]} part of the split: a classifier must "
@@ -107,6 +108,9 @@ def training_set(arm, train, generated, alpha, per_class, number, seed):
         return TrainingSet(*as_tensors(extra), real, 0, n_extra)
     if arm == "steps":
         extra = [see_again(own, len(made), seed) for own, made in zip(real, extra)]
+    if arm == "substitute" and not n_extra:
+        raise UserError(f"Of {n_real} real images none is left out, so there is nothing to substitute: lower --alpha or "
+                        "--per-class.")
     if arm in ("substitute", "expand", "copies", "steps"):
         return TrainingSet(*as_tensors([r + e for r, e in zip(real, extra)]), real, n_real, n_extra)
     x, y = as_tensors(real)
@@ -160,7 +164,7 @@ def changed_settings(file, result):
     free = ("seeds", "resume", "out")
     if not file.is_file():
         return []
-    before, now = [{k: v for k, v in r.items() if k not in grows} | {k: v for k, v in r["arguments"].items() if k not in free}
+    before, now = [{k: v for k, v in (r["arguments"] | r).items() if k not in (*grows, *free)}
                    for r in (read_json(file), result)]
     return sorted(k for k in now if before.get(k) != now[k])
 
@@ -204,42 +208,49 @@ def describe(result):
     """Accuracy with its interval, and each class's."""
     s, seeds = summarise(result), len(result["correct"])
     sd = f" +- {s['sd']:.4f} (sd of {seeds} seeds)" if seeds > 1 else ""
-    return (f"{result['name']}: test accuracy {s['mean']:.4f}{sd}"
-            f", 95 % interval {s['low']:.3f} to {s['high']:.3f} ({len(result['test_files'])} images); by class: "
-            + ", ".join(f"{name} {share:.3f}" for name, share in s["by_class"].items()))
+    return (f"{result['name']}: test accuracy {s['mean']:.4f}{sd}, 95 % interval {'of this one training ' * (seeds == 1)}"
+            f"{s['low']:.3f} to {s['high']:.3f} ({len(result['test_files'])} images of {len(set(result['test_groups']))} surfaces)"
+            "; by class: " + ", ".join(f"{name} {share:.3f}" for name, share in s["by_class"].items()))
 
 
 def comparable(a, b):
     """Whether two results may be compared: same network, training, amount of real images and held-out images."""
     return (a["name"] != b["name"]
-            and all(a[k] == b[k] for k in ("network", "alpha", "per_class", "held_out_sha256", "dtype"))
-            and all(a["arguments"][k] == b["arguments"][k] for k in ("epochs", "patience", "pretrained"))
+            and all(a[k] == b[k] for k in ("network", "alpha", "per_class", "held_out_sha256", "dtype", "pretrained_sha256"))
+            and all(a["arguments"][k] == b["arguments"][k] for k in ("epochs", "patience"))
             and (a["n_extra"] == b["n_extra"] or not {a["arm"], b["arm"]} & set(CONTROLS)
                  or {a["arm"], b["arm"]} & {"none", "synthetic", "substitute"}))
 
 
 def verdicts(out, result):
-    """[{"against", "difference", "low", "high", "p", "seeds", "sentence"}, ..]: `result` and every comparable one in `out`."""
-    found = []
-    for file in sorted(Path(out).glob(f"{result['network']}-*.json")):
-        other = read_json(file)
-        if comparable(result, other):
-            c = compare(result["correct"], other["correct"], result["test_groups"])
-            found.append({"against": other["name"], **vars(c),
-                          "sentence": verdict(result["name"], other["name"], c) + advantages(result, other)})
-    return found
+    """[{"against", "difference", "low", "high", "p", "seeds", "adjusted_p", "sentence"}, ..]: `result` and every comparable one
+    in `out`; where these are several, Holm's adjusted p decides."""
+    return compare_all(result, [read_json(file) for file in sorted(Path(out).glob(f"{result['network']}-*.json"))])
+
+
+def compare_all(result, others):
+    """What `verdicts` returns, for those of `others` that are comparable with `result`."""
+    others = [other for other in others if comparable(result, other)]
+    found = [compare(result["correct"], other["correct"], result["test_groups"]) for other in others]
+    return [{"against": other["name"], **vars(c), "adjusted_p": p,
+             "sentence": verdict(result["name"], other["name"], c, p if len(found) > 1 else None) + advantages(result, other)}
+            for other, c, p in zip(others, found, holm([c.p for c in found]))]
 
 
 def advantages(a, b):
-    """What one of two results had besides what its name says: more optimiser steps, more real images seen."""
+    """What one of two results had besides what its name says: more optimiser steps, more real images seen, a generator of
+    which nothing is known."""
     said = ""
     for a, b in ((a, b), (b, a)):
         ratio = mean(row["steps"] for row in a["rows"]) / mean(row["steps"] for row in b["rows"])
         if ratio > 1.2 and a["arm"] != "steps":
-            said += f" {a['name']} took {ratio:.1f} times as many optimiser steps; --control steps makes that equal."
+            equal = "" if a["arguments"]["patience"] else "; --control steps makes that equal"
+            said += f" {a['name']} took {ratio:.1f} times as many optimiser steps{equal}."
         if a["unseen"] and not b["unseen"]:
             said += (f" What made the images of {a['name']} has seen {a['unseen']} real images that {b['name']} has not: "
                      "no fair comparison.")
+        if a["origin_unknown"]:
+            said += f" Nothing tells whether what made the images of {a['name']} has seen images of the test."
     return said
 
 

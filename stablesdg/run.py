@@ -117,8 +117,8 @@ def main(function):
     except RuntimeError as error:
         if not re.search("out of memory|allocate memory", str(error)):
             raise
-        print(f"error: not enough memory ({str(error).splitlines()[0]}): lower --batch-size or --resolution, or train with "
-              "--gradient-checkpointing.", file=sys.stderr)
+        print(f"error: not enough memory ({str(error).splitlines()[0]}): lower --batch-size or --resolution, train with "
+              "--gradient-checkpointing, or for classify.py take a smaller --network.", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("\nstopped; commands that have --resume go on with it from what is finished", file=sys.stderr)

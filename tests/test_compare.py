@@ -80,7 +80,8 @@ def test_the_verdict_says_where_images_tell_two_trainings_apart_and_seeds_do_not
 
 def test_one_training_of_each_way_is_said_to_compare_networks_not_ways():
     right, half = np.ones((1, 100)), np.tile([0, 1], (1, 50))
-    assert "--seeds 3" in verdict("expand", "none", compare(right, half))
+    said = verdict("expand", "none", compare(right, half))
+    assert "--seeds 3" in said and "is better than none" not in said and "one network of each" in said
     assert "--seeds" not in verdict("expand", "none", compare(np.ones((2, 100)), np.tile([0, 1], (2, 50))))
 
 
@@ -94,6 +95,34 @@ def test_all_right_is_no_proof_of_perfection():
     low, high = interval(np.ones((1, 12)))[2:]
     exact = binomtest(12, 12).proportion_ci(method="wilson")
     assert (low, high) == pytest.approx((exact.low, exact.high), abs=1e-3)
+
+
+def test_one_mistake_is_not_rated_above_none_however_few_surfaces_there_are():
+    """Twelve surfaces of thirteen images: what is known of other surfaces comes from twelve, with and without the mistake."""
+    right = np.ones((1, 156))
+    wrong = right.copy()
+    wrong[0, 0] = 0
+    groups = np.arange(12).repeat(13)
+    (_, _, low, high), (_, _, lower, higher) = interval(right, groups), interval(wrong, groups)
+    assert lower < low < 0.8 and higher < high == pytest.approx(1)
+
+
+def test_networks_that_agree_everywhere_are_not_proved_equal():
+    """No difference among n surfaces: the exact binomial bound of the share of surfaces on which they may differ."""
+    c = compare(np.ones((2, 40)), np.ones((2, 40)), np.arange(20).repeat(2))
+    exact = binomtest(0, 20).proportion_ci(method="exact").high
+    assert (c.difference, c.p) == (0, 1) and (-c.low, c.high) == pytest.approx((exact, exact))
+    apart = compare(np.ones((2, 20)), np.zeros((2, 20)))
+    assert apart.high == 1 and apart.low == pytest.approx(1 - exact)
+
+
+def test_of_several_comparisons_the_adjusted_p_value_decides():
+    rng = np.random.default_rng(0)
+    a = np.ones((2, 200))
+    b = np.where(rng.random((1, 200)) < 0.96, 1, 0).repeat(2, axis=0)
+    c = compare(a, b)
+    assert c.p < 0.05 and verdict("a", "b", c).startswith("a is better than b")
+    assert "no difference" in (said := verdict("a", "b", c, adjusted=0.2)) and "adjusted p = 0.200" in said
 
 
 def test_other_test_images_cannot_be_paired():
