@@ -135,4 +135,5 @@ def test_the_probe_adds_what_was_generated_from_the_real_images_that_were_drawn(
     assert f"images of more has seen {len(seen) - 6} real images that none has not" in out
     none, more = csv.DictReader(open(tmp_path / "p.csv"))
     assert (none["training images"], more["training images"]) == ("6", "12") and "more" in out
+    assert none["recognised"] == "" and 0.5 < float(more["recognised"]) <= 1  # patches and scratches are told apart easily
     assert float(more["accuracy"]) - float(none["accuracy"]) == pytest.approx(float(more["difference from none"]), abs=2e-4)
