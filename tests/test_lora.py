@@ -159,7 +159,7 @@ def test_lora_files_of_diffusers_and_peft_load_with_the_same_result(toy, tmp_pat
     """PEFT adapts diffusers' own models; diffusers writes the file, alpha in its header; we read it."""
     from diffusers import StableDiffusionPipeline
     from diffusers.utils import convert_state_dict_to_diffusers
-    from peft import LoraConfig, get_peft_model_state_dict
+    from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model
 
     pipe = StableDiffusionPipeline.from_pretrained(toy, safety_checker=None)
     options = dict(r=2, lora_alpha=5, init_lora_weights="gaussian")
@@ -167,7 +167,7 @@ def test_lora_files_of_diffusers_and_peft_load_with_the_same_result(toy, tmp_pat
                "text_encoder": LoraConfig(target_modules=["q_proj", "k_proj", "v_proj", "out_proj"], **options)}
     torch.manual_seed(0)
     for name, config in configs.items():
-        getattr(pipe, name).add_adapter(config)
+        inject_adapter_in_model(config, getattr(pipe, name))  # transformers' add_adapter asks for the newest PEFT
         for key, p in getattr(pipe, name).named_parameters():
             if "lora_B" in key:
                 torch.nn.init.normal_(p, std=0.3)
