@@ -173,6 +173,8 @@ def check(args):
     if args.number and (args.mode == "substitute" or args.mode == "none" and not args.control):
         raise UserError(f"--number has no effect on --mode {args.mode}, which takes " + (
             "no generated image." if args.mode == "none" else "as many generated images as real ones are left out."))
+    if args.pretrained and not args.pretrained.is_file():
+        raise UserError(f"There is no {args.pretrained}: pass a state dict that torchvision publishes or classify.py wrote.")
     if args.name and Path(args.name).name != args.name:
         raise UserError(f"--name {args.name} becomes part of file names: leave out slashes.")
     if (args.mode != "none" or bool(args.control)) != bool(args.generated):

@@ -216,7 +216,7 @@ def describe(result):
 def comparable(a, b):
     """Whether two results may be compared: same network, training, amount of real images and held-out images."""
     return (a["name"] != b["name"]
-            and all(a[k] == b[k] for k in ("network", "alpha", "per_class", "held_out_sha256", "dtype", "pretrained_sha256"))
+            and all(a.get(k) == b.get(k) for k in ("network", "alpha", "per_class", "held_out_sha256", "dtype", "pretrained_sha256"))
             and all(a["arguments"][k] == b["arguments"][k] for k in ("epochs", "patience"))
             and (a["n_extra"] == b["n_extra"] or not {a["arm"], b["arm"]} & set(CONTROLS)
                  or {a["arm"], b["arm"]} & {"none", "synthetic", "substitute"}))
@@ -249,7 +249,7 @@ def advantages(a, b):
         if a["unseen"] and not b["unseen"]:
             said += (f" What made the images of {a['name']} has seen {a['unseen']} real images that {b['name']} has not: "
                      "no fair comparison.")
-        if a["origin_unknown"]:
+        if a.get("origin_unknown"):
             said += f" Nothing tells whether what made the images of {a['name']} has seen images of the test."
     return said
 

@@ -96,6 +96,7 @@ def test_seeds_of_another_arithmetic_or_other_pretrained_weights_are_not_mixed(p
 @pytest.mark.parametrize("words, said", [(["--number", "3"], "no effect on --mode none"),
                                          (["--mode", "substitute", "--alpha", "0.5", "--number", "3"], "no effect on --mode substitute"),
                                          (["--per-class", "3", "--alpha", "0.5"], "pass one of them"),
+                                         (["--pretrained", "nowhere.pth"], "There is no nowhere.pth"),
                                          (["--mode", "substitute", "--per-class", "99"], "nothing to substitute")])
 def test_arguments_that_would_do_nothing_are_refused(place, generated, words, said):
     more = generated if "substitute" in words else []
