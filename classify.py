@@ -104,8 +104,8 @@ def main(argv=None):
         made = []  # only how many they are counts
     seen = set().union(*(digests or () for _, digests in made))
     if unknown := [name for name, (_, digests) in zip(classes, made) if digests is None]:
-        print(f"the images in {args.generated} for {unknown[0]} do not say what made them: whether it has seen validation or test "
-              "images cannot be checked")
+        print(f"the images in {args.generated} for {unknown[0]} do not say what made them: whether it has seen validation or "
+              "test images cannot be checked")
     print(f"{len(classes)} classes, {split['method']} split; images: "
           + ", ".join(f"{sum(map(len, parts[part]))} {part}" for part in PARTS))
     x_val, y_val = as_tensors(parts["val"])

@@ -177,7 +177,7 @@ def summarise(place):
                     print(f"  {c['sentence']}")
     write_csv(place / "summary.csv", ("experiment", "network", "alpha", "arm", "seeds", "epochs", "accuracy", "sd", "low",
                                       "high"), rows)
-    write_csv(place / "pairs.csv", ("experiment", "network", "alpha", "arm", "against", "seeds", "real images only its generator saw",
+    write_csv(place / "pairs.csv", ("experiment", "network", "alpha", "arm", "against", "seeds", "seen by its generator alone",
                                     "difference", "low", "high", "p", "adjusted p"), pairs)
     print(f"wrote {place / 'summary.csv'} and pairs.csv")
 

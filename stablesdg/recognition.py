@@ -216,7 +216,8 @@ def describe(result):
 def comparable(a, b):
     """Whether two results may be compared: same network, training, amount of real images and held-out images."""
     return (a["name"] != b["name"]
-            and all(a.get(k) == b.get(k) for k in ("network", "alpha", "per_class", "held_out_sha256", "dtype", "pretrained_sha256"))
+            and all(a.get(k) == b.get(k) for k in ("network", "alpha", "per_class", "held_out_sha256", "dtype",
+                                                   "pretrained_sha256"))
             and all(a["arguments"][k] == b["arguments"][k] for k in ("epochs", "patience"))
             and (a["n_extra"] == b["n_extra"] or not {a["arm"], b["arm"]} & set(CONTROLS)
                  or {a["arm"], b["arm"]} & {"none", "synthetic", "substitute"}))
