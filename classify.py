@@ -24,12 +24,14 @@ benchmarks/recognition.py does.
 """
 from pathlib import Path
 
-from stablesdg import run
-from stablesdg.files import UserError
+from stablesdg.app.command_line import add_split, parser, positive, run_main
+from stablesdg.app.devices import pick_device, pick_dtype
+from stablesdg.app.paths import RUNS, split_file
+from stablesdg.storage.errors import UserError
 
 
 def parse(argv=None):
-    p = run.parser(__doc__.splitlines()[0], "python classify.py --data neu --generated runs/neu --network squeezenet "
+    p = parser(__doc__.splitlines()[0], "python classify.py --data neu --generated runs/neu --network squeezenet "
                                             "--alpha 0.4 --mode expand")
     p.add_argument("--data", type=Path, help="folder with one folder of real images for each class")
     p.add_argument("--generated", type=Path, help="run folder of the data set (runs/neu), or any folder of class folders")
@@ -41,15 +43,15 @@ def parse(argv=None):
     arm.add_argument("--control", choices=["steps", "copies", "classic"],
                      help="what expand must be better than, instead of --mode")
     arm.add_argument("--alpha", type=float, default=1.0, help="share of the real training images that is used")
-    arm.add_argument("--per-class", type=run.positive, help="so many real training images a class, instead of --alpha")
-    arm.add_argument("--number", type=run.positive, help="generated images a class (default: all that there are)")
+    arm.add_argument("--per-class", type=positive, help="so many real training images a class, instead of --alpha")
+    arm.add_argument("--number", type=positive, help="generated images a class (default: all that there are)")
     arm.add_argument("--name", help="what to call this result, where one mode is tried with several generators, numbers or "
                                     "settings (default: the mode or control)")
-    run.add_split(arm)
+    add_split(arm)
     training = p.add_argument_group("training")
-    training.add_argument("--epochs", type=run.positive, default=50, help="passes over the training set")
-    training.add_argument("--seeds", type=run.positive, default=1, help="runs with seeds 0, 1, ..")
-    training.add_argument("--patience", type=run.positive, help="stop after so many epochs without a better one on validation "
+    training.add_argument("--epochs", type=positive, default=50, help="passes over the training set")
+    training.add_argument("--seeds", type=positive, default=1, help="runs with seeds 0, 1, ..")
+    training.add_argument("--patience", type=positive, help="stop after so many epochs without a better one on validation "
                                                                 "(default: never, as in the paper)")
     training.add_argument("--pretrained", type=Path, help="local torchvision state dict to start from (default: random)")
     training.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
@@ -72,21 +74,31 @@ def main(argv=None):
 
     import torch
 
-    from stablesdg import classifiers
-    from stablesdg.files import list_categories, sha256
-    from stablesdg.recognition import (as_many, as_tensors, describe, digest, earlier_seeds, generated_files, save_result,
-                                       surfaces, training_set)
-    from stablesdg.split import PARTS, load_split, part_files
+    from stablesdg.data.folders import list_categories
+    from stablesdg.data.split import PARTS, load_split, part_files
+    from stablesdg.recognise import classifiers
+    from stablesdg.recognise.arms import (
+        as_many,
+        as_tensors,
+        describe,
+        digest,
+        earlier_seeds,
+        generated_files,
+        save_result,
+        surfaces,
+        training_set,
+    )
+    from stablesdg.storage.files import sha256
 
-    device = run.pick_device(args.device)
-    dtype = run.pick_dtype(args.dtype, device)
+    device = pick_device(args.device)
+    dtype = pick_dtype(args.dtype, device)
     folders = list_categories(args.data)
     classes = [folder.resolve().name for folder in folders]
     if len(classes) < 2:
         raise UserError(f"{args.data} has one class folder only, {classes[0]}: a classifier needs two or more.")
     arm = args.control or args.mode
-    out = args.out or run.RUNS / args.data.resolve().name / "classify"
-    split = load_split(run.split_file(folders[0]), folders, args.split)
+    out = args.out or RUNS / args.data.resolve().name / "classify"
+    split = load_split(split_file(folders[0]), folders, args.split)
     parts = {part: [part_files(split, folder, part) for folder in folders] for part in PARTS}
     for part in PARTS:
         if lacking := [name for name, files in zip(classes, parts[part]) if not files]:
@@ -187,10 +199,11 @@ def use_model(args):
     if not args.model:
         raise UserError("--predict and --onnx need --model FILE, which an earlier call of classify.py wrote.")
 
-    from stablesdg import classifiers
-    from stablesdg.files import list_images, write_csv
+    from stablesdg.data.folders import list_images
+    from stablesdg.recognise import classifiers
+    from stablesdg.storage.files import write_csv
 
-    device = run.pick_device(args.device)
+    device = pick_device(args.device)
     model, classes = classifiers.load(args.model)
     if args.onnx:
         classifiers.export_onnx(model, args.onnx)
@@ -206,4 +219,4 @@ def use_model(args):
 
 
 if __name__ == "__main__":
-    run.main(main)
+    run_main(main)

@@ -8,12 +8,13 @@ FD-nano, which cannot be compared with FID.
 """
 from pathlib import Path
 
-from stablesdg import run
-from stablesdg.files import UserError
+from stablesdg.app.command_line import parser, positive, run_main, seed
+from stablesdg.app.devices import pick_device
+from stablesdg.storage.errors import UserError
 
 
 def parse(argv=None):
-    p = run.parser(__doc__.splitlines()[0], "python fid.py neu/Pa runs/neu/Pa/samples")
+    p = parser(__doc__.splitlines()[0], "python fid.py neu/Pa runs/neu/Pa/samples")
     p.add_argument("real", type=Path, help="folder of real images, the reference")
     p.add_argument("generated", type=Path, help="folder of generated images")
     p.add_argument("--features", default="inception", choices=["inception", "nano"],
@@ -22,8 +23,8 @@ def parse(argv=None):
                                                           "(default: the one in weights/)")
     p.add_argument("--resize", default="legacy", choices=["legacy", "clean"],
                    help="to Inception's 299 px: bilinear as the original FID, or antialiased as clean-fid")
-    p.add_argument("--batch-size", type=run.positive, default=16, help="images at once")
-    p.add_argument("--seed", type=run.seed, default=0, help="of the bootstrap, the subsets and the random draws")
+    p.add_argument("--batch-size", type=positive, default=16, help="images at once")
+    p.add_argument("--seed", type=seed, default=0, help="of the bootstrap, the subsets and the random draws")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     p.add_argument("--json", type=Path, help="also write the result to this file")
     return p.parse_args(argv)
@@ -34,20 +35,21 @@ def main(argv=None):
 
     from functools import partial
 
-    from stablesdg.features import load_feature_network
-    from stablesdg.files import list_images, write_json
-    from stablesdg.inception import find_inception_weights, load_inception
-    from stablesdg.load import NANO, WEIGHTS
-    from stablesdg.metrics import inception_features, nano_features
-    from stablesdg.score import cached_features, lines, network_key, score
+    from stablesdg.data.folders import list_images
+    from stablesdg.evaluate.features import load_nano_network
+    from stablesdg.evaluate.inception import find_inception_weights, load_inception
+    from stablesdg.evaluate.metrics import inception_features, nano_features
+    from stablesdg.evaluate.score import cached_features, lines, network_key, score
+    from stablesdg.storage.files import write_json
+    from stablesdg.weights.read import WEIGHTS
 
     files = {"real": list_images(args.real), "generated": list_images(args.generated)}
     for side, folder in (("real", args.real), ("generated", args.generated)):
         if len(files[side]) < 2:
             raise UserError(f"{folder} holds one image: FID needs at least two on either side.")
-    device = run.pick_device(args.device)
+    device = pick_device(args.device)
     if args.features == "nano":
-        model = load_feature_network(NANO / "features.safetensors", device)
+        model = load_nano_network(device)
         extract, key, name = partial(nano_features, model=model), network_key("nano", model), "FD-nano, not comparable with FID:"
     else:
         model = load_inception(args.inception_weights or find_inception_weights(WEIGHTS), device)
@@ -65,4 +67,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    run.main(main)
+    run_main(main)

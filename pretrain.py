@@ -10,8 +10,9 @@ curves go to runs/pretrain.
 import hashlib
 from pathlib import Path
 
-from stablesdg import run
-from stablesdg.files import UserError
+from stablesdg.app.command_line import add_common, parser, positive, run_main
+from stablesdg.app.devices import pick_device, pick_dtype
+from stablesdg.storage.errors import UserError
 
 SIDE, LARGE = 128, 200  # pixels: most training images, and a part of the UNet's
 HELD_OUT_IMAGES = 96
@@ -46,17 +47,17 @@ RECIPE = {"all": {"resolution": "native", "crop": SIDE}, "train_ti": {"lr": 5e-3
 
 
 def parse(argv=None):
-    p = run.parser(__doc__.splitlines()[0], "python pretrain.py --out weights/nano")
+    p = parser(__doc__.splitlines()[0], "python pretrain.py --out weights/nano")
     p.add_argument("--out", type=Path, default=Path("weights/nano"), help="folder of the finished prior")
     p.add_argument("--work", type=Path, default=Path("runs/pretrain"), help="checkpoints, drawn textures, learning curves")
-    p.add_argument("--textures", type=run.positive, default=20000, help="training images to draw")
-    p.add_argument("--vae-steps", type=run.positive, default=9000, help="of 4 crops")
-    p.add_argument("--feature-steps", type=run.positive, default=2500, help="of 32 crops")
-    p.add_argument("--text-steps", type=run.positive, default=1500, help="of 64 captions")
-    p.add_argument("--unet-steps", type=run.positive, default=6000, help="of 16 images")
-    p.add_argument("--every", type=run.positive, default=250, help="steps between checkpoints")
+    p.add_argument("--textures", type=positive, default=20000, help="training images to draw")
+    p.add_argument("--vae-steps", type=positive, default=9000, help="of 4 crops")
+    p.add_argument("--feature-steps", type=positive, default=2500, help="of 32 crops")
+    p.add_argument("--text-steps", type=positive, default=1500, help="of 64 captions")
+    p.add_argument("--unet-steps", type=positive, default=6000, help="of 16 images")
+    p.add_argument("--every", type=positive, default=250, help="steps between checkpoints")
     p.add_argument("--stop-after", choices=["vae", "features", "text", "unet"], help="leave the later stages for another call")
-    run.add_common(p)
+    add_common(p)
     return p.parse_args(argv)
 
 
@@ -65,11 +66,11 @@ def main(argv=None):
 
     import torch
 
-    from stablesdg.card import command
-    from stablesdg.pretraining import HELD_OUT, draw_pool
+    from stablesdg.prior.model_card import command
+    from stablesdg.prior.pretraining import HELD_OUT, draw_pool
 
-    device = run.pick_device(args.device)
-    args.dtype = run.pick_dtype(args.dtype, device)
+    device = pick_device(args.device)
+    args.dtype = pick_dtype(args.dtype, device)
     card = args.out / "README.md"
     if args.out.exists() and not (card.is_file() and command(args) in card.read_text(encoding="utf-8")):
         raise UserError(f"{args.out} holds something else than a prior of these settings, which would be lost: pass another "
@@ -96,8 +97,8 @@ def pretrain_vae(args, device, pool, held_out, done):
     """Reconstruct crops through noisy latents. Returns (VAE, rows of its log)."""
     import torch
 
-    from stablesdg.pretraining import fit, psnr, random_crops, reconstruction_loss
-    from stablesdg.vae import VAE, sample_posterior
+    from stablesdg.models.vae import VAE, sample_posterior
+    from stablesdg.prior.pretraining import fit, psnr, random_crops, reconstruction_loss
 
     vae, images = VAE(**VAE_SIZES, scaling_factor=1.0).to(device), pool[0]
     shown = held_out[0].to(device) / 127.5 - 1
@@ -132,9 +133,9 @@ def pretrain_features(args, device, pool, held_out, done):
     import torch
     from torch.nn import functional as F
 
-    from stablesdg.features import DEGRADATIONS, FeatureNetwork, crop, degrade
-    from stablesdg.pretraining import fit
-    from stablesdg.textures import ATTRIBUTES
+    from stablesdg.evaluate.features import DEGRADATIONS, FeatureNetwork, crop, degrade
+    from stablesdg.prior.pretraining import fit
+    from stablesdg.prior.textures import ATTRIBUTES
 
     def batch(pool, indices, generator, side=None):
         """(images (B, 3, H, W) in [0, 1], or random crops of `side` pixels; {attribute: (B,)}; degradations (B, 3))"""
@@ -184,9 +185,9 @@ def pretrain_text(args, device, pool, held_out, done):
     import torch
     from torch.nn import functional as F
 
-    from stablesdg.official import make_text_encoder
-    from stablesdg.pretraining import fit
-    from stablesdg.textures import ATTRIBUTES
+    from stablesdg.prior.pretraining import fit
+    from stablesdg.prior.textures import ATTRIBUTES
+    from stablesdg.weights.export import make_text_encoder
 
     captions = hashlib.sha256("\n".join(pool[1]).encode()).hexdigest()[:16]
     text = make_text_encoder(pool[1], TEXT_SIZES, args.work / f"tokenizer-{captions}").requires_grad_(True).to(device)
@@ -223,11 +224,11 @@ def pretrain_unet(args, device, pool, held_out, done):
     import torch
 
     from stablesdg.diffusion import add_noise
-    from stablesdg.load import StableDiffusion
-    from stablesdg.pretraining import digest, draw_pool, encode_pool, fit
+    from stablesdg.models.stable_diffusion import StableDiffusion
+    from stablesdg.models.unet import UNet
+    from stablesdg.models.vae import sample_posterior
+    from stablesdg.prior.pretraining import digest, draw_pool, encode_pool, fit
     from stablesdg.train import denoising_loss, generator_for
-    from stablesdg.unet import UNet
-    from stablesdg.vae import sample_posterior
 
     vae, text = done["vae"][0], done["text"][0]
     sd = StableDiffusion(text, UNet(**UNET_SIZES), vae, SCHEDULER, args.out, {}, device, torch.float32)
@@ -288,9 +289,10 @@ def write_prior(args, done):
     """weights/nano: the official layout, features.safetensors, recipe.json and a model card; nothing until all is there."""
     import shutil
 
-    from stablesdg.card import model_card
-    from stablesdg.files import save_tensors, write_json
-    from stablesdg.official import write_folder
+    from stablesdg.prior.model_card import model_card
+    from stablesdg.storage.files import write_json
+    from stablesdg.storage.tensors import save_tensors
+    from stablesdg.weights.export import write_folder
 
     (features, _), (sd, _) = done["features"], done["unet"]
     partial = args.out.with_name(args.out.name + ".partial")
@@ -307,4 +309,4 @@ def write_prior(args, done):
 
 
 if __name__ == "__main__":
-    run.main(main)
+    run_main(main)

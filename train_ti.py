@@ -4,33 +4,38 @@
 
 Everything but v_d is frozen. v_d starts from the pretrained embeddings of the tokens that `<unknown>` consists of.
 """
-from stablesdg import run
+from stablesdg.app.command_line import add_training, parser, run_main
+
+LEARNING_RATE = 5e-4  # Adam's, the paper's
 
 
-def parse(argv=None):
-    p = run.parser(__doc__.splitlines()[0], "python train_ti.py --data neu/Pa")
-    run.add_training(p, "ti")
-    return p.parse_args(argv)
+def main(argv: list[str] | None = None) -> None:
+    p = parser(__doc__.splitlines()[0], "python train_ti.py --data neu/Pa")
+    add_training(p, LEARNING_RATE)
+    args = p.parse_args(argv)
 
+    from stablesdg.app.training import (
+        TrainingSettings,
+        close_stage,
+        is_finished,
+        open_stage,
+        train_stage,
+    )
+    from stablesdg.storage.tensors import save_tensors
 
-def main(argv=None):
-    args = parse(argv)
-
-    from stablesdg.files import save_tensors
-    from stablesdg.stage import close_stage, open_stage, train_stage
-
-    if run.already_finished(args, "ti", "embedding"):
+    settings = TrainingSettings(**vars(args))
+    if is_finished(settings, "ti", "embedding"):
         return
-    stage = open_stage("ti", args)
+    stage = open_stage("ti", settings, LEARNING_RATE)
     text = stage.sd.text
-    v_d = text.set_vectors(args.token, text.pretrained_vectors(args.token))
-    print(f"training v_d: {v_d.shape[0]} vectors of {v_d.shape[1]} for {args.token!r}")
+    v_d = text.set_vectors(settings.token, text.pretrained_vectors(settings.token))
+    print(f"training v_d: {v_d.shape[0]} vectors of {v_d.shape[1]} for {settings.token!r}")
     log = train_stage(stage, {"v_d": v_d})
 
-    output = stage.folder / "embedding.safetensors"
-    save_tensors(output, {args.token: v_d}, stage.metadata)
-    close_stage(stage, output, *log)
+    output = settings.folder / "embedding.safetensors"
+    save_tensors(output, {settings.token: v_d}, stage.metadata)
+    close_stage(stage, output, log)
 
 
 if __name__ == "__main__":
-    run.main(main)
+    run_main(main)

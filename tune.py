@@ -10,8 +10,11 @@ it was made with, by itself.
 """
 from pathlib import Path
 
-from stablesdg import run
-from stablesdg.files import UserError
+from stablesdg.app.command_line import add_common, parser, positive, run_main
+from stablesdg.app.model import from_recipe, open_model
+from stablesdg.app.paths import split_file
+from stablesdg.app.runs import add_choice, latest_run, require_run
+from stablesdg.storage.errors import UserError
 
 GUIDANCES = (3.0, 4.0, 5.0, 6.0, 7.0)  # Table IV, as the default of --strengths is
 
@@ -22,50 +25,50 @@ def numbers(text):
 
 
 def parse(argv=None):
-    p = run.parser(__doc__.splitlines()[0], "python tune.py --run runs/neu/Pa --strengths 0.3,0.5,0.7 --guidances 1.5,3")
+    p = parser(__doc__.splitlines()[0], "python tune.py --run runs/neu/Pa --strengths 0.3,0.5,0.7 --guidances 1.5,3")
     p.add_argument("--run", type=Path, help="run folder of a category (default: the one used last)")
     p.add_argument("--weights", help="diffusers folder or CompVis .safetensors (default: those the run was trained on)")
     p.add_argument("--adapters", default="all", help="all that the run has, none, or some of embedding,lora,full")
     p.add_argument("--strengths", type=numbers, default="0.3,0.4,0.5,0.6,0.7", help="values of s, between commas")
     p.add_argument("--guidances", type=numbers, help="values of w, between commas (default: the recipe's, or 3,4,5,6,7)")
-    p.add_argument("--number", type=run.positive, default=100, help="images a cell")
+    p.add_argument("--number", type=positive, default=100, help="images a cell")
     p.add_argument("--halving", action="store_true", help="start all cells with few images and go on with the better half")
     p.add_argument("--min-novelty", type=float, default=0.0, help="least median novelty of a cell that may be chosen")
     p.add_argument("--features", choices=["inception", "nano"],
                    help="the feature network (default: inception if its weights are there)")
-    p.add_argument("--steps", type=run.positive, default=50, help="denoising steps of a full run; s times these are run")
+    p.add_argument("--steps", type=positive, default=50, help="denoising steps of a full run; s times these are run")
     p.add_argument("--sampler", default="ddim", choices=["ddim", "dpm", "ddpm", "paper"],
                    help="paper is Algorithm 1; dpm, DPM-Solver++(2M), needs a third of ddim's steps")
-    p.add_argument("--batch-size", type=run.positive, default=8, help="images at once")
-    run.add_common(p.add_argument_group("run"))
+    p.add_argument("--batch-size", type=positive, default=8, help="images at once")
+    add_common(p.add_argument_group("run"))
     p.add_argument("--resume", action="store_true", help="keep the finished cells of an interrupted call")
     return p.parse_args(argv)
 
 
 def main(argv=None):
     args = parse(argv)
-    folder = args.run or run.latest_run()
-    record = run.require_run(folder)
+    folder = args.run or latest_run()
+    record = require_run(folder)
     if not all(0 <= s <= 1 for s in args.strengths):
         raise UserError("--strengths must lie in [0, 1].")
     if args.number < 2:
         raise UserError("--number must be at least 2: a distance needs that many images a cell.")
 
     from sample import load_adapters, say_if_few, seen_by
-    from stablesdg.generate import plan
-    from stablesdg.split import load_split, part_files, refuse_leak
-    from stablesdg.tuning import Grid, choose, save_pictures
+    from stablesdg.data.split import load_split, part_files, refuse_leak
+    from stablesdg.evaluate.tuning import Grid, choose, save_pictures
+    from stablesdg.generation import plan
 
     data = Path(record["data"])
-    split = load_split(run.split_file(data), [data])
+    split = load_split(split_file(data), [data])
     sources, held_out = (part_files(split, data, part) for part in ("train", "val"))
     if len(held_out) < 2:
         raise UserError(f"{data} has {len(held_out)} validation images, too few to compare with: choose s and w by eye.")
     print(f"run: {folder}; sources: {len(sources)} training images; compared with {len(held_out)} validation images")
-    sd = run.open_model(args, record)
+    sd = open_model(args, record)
     prompt, resolution = load_adapters(sd, folder, record, args)
     refuse_leak(seen_by(sd), split, f"The adapters in {folder}")
-    args.guidances = args.guidances or tuple(run.from_recipe(sd, "tune", guidances=None)["guidances"] or GUIDANCES)
+    args.guidances = args.guidances or tuple(from_recipe(sd, "tune", guidances=None)["guidances"] or GUIDANCES)
 
     try:
         counts = {s: len(plan(sd, s, args.steps, args.sampler)) for s in args.strengths}
@@ -87,7 +90,7 @@ def main(argv=None):
             cells = ranked[:max(2, len(ranked) // 2)]
     best, least = choose([grid.rows[cell] for cell in cells], args.min_novelty)
     save_pictures(folder, grid, args, best)
-    run.add_choice(folder, {**{k: best[k] for k in ("s", "w", "fid", "novelty")}, "n": best["number"], "sampler": args.sampler,
+    add_choice(folder, {**{k: best[k] for k in ("s", "w", "fid", "novelty")}, "n": best["number"], "sampler": args.sampler,
                             "steps": args.steps, "features": grid.features, "n_validation": len(held_out),
                             "min_novelty": args.min_novelty})
     if best is not least:
@@ -102,4 +105,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    run.main(main)
+    run_main(main)

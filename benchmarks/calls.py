@@ -9,7 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from stablesdg.files import UserError, read_json, write_json
+from stablesdg.storage.errors import UserError
+from stablesdg.storage.files import read_json, write_json
 
 
 def call(command, cwd, log):

@@ -11,8 +11,9 @@ from functools import cache
 import torch
 from torch import nn
 
-from stablesdg.files import UserError, list_images
-from stablesdg.metrics import nano_features
+from stablesdg.data.folders import list_images
+from stablesdg.evaluate.metrics import nano_features
+from stablesdg.storage.errors import UserError
 
 
 class ImageNetFeatures(nn.Module):

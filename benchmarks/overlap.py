@@ -18,20 +18,20 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from stablesdg import run
-from stablesdg.overlap import find_copies, find_overlaps
-from stablesdg.textures import draw
+from stablesdg.app.command_line import parser, positive, run_main
+from stablesdg.data.overlap import find_copies, find_overlaps
+from stablesdg.prior.textures import draw
 
 SIDE, SHARES = 200, (0.15, 0.2, 0.3, 0.5, 0.8)
 FIRST = 40_000_000  # textures that nothing else in the project has drawn
 
 
 def parse(argv=None):
-    p = run.parser(__doc__.splitlines()[0], "python benchmarks/overlap.py --number 100")
-    p.add_argument("--number", type=run.positive, default=50, help="textures, each of which gives a pair for each overlap")
+    p = parser(__doc__.splitlines()[0], "python benchmarks/overlap.py --number 100")
+    p.add_argument("--number", type=positive, default=50, help="textures, each of which gives a pair for each overlap")
     p.add_argument("--noise", type=float, nargs="+", default=[0, 2, 4],
                    help="standard deviations of the sensor's noise, in gray levels")
-    p.add_argument("--quality", type=run.positive, default=80, help="of the JPEG compression")
+    p.add_argument("--quality", type=positive, default=80, help="of the JPEG compression")
     return p.parse_args(argv)
 
 
@@ -67,4 +67,4 @@ def photograph(ground, y, x, sd, quality, rng):
 
 
 if __name__ == "__main__":
-    run.main(main)
+    run_main(main)

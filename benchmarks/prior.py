@@ -17,27 +17,35 @@ import numpy as np
 import torch
 from PIL import Image, ImageFilter
 
-from stablesdg import run
-from stablesdg.data import read_fitted, read_image, save_image, to_image, to_tensor
-from stablesdg.features import load_feature_network
-from stablesdg.files import UserError, list_categories, list_images
-from stablesdg.load import NANO, load_stable_diffusion
-from stablesdg.metrics import frechet_distance
-from stablesdg.pretraining import psnr
-from stablesdg.report import image_grid
-from stablesdg.textures import ATTRIBUTES, draw
+from stablesdg.app.command_line import parser, positive, run_main
+from stablesdg.data.folders import list_categories, list_images
+from stablesdg.data.images import (
+    read_fitted,
+    read_image,
+    save_image,
+    to_image,
+    to_tensor,
+)
+from stablesdg.evaluate.features import load_feature_network
+from stablesdg.evaluate.metrics import frechet_distance
+from stablesdg.models.stable_diffusion import load_stable_diffusion
+from stablesdg.prior.pretraining import psnr
+from stablesdg.prior.textures import ATTRIBUTES, draw
+from stablesdg.report.pictures import image_grid
+from stablesdg.storage.errors import UserError
+from stablesdg.weights.read import NANO
 
 OUT = Path("runs/benchmarks")
 HELD_OUT = 20_000_000  # textures from this index on had no part in pretraining
 
 
 def parse(argv=None):
-    p = run.parser(__doc__.splitlines()[0], "python benchmarks/prior.py vae neu")
+    p = parser(__doc__.splitlines()[0], "python benchmarks/prior.py vae neu")
     p.add_argument("what", choices=["vae", "yardstick", "agreement", "captions"])
     p.add_argument("data", nargs="?", type=Path, help="data set, for all but captions")
-    p.add_argument("--number", type=run.positive, default=60, help="images a class; or captions")
+    p.add_argument("--number", type=positive, default=60, help="images a class; or captions")
     p.add_argument("--guidance", type=float, default=3.0, help="w, for captions")
-    p.add_argument("--steps", type=run.positive, default=50, help="denoising steps, for captions")
+    p.add_argument("--steps", type=positive, default=50, help="denoising steps, for captions")
     p.add_argument("--weights", default=str(NANO), help="the prior to look at")
     return p.parse_args(argv)
 
@@ -192,7 +200,7 @@ def captions(args, network):
     """Images from held-out captions. A caption ranks all images by how likely the feature network holds the attributes
     that it names; chance would put a caption's own image into its best tenth once in ten."""
     from stablesdg.diffusion import ddim_step, guide
-    from stablesdg.generate import plan
+    from stablesdg.generation import plan
 
     sd = load_stable_diffusion(args.weights)
     side = sd.resolution
@@ -243,4 +251,4 @@ def named(caption):
 
 
 if __name__ == "__main__":
-    run.main(main)
+    run_main(main)

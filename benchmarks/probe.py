@@ -17,23 +17,26 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 from torch.nn import functional as F
 
-from stablesdg import run
-from stablesdg.files import UserError, list_categories, read_csv, sha256, write_csv
+from stablesdg.app.command_line import parser, positive, run_main
+from stablesdg.app.paths import split_file
+from stablesdg.data.folders import list_categories
+from stablesdg.storage.errors import UserError
+from stablesdg.storage.files import read_csv, sha256, write_csv
 
 PENALTIES = [10.0**k for k in range(1, -5, -1)]
 LEAST = 0.1  # of the mean standard deviation: a feature that few real images have must not outweigh all others where it occurs
 
 
 def parse(argv=None):
-    p = run.parser(__doc__.splitlines()[0], 'python benchmarks/probe.py neu expand=runs/neu "copies=runs/neu/*/copies"')
+    p = parser(__doc__.splitlines()[0], 'python benchmarks/probe.py neu expand=runs/neu "copies=runs/neu/*/copies"')
     p.add_argument("data", type=Path, help="data set: a folder with one folder of images for each class")
     p.add_argument("generated", nargs="+", metavar="NAME=FOLDER", help="generated images of each class")
     p.add_argument("--features", choices=["nano", "imagenet"], default="nano",
                    help="frozen network: that of --weights, or benchmarks/imagenet.py's")
-    p.add_argument("--per-class", type=run.positive, help="so many real training images a class, and only what was generated "
+    p.add_argument("--per-class", type=positive, help="so many real training images a class, and only what was generated "
                                                           "from these (default: all)")
-    p.add_argument("--draws", type=run.positive, default=1, help="of --per-class real images")
-    p.add_argument("--number", type=run.positive, help="generated images a class (default: all that there are)")
+    p.add_argument("--draws", type=positive, default=1, help="of --per-class real images")
+    p.add_argument("--number", type=positive, help="generated images a class (default: all that there are)")
     p.add_argument("--weights", type=Path, default=Path("weights/nano"))
     p.add_argument("--out", type=Path, help="a CSV file for the figures")
     return p.parse_args(argv)
@@ -44,12 +47,12 @@ def main(argv=None):
     if args.draws > 1 and not args.per_class:
         raise UserError(f"--draws {args.draws} needs --per-class N: without it, each draw is all real images.")
 
-    from stablesdg.compare import compare
-    from stablesdg.recognition import as_tensors, draw_real, surfaces
-    from stablesdg.split import PARTS, load_split, part_files
+    from stablesdg.data.split import PARTS, load_split, part_files
+    from stablesdg.recognise.arms import as_tensors, draw_real, surfaces
+    from stablesdg.recognise.significance import compare
 
     folders = list_categories(args.data)
-    split = load_split(run.split_file(folders[0]), folders)
+    split = load_split(split_file(folders[0]), folders)
     parts = {part: [part_files(split, folder, part) for folder in folders] for part in PARTS}
     sets, seen = {"none": [[] for _ in folders]}, {}
     for item in args.generated:
@@ -107,7 +110,7 @@ def main(argv=None):
 
 def made_of(where, category, split):
     """([(generated file, name of its source or ""), ..], sha256 of the real images that made them or None) of one class."""
-    from stablesdg.recognition import generated_files
+    from stablesdg.recognise.arms import generated_files
 
     before, _, after = where.partition("*")
     files, seen = generated_files(Path(before), category, split, after.strip("/") or "samples")
@@ -124,9 +127,9 @@ def those_of(pairs, real, some):
 
 def reader(args):
     """A function of a list of files: their features (N, d), float64; kept in runs/features from call to call."""
-    from stablesdg.features import load_feature_network
-    from stablesdg.metrics import nano_features
-    from stablesdg.score import cached_features, network_key
+    from stablesdg.evaluate.features import load_feature_network
+    from stablesdg.evaluate.metrics import nano_features
+    from stablesdg.evaluate.score import cached_features, network_key
 
     if args.features == "imagenet":
         from imagenet import ImageNetFeatures
@@ -160,4 +163,4 @@ def fit(x, y, classes, penalties):
 
 
 if __name__ == "__main__":
-    run.main(main)
+    run_main(main)

@@ -19,30 +19,32 @@ from pathlib import Path
 import calls
 from calls import ROOT, keep_settings
 
-from stablesdg import run
-from stablesdg.files import UserError, list_categories, read_json, write_csv, write_json
+from stablesdg.app.command_line import parser, positive, run_main
+from stablesdg.data.folders import list_categories
+from stablesdg.storage.errors import UserError
+from stablesdg.storage.files import read_json, write_csv, write_json
 
 SURFACE = 10  # test images of one surface, at most, of those that are not kept
 ARMS = ("none", "steps", "classic", "copies", "expand", "full", "synthetic")
 
 
 def parse(argv=None):
-    p = run.parser(__doc__.splitlines()[0], "python benchmarks/recognition.py neu --splits group --networks squeezenet")
+    p = parser(__doc__.splitlines()[0], "python benchmarks/recognition.py neu --splits group --networks squeezenet")
     p.add_argument("data", type=Path, help="data set: a folder with one folder of images for each class")
     p.add_argument("--splits", nargs="+", choices=["group", "random"], default=["group", "random"])
     p.add_argument("--networks", nargs="+", default=["squeezenet", "resnet"], help="names as classify.py takes them",
                    choices=["alexnet", "vgg", "resnet", "squeezenet", "densenet"])
     p.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS,
                    help="of classify.py; full is expand by a generator of full adaptation instead of LoRA")
-    p.add_argument("--seeds", type=run.positive, default=3, help="runs of each classifier with seeds 0, 1, ..")
+    p.add_argument("--seeds", type=positive, default=3, help="runs of each classifier with seeds 0, 1, ..")
     p.add_argument("--alpha", type=float, default=0.4, help="share of the training part that there is")
-    p.add_argument("--epochs", type=run.positive, default=20, help="of each classifier")
-    p.add_argument("--iterations", type=run.positive, default=300, help="of each training stage")
-    p.add_argument("--number", type=run.positive, default=130, help="generated images a class")
-    p.add_argument("--steps", type=run.positive, default=30, help="denoising steps of a full run, by DPM-Solver++")
+    p.add_argument("--epochs", type=positive, default=20, help="of each classifier")
+    p.add_argument("--iterations", type=positive, default=300, help="of each training stage")
+    p.add_argument("--number", type=positive, default=130, help="generated images a class")
+    p.add_argument("--steps", type=positive, default=30, help="denoising steps of a full run, by DPM-Solver++")
     p.add_argument("--strengths", default="0.2,0.3,0.4,0.6", help="s that tune.py chooses from")
     p.add_argument("--guidances", default="1", help="w that tune.py chooses from; 1 is no guidance")
-    p.add_argument("--tune-number", type=run.positive, default=27, help="images for each pair of s and w")
+    p.add_argument("--tune-number", type=positive, default=27, help="images for each pair of s and w")
     p.add_argument("--min-novelty", type=float, default=1.0, help="least median novelty that tune.py may choose")
     p.add_argument("--substitute", type=float, nargs="*", default=[], help="alphas of Fig. 9, for example .8 .6 .4")
     p.add_argument("--generate-only", action="store_true", help="stop before the classifiers")
@@ -149,7 +151,7 @@ def sample(place, args, folder, name, *how):
 
 def classify(place, args, network, arm, alpha, out, generator):
     """One arm of one network with all its seeds, by the split of `place` and the generated images of `generator`."""
-    from stablesdg.recognition import CONTROLS
+    from stablesdg.recognise.arms import CONTROLS
 
     how = ["--mode", "expand", "--name", "full"] if arm == "full" else ["--control" if arm in CONTROLS else "--mode", arm]
     generated = generator / "runs" / (args.data.name + "-full" * (arm == "full"))
@@ -159,8 +161,8 @@ def classify(place, args, network, arm, alpha, out, generator):
 
 def summarise(place):
     """summary.csv: each arm's accuracy with its interval; pairs.csv: expand, or substitute, against each other arm."""
-    from stablesdg.recognition import compare_all, describe
-    from stablesdg.recognition import summarise as figures
+    from stablesdg.recognise.arms import compare_all, describe
+    from stablesdg.recognise.arms import summarise as figures
 
     rows, pairs = [], []
     for folder in ("classify", "substitute"):
@@ -183,4 +185,4 @@ def summarise(place):
 
 
 if __name__ == "__main__":
-    run.main(main)
+    run_main(main)

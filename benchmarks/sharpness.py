@@ -13,14 +13,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 from PIL import Image
 
-from stablesdg import run
-from stablesdg.files import UserError, read_csv
+from stablesdg.app.command_line import parser, run_main
+from stablesdg.storage.errors import UserError
+from stablesdg.storage.files import read_csv
 
 OCTAVES = ((2, 4), (4, 8), (8, 16), (16, 32))  # wavelengths in pixels
 
 
 def parse(argv=None):
-    p = run.parser(__doc__.splitlines()[0], "python benchmarks/sharpness.py neu runs/neu/Pa/samples")
+    p = parser(__doc__.splitlines()[0], "python benchmarks/sharpness.py neu runs/neu/Pa/samples")
     p.add_argument("data", type=Path, help="data set that the sources are in")
     p.add_argument("generated", nargs="+", type=Path, help="folders that sample.py filled, not from pure noise")
     return p.parse_args(argv)
@@ -48,4 +49,4 @@ def amplitudes(file):
 
 
 if __name__ == "__main__":
-    run.main(main)
+    run_main(main)

@@ -16,10 +16,11 @@ from statistics import mean, median
 
 from calls import ROOT, atomic_folder, call, copy_folder, keep_settings
 
-from stablesdg import run
-from stablesdg.files import read_csv, read_json, write_csv, write_json
-from stablesdg.score import score
-from stablesdg.split import load_split, part_files
+from stablesdg.app.command_line import parser, positive, run_main
+from stablesdg.app.paths import split_file
+from stablesdg.data.split import load_split, part_files
+from stablesdg.evaluate.score import score
+from stablesdg.storage.files import read_csv, read_json, write_csv, write_json
 
 # row -> (training commands that its run folder needs, which of the adapters it samples with)
 ROWS = {"prior as it is": (["ti"], "none"), "TI": (["ti"], "all"), "LoRA": (["lora"], "all"),
@@ -29,12 +30,12 @@ HEADER = ("network", "category", "row", "from noise", "from images", "each seed,
 
 
 def parse(argv=None):
-    p = run.parser(__doc__.splitlines()[0], "python benchmarks/table2.py neu/Pa neu/Sc --seeds 2")
+    p = parser(__doc__.splitlines()[0], "python benchmarks/table2.py neu/Pa neu/Sc --seeds 2")
     p.add_argument("data", nargs="+", type=Path, help="category folders")
-    p.add_argument("--seeds", type=run.positive, default=2, help="runs with seeds 0, 1, ..")
-    p.add_argument("--iterations", type=run.positive, default=1000, help="of each training stage")
-    p.add_argument("--number", type=run.positive, default=100, help="images a cell")
-    p.add_argument("--steps", type=run.positive, default=25, help="denoising steps of a full run")
+    p.add_argument("--seeds", type=positive, default=2, help="runs with seeds 0, 1, ..")
+    p.add_argument("--iterations", type=positive, default=1000, help="of each training stage")
+    p.add_argument("--number", type=positive, default=100, help="images a cell")
+    p.add_argument("--steps", type=positive, default=25, help="denoising steps of a full run")
     p.add_argument("--sampler", default="dpm", choices=["ddim", "dpm"])
     p.add_argument("--strength", type=float, help="s of image-oriented generation (default: the recipe's)")
     p.add_argument("--imagenet", action="store_true", help="measure with the second network as well")
@@ -116,7 +117,7 @@ def training_part(args, data):
     """A folder of links to the training images."""
     folder = args.out / data.name / "real"
     if not folder.is_dir():
-        split = load_split(run.split_file(data), [data])
+        split = load_split(split_file(data), [data])
         with atomic_folder(folder) as temporary:
             for file in part_files(split, data, "train"):
                 (temporary / file.name).symlink_to(file.resolve())
@@ -127,9 +128,9 @@ def make_random(weights, folder):
     """A copy of the weights with UNet and text encoder drawn at random."""
     import torch
 
-    from stablesdg.load import load_stable_diffusion, unet_sizes
-    from stablesdg.official import save_half, save_half_text
-    from stablesdg.unet import UNet
+    from stablesdg.models.stable_diffusion import load_stable_diffusion, unet_sizes
+    from stablesdg.models.unet import UNet
+    from stablesdg.weights.export import save_half, save_half_text
 
     torch.manual_seed(0)
     sd = load_stable_diffusion(weights)
@@ -140,4 +141,4 @@ def make_random(weights, folder):
 
 
 if __name__ == "__main__":
-    run.main(main)
+    run_main(main)

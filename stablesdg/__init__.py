@@ -1,36 +1,44 @@
 """StableSDG: expand a small set of defect images with a text-to-image diffusion prior.
 
-Reading order, from the equations outwards:
+The paper is in five files. Read them in this order:
 
-    diffusion     the noise schedule, timesteps and sampler steps, as pure functions
-    attention     softmax attention
-    blocks        residual block and resampling
-    unet          eps_theta(z_t, t, context)
-    vae           E and D
-    text          the CLIP text encoder, with learned vectors v_d at a token's place
-    lora          W0 + BA
-    generate      image-oriented generation: the one denoising loop
-    train         the loss and the loop of every adaptation
-    load          weights/ -> models, strictly
-    names         the keys of other files, renamed
-    data          images in and out
-    overlap       which images show the same piece of surface
-    split         which images may be trained on
-    inception     the feature network of FID
-    features      a small feature network that needs no download
-    metrics       Frechet distance, KID, neighbours, structural similarity
-    score         all measures of a set, with what is needed to read them
-    novelty       are generated images new?
-    samples       a folder of generated images
-    classifiers   five networks that recognise defects
-    stage         what surrounds the loop: opening data and model, writing results
-    report        pictures: grids of images, loss curves
-    run           run folders and what all command lines share
-    files         safe writing, hashes, errors in one sentence
-    textures      procedural captioned textures
-    pretraining   pools of textures and the loop that weights/nano came from
-    official      writing a model in the official layout
-    prepare       photographs to a data set
-    steel         a procedural steel data set, for the demo and the tests
-    download      fetch the official weights
+    diffusion    eq. (1), (2): noise schedule, guidance and sampler steps, as pure functions
+    text         eq. (3): learned vectors v_d in the place of a token
+    lora         eq. (4): W0 + BA
+    train        the loss and the loop that learns v_d, BA or all weights
+    generation   Algorithm 1: image-oriented generation
+
+What they stand on, and what stands on them, lies in rooms. Each room says in its __init__ what to read first.
+
+    models/      attention, UNet, VAE, and StableDiffusion, which holds them
+    weights/     official files, key names, adapter files
+    data/        images, folders, split, overlap
+    evaluate/    FID and its features, novelty, the search for s and w
+    recognise/   classifiers, the arms of the experiment, significance
+    prior/       how weights/nano was made
+    report/      pictures
+    storage/     safe files
+    app/         command lines and run folders
+
+In Python: `from stablesdg import load_stable_diffusion, generate`.
 """
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .generation import generate as generate
+    from .models.stable_diffusion import load_stable_diffusion as load_stable_diffusion
+
+__version__ = "0.2.0"
+__path__.append(str(Path(__file__).parent / "app" / "commands"))  # python -m stablesdg.split runs app/commands/split.py
+
+
+def __getattr__(name: str) -> Any:
+    """Import torch only when a name is used, so that --help is quick."""
+    if name == "generate":
+        from .generation import generate
+        return generate
+    if name == "load_stable_diffusion":
+        from .models.stable_diffusion import load_stable_diffusion
+        return load_stable_diffusion
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

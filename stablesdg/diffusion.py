@@ -1,4 +1,4 @@
-"""The diffusion process in latent space, as pure functions.
+"""The diffusion process in latent space, eq. (1) and (2), as pure functions.
 
 Symbols, after the paper (z_i = alpha_i z_0 + sigma_i eps):
 
@@ -6,22 +6,26 @@ Symbols, after the paper (z_i = alpha_i z_0 + sigma_i eps):
     alpha_bar_t     DDPM's cumulative product; DDIM's paper calls it alpha
     alpha_t         sqrt(alpha_bar_t), the signal's share of z_t
     sigma_t         sqrt(1 - alpha_bar_t), the noise's share of z_t
-    z_t             noisy latent, (B, 4, h, w)
-    eps             noise, eps_hat its estimate under guidance, shape of z_t
+    z_t             noisy latent, (B, C, h, w)
+    eps             noise, shape of z_t; eps_hat is its estimate
     s, w            strength in (0, 1] and guidance scale of image-oriented generation
 
-The timestep before t = 0 is written -1: no noise left, alpha_bar = 1.
+The timestep before t = 0 is written -1: no noise is left there, alpha_bar = 1.
 """
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 T = 1000
 BETA_START, BETA_END = 0.00085, 0.012  # Stable Diffusion v1's scheduler_config.json
 
 
-def alpha_bar_table(T=T, beta_start=BETA_START, beta_end=BETA_END, schedule="scaled_linear"):
-    """alpha_bar_t for t = 0 .. T - 1, float64 (T,). "scaled_linear" is linear in sqrt(beta)."""
+def alpha_bar_table(T: int = T, beta_start: float = BETA_START, beta_end: float = BETA_END,
+                    schedule: str = "scaled_linear") -> Tensor:
+    """alpha_bar_t for t = 0 .. T - 1, float64 (T,). "scaled_linear" is linear in sqrt(beta), "linear" in beta."""
     if schedule == "scaled_linear":
         beta = torch.linspace(beta_start**0.5, beta_end**0.5, T, dtype=torch.float64) ** 2
     elif schedule == "linear":
@@ -31,7 +35,7 @@ def alpha_bar_table(T=T, beta_start=BETA_START, beta_end=BETA_END, schedule="sca
     return torch.cumprod(1 - beta, dim=0)
 
 
-def timesteps(steps, strength=1.0, T=T):
+def timesteps(steps: int, strength: float = 1.0, T: int = T) -> list[tuple[int, int]]:
     """[(t, t_prev), ..] from the noisiest to (t, -1), evenly spaced.
 
     The first t is exactly round(s T) - 1, the paper's T' = sT, however many steps there are. A full run
@@ -47,80 +51,78 @@ def timesteps(steps, strength=1.0, T=T):
     return list(zip(grid[:-1], grid[1:]))
 
 
-def timesteps_diffusers(steps, strength=1.0, T=T, offset=1):
-    """The (t, t_prev) pairs of diffusers' image-to-image pipeline: spacing T // steps, then the last int(s * steps).
-
-    The last t_prev is negative; there DDIM takes alpha_bar_0 and DDPM 1 (`final_alpha_bar`).
-    """
-    if not 0 <= strength <= 1:
-        raise ValueError(f"strength must lie in [0, 1], not {strength}")
-    ratio = T // max(1, min(steps, T))
-    if steps < 1 or (steps - 1) * ratio + offset > T - 1:
-        raise ValueError(f"diffusers has no timestep grid for {steps} steps")
-    count = min(int(steps * strength), steps)  # truncates: 50 * 0.58 gives 28, not 29
-    if count == 0:
-        raise ValueError(f"strength {strength} of {steps} steps leaves no step to run; raise either")
-    return [(i * ratio + offset, i * ratio + offset - ratio) for i in reversed(range(count))]
-
-
-def add_noise(z_0, eps, alpha_bar):
-    """z_t = alpha_t z_0 + sigma_t eps. `alpha_bar` a number, or (B,) on the CPU for one timestep a sample."""
+def add_noise(z_0: Tensor, eps: Tensor, alpha_bar: float | Tensor) -> Tensor:
+    """z_t = alpha_t z_0 + sigma_t eps. `alpha_bar` is a number, or (B,) on the CPU for one timestep a sample."""
     alpha_bar = torch.as_tensor(alpha_bar, dtype=torch.float64).to(z_0.dtype).to(z_0.device)  # Apple has no float64
     if alpha_bar.ndim:
         alpha_bar = alpha_bar.view(-1, 1, 1, 1)
     return alpha_bar.sqrt() * z_0 + (1 - alpha_bar).sqrt() * eps
 
 
-def guide(eps_uncond, eps_cond, w):
+def guide(eps_uncond: Tensor, eps_cond: Tensor, w: float) -> Tensor:
     """Classifier-free guidance, eq. (2): eps(z, t) + w [eps(z; tau(y), t) - eps(z, t)]."""
     return eps_uncond + w * (eps_cond - eps_uncond)
 
 
-def predict_z_0(z_t, eps, alpha_bar_t):
+def predict_z_0(z_t: Tensor, eps: Tensor, alpha_bar_t: float) -> Tensor:
     """(z_t - sigma_t eps) / alpha_t: the clean latent that the estimated noise implies."""
     return (z_t - (1 - alpha_bar_t) ** 0.5 * eps) / alpha_bar_t**0.5
 
 
-def ddim_step(z_t, eps, alpha_bar_t, alpha_bar_prev, noise=None):
+# ---- one step of a sampler: z_t -> z_prev -----------------------------------------------------------------------
+# All have one signature. `before` is what the step before knew, or None in the first step. `noise()` draws fresh noise.
+
+
+class Estimate(NamedTuple):
+    """What a sampler step knew, for the step after it."""
+    z_0: Tensor
+    alpha_bar_t: float
+
+
+Sampler = Callable[[Tensor, Tensor, float, float, "Estimate | None", Callable[[], Tensor]], Tensor]
+
+
+def ddim_step(z_t: Tensor, eps: Tensor, alpha_bar_t: float, alpha_bar_prev: float,
+              before: Estimate | None = None, noise: Callable[[], Tensor] | None = None) -> Tensor:
     """Deterministic: the estimated noise itself is carried on (Song et al. 2021, eq. 12 with sigma = 0)."""
     return alpha_bar_prev**0.5 * predict_z_0(z_t, eps, alpha_bar_t) + (1 - alpha_bar_prev) ** 0.5 * eps
 
 
-def ddpm_step(z_t, eps, alpha_bar_t, alpha_bar_prev, noise):
+def ddpm_step(z_t: Tensor, eps: Tensor, alpha_bar_t: float, alpha_bar_prev: float,
+              before: Estimate | None, noise: Callable[[], Tensor]) -> Tensor:
     """A draw from the posterior q(z_prev | z_t, z_0) (Ho et al. 2020, eq. 6 and 7), for any t_prev < t."""
     alpha = alpha_bar_t / alpha_bar_prev  # 1 - beta of the step, which may span several timesteps
     beta = 1 - alpha
     mean = (alpha_bar_prev**0.5 * beta * predict_z_0(z_t, eps, alpha_bar_t)
             + alpha**0.5 * (1 - alpha_bar_prev) * z_t) / (1 - alpha_bar_t)
     variance = beta * (1 - alpha_bar_prev) / (1 - alpha_bar_t)
-    return mean + variance**0.5 * noise
+    return mean + variance**0.5 * noise()
 
 
-def paper_step(z_t, eps, alpha_bar_t, alpha_bar_prev, noise):
+def paper_step(z_t: Tensor, eps: Tensor, alpha_bar_t: float, alpha_bar_prev: float,
+               before: Estimate | None, noise: Callable[[], Tensor]) -> Tensor:
     """Algorithm 1: alpha_{i-1} (z_i - sigma_i eps_hat) / alpha_i + sigma_{i-1} noise.
 
-    The paper prints sigma_i for the last factor; z_{i-1} would then hold the noise of level i at the signal of
-    level i - 1, which is no longer the process that eps_theta was trained on. Our reading is sigma_{i-1}.
+    The paper prints sigma_i for the last factor. z_{i-1} would then hold the noise of level i and the signal of
+    level i - 1, and eps_theta was not trained on such a mixture. We read sigma_{i-1}.
     """
-    return alpha_bar_prev**0.5 * predict_z_0(z_t, eps, alpha_bar_t) + (1 - alpha_bar_prev) ** 0.5 * noise
+    return alpha_bar_prev**0.5 * predict_z_0(z_t, eps, alpha_bar_t) + (1 - alpha_bar_prev) ** 0.5 * noise()
 
 
-def extrapolate(z_t, eps, alpha_bar_t, alpha_bar_prev, last):
-    """DPM-Solver++(2M) as a correction of the noise that DDIM's step is given (Lu et al. 2022, Algorithm 2).
+def dpm_step(z_t: Tensor, eps: Tensor, alpha_bar_t: float, alpha_bar_prev: float,
+             before: Estimate | None, noise: Callable[[], Tensor] | None = None) -> Tensor:
+    """DPM-Solver++(2M): DDIM with a corrected noise (Lu et al. 2022, Algorithm 2).
 
-    DDIM holds the predicted z_0 fixed within a step. Second order follows its trend along lambda = log(alpha / sigma), from
-    `last`, the (z_0, alpha_bar) of the step before. The first step (last is None) and the final one (alpha_bar_prev is 1,
-    lambda infinite) stay DDIM's.
-
-    Returns (eps, last for the next step).
+    DDIM holds the predicted z_0 fixed within a step. Second order follows its trend along lambda = log(alpha / sigma).
+    The first step and the last one (alpha_bar_prev is 1 and lambda infinite) stay DDIM's.
     """
-    z_0 = predict_z_0(z_t, eps, alpha_bar_t)
-    if last is not None and alpha_bar_prev < 1:
-        z_0_last, alpha_bar_last = last
-        lambda_last, lambda_t, lambda_prev = (0.5 * math.log(a / (1 - a)) for a in (alpha_bar_last, alpha_bar_t, alpha_bar_prev))
-        trend = 0.5 * (lambda_prev - lambda_t) / (lambda_t - lambda_last) * (z_0 - z_0_last)
+    if before is not None and alpha_bar_prev < 1:
+        lambda_before, lambda_t, lambda_prev = (
+            0.5 * math.log(a / (1 - a)) for a in (before.alpha_bar_t, alpha_bar_t, alpha_bar_prev))
+        z_0 = predict_z_0(z_t, eps, alpha_bar_t)
+        trend = 0.5 * (lambda_prev - lambda_t) / (lambda_t - lambda_before) * (z_0 - before.z_0)
         eps = eps - (alpha_bar_t / (1 - alpha_bar_t)) ** 0.5 * trend
-    return eps, (z_0, alpha_bar_t)
+    return ddim_step(z_t, eps, alpha_bar_t, alpha_bar_prev)
 
 
-STEPS = {"ddim": ddim_step, "dpm": ddim_step, "ddpm": ddpm_step, "paper": paper_step}  # dpm: with extrapolate
+SAMPLERS: dict[str, Sampler] = {"ddim": ddim_step, "dpm": dpm_step, "ddpm": ddpm_step, "paper": paper_step}

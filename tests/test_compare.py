@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, ttest_1samp
 
-from stablesdg.compare import compare, half_width, holm, interval, verdict
+from stablesdg.recognise.significance import compare, half_width, holm, interval, verdict
 
 
 def test_the_interval_of_one_seed_is_near_the_binomial_one():

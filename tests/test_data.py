@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stablesdg.data import fit_size, read_fitted, read_image, save_image, to_image, to_tensor
-from stablesdg.files import UserError, atomic_path, list_categories, list_images
-from stablesdg.split import load_split, part_files, random_parts
+from stablesdg.data.images import fit_size, read_fitted, read_image, save_image, to_image, to_tensor
+from stablesdg.data.folders import list_categories, list_images
+from stablesdg.storage.errors import UserError
+from stablesdg.storage.files import atomic_path
+from stablesdg.data.split import load_split, part_files, random_parts
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".JPG"])

@@ -8,9 +8,9 @@ from conftest import relative_error
 from PIL import Image
 
 import fid
-from stablesdg.files import UserError
-from stablesdg.inception import find_inception_weights, load_inception
-from stablesdg.metrics import FeatureStatistics, frechet_distance, gaussian, inception_features, resize_for_inception
+from stablesdg.storage.errors import UserError
+from stablesdg.evaluate.inception import find_inception_weights, load_inception
+from stablesdg.evaluate.metrics import FeatureStatistics, frechet_distance, gaussian, inception_features, resize_for_inception
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ import pytest
 import torch
 from PIL import Image
 
-from stablesdg.data import to_image, to_tensor
-from stablesdg.generate import generate
-from stablesdg.load import load_stable_diffusion
+from stablesdg.data.images import to_image, to_tensor
+from stablesdg.generation import generate
+from stablesdg.models.stable_diffusion import load_stable_diffusion
 
 PROMPT = "A photo of <unknown>"
 

@@ -7,12 +7,12 @@ import torch
 from conftest import TEXT, UNET, VAE
 from safetensors.torch import load_file, save_file
 
-from stablesdg import load as loading
-from stablesdg.files import UserError
-from stablesdg.load import build, load_single_file, load_stable_diffusion
-from stablesdg.names import OLD_VAE_ATTENTION, compvis_unet_names, compvis_vae_names
-from stablesdg.unet import UNet
-from stablesdg.vae import VAE as OurVAE
+from stablesdg.models import stable_diffusion as loading
+from stablesdg.storage.errors import UserError
+from stablesdg.models.stable_diffusion import build, load_single_file, load_stable_diffusion
+from stablesdg.weights.keys import OLD_VAE_ATTENTION, compvis_unet_names, compvis_vae_names
+from stablesdg.models.unet import UNet
+from stablesdg.models.vae import VAE as OurVAE
 
 UNET_FILE, VAE_FILE = "unet/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.safetensors"
 
@@ -190,7 +190,7 @@ def test_absent_weights_are_answered_with_the_command_that_fetches_them(tmp_path
 
 
 def test_download_without_a_network_names_the_files_and_the_place(tmp_path, monkeypatch):
-    from stablesdg import download
+    from stablesdg.weights import download
 
     monkeypatch.setattr("torch.hub.download_url_to_file", lambda *a, **k: (_ for _ in ()).throw(OSError("no network")))
     with pytest.raises(UserError, match="stable-diffusion-v1-5.*unet, vae, text_encoder, tokenizer.*stable-diffusion-v1-5"):
@@ -201,7 +201,7 @@ def test_download_without_a_network_names_the_files_and_the_place(tmp_path, monk
 
 
 def test_download_removes_a_file_with_another_hash(tmp_path, monkeypatch):
-    from stablesdg import download
+    from stablesdg.weights import download
 
     name = "vae/diffusion_pytorch_model.safetensors"
 

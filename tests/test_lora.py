@@ -8,8 +8,9 @@ from safetensors.torch import load_file, save_file
 from test_generate import diffusers_image, max_difference, our_image, source
 
 from stablesdg import lora
-from stablesdg.files import UserError, save_tensors
-from stablesdg.load import load_stable_diffusion
+from stablesdg.storage.errors import UserError
+from stablesdg.storage.tensors import save_tensors
+from stablesdg.models.stable_diffusion import load_stable_diffusion
 from stablesdg.train import denoising_loss
 
 SETTINGS = dict(strength=0.6, steps=6)
@@ -32,8 +33,8 @@ def sd(toy):
 def test_sd15_has_128_layers_in_the_unet_and_48_in_the_text_encoder_and_273_024_parameters():
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    from stablesdg.load import SD15_TEXT, build
-    from stablesdg.unet import UNet
+    from stablesdg.models.stable_diffusion import SD15_TEXT, build
+    from stablesdg.models.unet import UNet
 
     class Parts:
         unet = build(UNet, {})

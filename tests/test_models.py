@@ -3,10 +3,10 @@ import pytest
 import torch
 from conftest import UNET, VAE, relative_error, shrink_streams
 
-from stablesdg.attention import attend_in_parts
-from stablesdg.load import build, load_stable_diffusion
-from stablesdg.unet import UNet
-from stablesdg.vae import VAE as OurVAE
+from stablesdg.models.attention import attend_in_parts
+from stablesdg.models.stable_diffusion import build, load_stable_diffusion
+from stablesdg.models.unet import UNet
+from stablesdg.models.vae import VAE as OurVAE
 
 
 @pytest.fixture(scope="module", params=["unit variance", "small variance"])
@@ -97,7 +97,7 @@ def test_the_full_size_models_have_the_official_keys_and_shapes():
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    from stablesdg.load import SD15_TEXT
+    from stablesdg.models.stable_diffusion import SD15_TEXT
 
     with torch.device("meta"):
         unet = UNet2DConditionModel(cross_attention_dim=768, block_out_channels=(320, 640, 1280, 1280))

@@ -12,15 +12,17 @@ from PIL import Image as PILImage
 from commands import here
 
 import pretrain
-from stablesdg import pretraining, steel
-from stablesdg.data import to_image, to_tensor
-from stablesdg.features import DEGRADATIONS, load_feature_network
-from stablesdg.files import UserError, sha256
-from stablesdg.generate import generate
-from stablesdg.load import load_stable_diffusion
-from stablesdg.metrics import frechet_distance
-from stablesdg.official import learn_merges
-from stablesdg.textures import ATTRIBUTES, BASES, MARKS, draw
+from stablesdg.prior import pretraining
+from stablesdg.data import steel
+from stablesdg.data.images import to_image, to_tensor
+from stablesdg.evaluate.features import DEGRADATIONS, load_feature_network
+from stablesdg.storage.errors import UserError
+from stablesdg.storage.files import sha256
+from stablesdg.generation import generate
+from stablesdg.models.stable_diffusion import load_stable_diffusion
+from stablesdg.evaluate.metrics import frechet_distance
+from stablesdg.weights.export import learn_merges
+from stablesdg.prior.textures import ATTRIBUTES, BASES, MARKS, draw
 
 CLASS_NAMES = ("patch", "scratch", "craz", "inclusion", "pit", "rolled", "scale", "indentation", "oxide", "slag")
 

@@ -7,12 +7,12 @@ import torch
 from PIL import Image
 from commands import here
 
-from stablesdg.data import augment, save_image, to_tensor
-from stablesdg.features import load_feature_network
-from stablesdg.metrics import (frechet_distance, frechet_infinity, kernel_distance, nano_features, neighbour_scores, ssim)
-from stablesdg.novelty import NoveltyMeter
-from stablesdg.score import cached_features, lines, network_key, score
-from stablesdg.textures import draw
+from stablesdg.data.images import augment, save_image, to_tensor
+from stablesdg.evaluate.features import load_feature_network
+from stablesdg.evaluate.metrics import (frechet_distance, frechet_infinity, kernel_distance, nano_features, neighbour_scores, ssim)
+from stablesdg.evaluate.novelty import NoveltyMeter
+from stablesdg.evaluate.score import cached_features, lines, network_key, score
+from stablesdg.prior.textures import draw
 
 
 def features(n, d=24, seed=0, shift=0.0, mix=1):

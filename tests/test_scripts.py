@@ -12,8 +12,9 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from stablesdg import run, train
-from stablesdg import stage as stage_module
+from stablesdg.app.command_line import run_main
+from stablesdg import train
+from stablesdg.app import training_stage as stage_module
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, toy, steel):
@@ -235,7 +236,7 @@ def test_what_a_user_can_mend_is_one_sentence_and_exit_code_1(place, command, me
     (place / "runs" / "unsampled" / "patches").mkdir(parents=True, exist_ok=True)
     (place / "runs" / "unsampled" / "patches" / "run.json").write_text("{}")
     if command[0] == "fid.py":
-        from stablesdg.load import WEIGHTS
+        from stablesdg.weights.read import WEIGHTS
         if list(WEIGHTS.glob("pt_inception*")):
             pytest.skip("the Inception weights are there")
     error = here(place, *command, ok=False)
@@ -263,7 +264,7 @@ def test_a_lack_of_memory_or_of_rights_is_told_in_one_line(error, told, capsys):
         raise error
 
     with pytest.raises(SystemExit):
-        run.main(fail)
+        run_main(fail)
     assert told in capsys.readouterr().err
 
 

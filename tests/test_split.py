@@ -7,12 +7,13 @@ import pytest
 from PIL import Image
 from commands import here
 
-from stablesdg.data import save_image
-from stablesdg.files import list_images, read_csv
-from stablesdg.overlap import find_copies, find_overlaps
-from stablesdg.prepare import otsu, piece, starts
-from stablesdg.split import find_groups, group_parts
-from stablesdg.textures import draw
+from stablesdg.data.images import save_image
+from stablesdg.data.folders import list_images
+from stablesdg.storage.files import read_csv
+from stablesdg.data.overlap import find_copies, find_overlaps
+from stablesdg.data.prepare import otsu, piece, starts
+from stablesdg.data.split import find_groups, group_parts
+from stablesdg.prior.textures import draw
 
 
 def grounds(names, side, first=0):

@@ -8,7 +8,8 @@ import pytest
 from commands import FLOAT32, TRAINING, here
 from PIL import Image
 
-from stablesdg import steel, tuning
+from stablesdg.data import steel
+from stablesdg.evaluate import tuning
 
 CELLS = ["--strengths", "0.2,0.6", "--guidances", "1,3", "--number", "4", "--steps", "5", "--features", "nano", *FLOAT32]
 

@@ -1,0 +1,152 @@
+"""What all command lines share: help, types of arguments, exit codes."""
+import argparse
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from ..storage.errors import UserError
+
+PROMPT, TOKEN = "A photo of <unknown>", "<unknown>"
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Show a default where there is one. Where it depends on other things, the help text says on what."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None or action.default is False else super()._get_help_string(action)
+
+
+def parser(description: str, example: str) -> argparse.ArgumentParser:
+    """A parser whose help shows the defaults and one command to copy. Options must be written out."""
+    return argparse.ArgumentParser(description=description, epilog=f"example: {example}", allow_abbrev=False,
+                                   formatter_class=HelpFormatter)
+
+
+Arguments = argparse.ArgumentParser | argparse._ArgumentGroup  # what takes add_argument
+
+
+def add_common(group: Arguments) -> None:
+    """--seed, --device and --dtype."""
+    group.add_argument("--seed", type=seed, default=0, help="all randomness follows from it")
+    add_device(group)
+    group.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"],
+                       help="of the UNet's arithmetic; auto takes bfloat16 on GPUs and CPUs that compute in it, "
+                            "float32 on others and on Apple GPUs")
+
+
+def add_device(group: Arguments) -> None:
+    """--device."""
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+
+
+def add_model(group: Arguments) -> None:
+    """Which run, weights and adapters make images."""
+    group.add_argument("--run", type=Path, help="run folder of a category (default: the one used last)")
+    group.add_argument("--weights", help="diffusers folder or CompVis .safetensors (default: those the run was trained on)")
+    group.add_argument("--adapters", default="all", help="all that the run has, none, or some of embedding,lora,full")
+
+
+def add_training(p: argparse.ArgumentParser, learning_rate: float) -> None:
+    """The arguments of train_ti.py and train_lora.py."""
+    data = p.add_argument_group("data and model")
+    data.add_argument("--data", type=Path, required=True, help="folder of one category's images, for example neu/Pa")
+    data.add_argument("--weights", help="diffusers folder or CompVis .safetensors (default: weights/"
+                                        "stable-diffusion-v1-5 if it is there, else weights/nano)")
+    data.add_argument("--prompt", default=PROMPT, help="y, the condition shared by all images of the category")
+    data.add_argument("--token", default=TOKEN, help="the part of the prompt that stands for the category")
+    data.add_argument("--resolution", type=resolution,
+                      help="shorter side in pixels, or native (default: the recipe's, or the model's own)")
+    data.add_argument("--crop", type=crop, help="train on random square crops of so many pixels, at the scale that "
+                                                "--resolution sets, or none (default: the recipe's, or none)")
+    add_split(data)
+    training = p.add_argument_group("training")
+    training.add_argument("--iterations", type=positive, default=1000, help="optimiser steps")
+    training.add_argument("--batch-size", type=positive, default=4, help="images a step")
+    training.add_argument("--lr", type=rate, help=f"Adam's learning rate (default: the recipe's, or {learning_rate:g})")
+    training.add_argument("--gradient-checkpointing", action="store_true", help="less memory, a third more time")
+    training.add_argument("--compile", action="store_true", help="torch.compile the UNet")
+    add_common(p.add_argument_group("run"))
+    p.add_argument("--out", type=Path, help="run folder (default: runs/DATASET/CATEGORY)")
+    p.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
+
+
+def add_split(group: Arguments) -> None:
+    """--split."""
+    group.add_argument("--split", choices=["group", "random"],
+                       help="keep images of one surface in one part, or split at random as the paper does (default: what "
+                            "runs/DATASET/split.json has, or group)")
+
+
+# ---- types of arguments -----------------------------------------------------------------------------------------
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def rate(text: str) -> float:
+    """A positive number."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def seed(text: str) -> int:
+    """What every generator of random numbers takes."""
+    value = int(text)
+    if not 0 <= value < 2**32:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {2**32 - 1}")
+    return value
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Numbers between commas, each once, in order of size."""
+    return tuple(sorted({float(part) for part in text.split(",")}))
+
+
+def resolution(text: str) -> int | str:
+    """A positive number of pixels, or "native"."""
+    return text if text == "native" else positive(text)
+
+
+def crop(text: str) -> int | str:
+    """A positive number of pixels, or "none"."""
+    return text if text == "none" else positive(text)
+
+
+# ---- the end of a command ---------------------------------------------------------------------------------------
+
+
+def duration(seconds: float) -> str:
+    """Seconds for a person to read."""
+    return f"{seconds / 60:.1f} minutes" if seconds >= 60 else f"{seconds:.0f} seconds"
+
+
+def run_main(main: Callable[[], None]) -> None:
+    """Run a script's main(). An error that the user can mend becomes one sentence and exit code 1."""
+    try:
+        main()
+    except (UserError, OSError) as error:
+        if isinstance(error, BrokenPipeError):  # the reader of our output, head for example, has gone
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        if os.environ.get("STABLESDG_TRACEBACK"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except RuntimeError as error:
+        if not re.search("out of memory|allocate memory", str(error)):
+            raise
+        print(f"error: not enough memory ({str(error).splitlines()[0]}): lower --batch-size or --resolution, train with "
+              "--gradient-checkpointing, or for classify.py take a smaller --network.", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("\nstopped; commands that have --resume go on with it from what is finished", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,92 @@
+"""The weights that a command asks for, the settings that come with them, and the adapters of a run."""
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..data.split import SEEN
+from ..models.stable_diffusion import StableDiffusion, load_stable_diffusion
+from ..storage.errors import UserError
+from ..storage.files import sha256
+from ..storage.tensors import read_metadata
+from ..weights.read import default_weights
+from .devices import pick_device, pick_dtype
+
+ADAPTERS = {"embedding": "ti", "lora": "lora", "full": "full"}  # name of the file -> stage that wrote it
+
+
+def open_model(weights: str | None, device: str, dtype: str, run: Mapping[str, Any] | None = None,
+               kept: torch.dtype | None = None) -> StableDiffusion:
+    """Load the weights that --weights or the run asks for. Say which, on what device, and why.
+
+    device, dtype  as the arguments --device and --dtype
+    run            run.json of the run, if there is one
+    kept           dtype that the parameters are kept in, where it is not that of the arithmetic
+    """
+    chosen_device = pick_device(device)
+    arithmetic = pick_dtype(dtype, chosen_device)
+    dtypes = dict.fromkeys(str(d).removeprefix("torch.") for d in (arithmetic, kept or arithmetic))
+    if weights:
+        path, why = Path(weights), "--weights"
+    elif run and "weights" in run:
+        path, why = Path(run["weights"]), "as the run was trained on"
+    else:
+        path, why = default_weights()
+    print(f"weights: {path} ({why}); {chosen_device}, {' arithmetic, parameters kept in '.join(dtypes)}")
+    return load_stable_diffusion(path, chosen_device, kept or arithmetic)
+
+
+def from_recipe(sd: StableDiffusion, stage: str, **values: Any) -> dict[str, Any]:
+    """Fill values that are None from the weights' recipe.json, and say so. What the recipe does not know stays None."""
+    recipe = {**sd.recipe.get("all", {}), **sd.recipe.get(stage, {})}
+    taken = {name: recipe[name] for name, value in values.items() if value is None and name in recipe}
+    if taken:
+        print("recipe.json of these weights sets " + ", ".join(f"{name} = {value}" for name, value in taken.items()))
+    return {**values, **taken}
+
+
+def pixels(setting: int | str) -> int | None:
+    """--resolution or --crop as a number of pixels, or None for native and none."""
+    return None if isinstance(setting, str) else setting
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the adapters of a run were trained with."""
+    prompt: str
+    resolution: int | None  # shorter side in pixels, or None for the images' own size
+    seen: frozenset[str]  # sha256 of the training images
+
+
+def load_adapters(sd: StableDiffusion, folder: Path, record: Mapping[str, Any], adapters: str) -> Trained:
+    """Load what the run learned, as far as `adapters` (the argument --adapters) asks for it."""
+    files = {name: folder / f"{name}.safetensors" for name in ADAPTERS}
+    there = [name for name in files if files[name].is_file()]
+    wanted = there if adapters == "all" else [] if adapters == "none" else adapters.split(",")
+    if strange := set(wanted) - set(ADAPTERS):
+        raise UserError(f"--adapters is all, none or some of {','.join(ADAPTERS)}, not {', '.join(sorted(strange))}.")
+    if missing := [name for name in wanted if name not in there]:
+        raise UserError(f"{folder} has no {missing[0]}.safetensors: it has {', '.join(there) or 'no adapters'}.")
+    if {"lora", "full"} <= set(wanted):
+        raise UserError(f"{folder} has both lora and full.safetensors: choose with --adapters embedding,lora or embedding,full.")
+
+    stages = record["stages"]
+    embedding = sha256(files["embedding"]) if "embedding" in there else None
+    loaders = {"full": sd.load_full, "embedding": sd.load_embedding, "lora": sd.load_lora}  # in this order
+    for name, load in loaders.items():
+        if name not in wanted:
+            continue
+        learned_with = stages.get(ADAPTERS[name], {}).get("embedding_sha256")
+        if name != "embedding" and learned_with != embedding and (learned_with or adapters == "all"):
+            raise UserError(f"{files[name]} was trained with another embedding than {files['embedding']} holds now: run "
+                            f"train_lora.py again, or leave it out with --adapters embedding.")
+        load(files[name])
+    print(f"adapters: {', '.join(wanted) or 'none'}")
+
+    order = [name for name in ("lora", "full", "embedding") if name in wanted] or ["lora", "full", "embedding"]
+    arguments = next(stages[ADAPTERS[name]]["arguments"] for name in order if ADAPTERS[name] in stages)
+    seen = {image for file in sd.adapter_files for image in json.loads(read_metadata(file).get(SEEN, "[]"))}
+    return Trained(arguments["prompt"], pixels(arguments["resolution"]), frozenset(seen))

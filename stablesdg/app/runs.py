@@ -1,0 +1,72 @@
+"""Run folders, runs/DATASET/CATEGORY, and run.json, the record of what was done in one."""
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from ..models.stable_diffusion import StableDiffusion
+from ..storage.errors import UserError
+from ..storage.files import read_optional_json, sha256, write_json
+from .paths import RUNS, split_file
+
+ADAPTER_FILES = ("embedding.safetensors", "lora.safetensors", "full.safetensors")
+
+
+def latest_run() -> Path:
+    """The run folder that was written to last and holds an adapter."""
+    runs = [f.parent for f in RUNS.glob("**/run.json")
+            if f.relative_to(RUNS).parts[0] != "benchmarks" and any((f.parent / name).is_file() for name in ADAPTER_FILES)]
+    if not runs:
+        raise UserError("There is no run to sample from yet: first type, for example, python train_ti.py --data neu/Pa "
+                        "and python train_lora.py --data neu/Pa.")
+    return max(runs, key=lambda folder: (folder / "run.json").stat().st_mtime)
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """run.json, or {} if there is none."""
+    return read_optional_json(folder / "run.json")
+
+
+def require_run(folder: Path) -> dict[str, Any]:
+    """run.json of a run folder. Raises UserError if there is none."""
+    record = read_run(folder)
+    if not record:
+        inside = sorted(f.parent.name for f in folder.glob("*/run.json"))
+        raise UserError(f"{folder} is not a run folder (no run.json): " + (
+            f"pass one of those in it, --run {folder / inside[0]} for example." if inside else
+            "train_ti.py and train_lora.py make one."))
+    return record
+
+
+def add_choice(folder: Path, tuned: Mapping[str, Any]) -> None:
+    """Put tune.py's choice of s and w into run.json, where sample.py finds it."""
+    write_json(folder / "run.json", {**read_run(folder), "tuned": tuned})
+
+
+def record_training(folder: Path, stage: str, arguments: Mapping[str, Any], sd: StableDiffusion, seconds: float,
+                    embedding_sha256: str | None) -> None:
+    """Add a training stage to run.json, and what the run is based on. A choice of s and w for other adapters goes."""
+    run = read_run(folder)
+    run.pop("tuned", None)
+    data = Path(arguments["data"])
+    run |= {"weights": str(sd.path.resolve()), "weights_sha256": sd.sha256, "data": str(data.resolve()),
+            "split_sha256": sha256(split_file(data))}
+    entry = _entry(arguments, sd, seconds) | {"embedding_sha256": embedding_sha256}
+    write_json(folder / "run.json", {**run, "stages": {**run.get("stages", {}), stage: entry}})
+
+
+def record_sampling(folder: Path, arguments: Mapping[str, Any], sd: StableDiffusion, seconds: float) -> None:
+    """Add the stage "sample" to run.json."""
+    run = read_run(folder)
+    write_json(folder / "run.json", {**run, "stages": {**run.get("stages", {}), "sample": _entry(arguments, sd, seconds)}})
+
+
+def _entry(arguments: Mapping[str, Any], sd: StableDiffusion, seconds: float) -> dict[str, Any]:
+    return {"arguments": {k: str(v) if isinstance(v, Path) else v for k, v in arguments.items()},
+            "weights_sha256": sd.sha256, "seconds": round(seconds, 1), "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
+            "versions": {"python": sys.version.split()[0], "torch": torch.__version__,
+                         "transformers": transformers.__version__}}

@@ -1,0 +1,159 @@
+"""What surrounds generation: s and w chosen, batches of sources made into images, rows of the manifest."""
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..data.generated import ImageSet, Job, source_name
+from ..data.images import Source, augment, read_image, to_image
+from ..evaluate.novelty import NoveltyMeter, similarity
+from ..generation import GUIDANCE, Step, generate, plan
+from ..models.stable_diffusion import StableDiffusion
+from ..storage.errors import UserError
+from ..storage.files import sha256
+from .compat import plan_diffusers
+from .model import from_recipe, load_adapters, open_model
+
+# The paper's Table I: s and w that it found best for each category of NEU and CCBSD.
+TABLE_I = {"Cr": (0.2, 2), "In": (0.9, 9), "Pa": (0.4, 6), "PS": (0.5, 3), "RS": (0.1, 8), "Sc": (0.5, 7),
+           "Inc": (0.5, 5), "Ind": (0.2, 7), "Ox": (0.6, 3), "SG": (0.5, 4)}
+STRENGTH, SAMPLER, STEPS = 0.4, "ddim", 50
+FEWEST_STEPS = 10  # of any sampler; docs/results/samplers.md shows what fewer lose
+MOST_TRIES = 5  # seeds that an image may use up to become as novel as --min-novelty asks
+RETRY_STRIDE = 1_000_000_000  # between the seeds of two tries
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """The arguments of sample.py."""
+    run: Path | None
+    data: Path | None
+    weights: str | None
+    adapters: str
+    out: Path | None
+    strength: float | None
+    guidance: float | None
+    number: int
+    steps: int | None
+    sampler: str | None
+    from_noise: bool
+    classic: bool
+    min_novelty: float
+    uncond: str
+    compat: str | None
+    batch_size: int
+    seed: int
+    device: str
+    dtype: str
+    resume: bool
+
+
+@dataclass(frozen=True)
+class ImageMaker:
+    """What makes images from sources."""
+    draw: Callable[[Tensor, Sequence[int]], Tensor]  # x (B, 3, H, W) and B seeds -> (B, 3, H, W), in [-1, 1]
+    label: str  # for the preview
+    columns: Mapping[str, str]  # s, w, sampler and steps, for the manifest
+    resolution: int | None  # that sources are read at
+    multiple: int  # that their sides are made a multiple of
+    depends_on: Mapping[str, Any]  # settings that the images follow from
+    seen: frozenset[str]  # sha256 of the images that it has learned from
+    sd: StableDiffusion | None = None
+
+
+def open_classic() -> ImageMaker:
+    """Rotate and mirror the sources."""
+    def draw(x: Tensor, seeds: Sequence[int]) -> Tensor:
+        return torch.stack([augment(image, seed) for image, seed in zip(x, seeds)])
+
+    label = "rotated and mirrored"
+    print(label)
+    return ImageMaker(draw, label, {"s": "", "w": "", "sampler": "classic", "steps": ""}, None, 1, {}, frozenset())
+
+
+def open_diffusion(settings: SamplingSettings, folder: Path, record: Mapping[str, Any]) -> ImageMaker:
+    """Algorithm 1 with the adapters of a run."""
+    sd = open_model(settings.weights, settings.device, settings.dtype, record)
+    trained = load_adapters(sd, folder, record, settings.adapters)
+    if settings.uncond == "base" and folder / "full.safetensors" in sd.adapter_files:
+        raise UserError("--uncond base needs the model without adapters, which a full adaptation has replaced: leave it out.")
+    tuned = {} if settings.from_noise else record.get("tuned", {})
+    s, w = choose_strength_and_guidance(settings, sd, folder.resolve().name, tuned)
+    sampler, steps = settings.sampler or tuned.get("sampler", SAMPLER), settings.steps or tuned.get("steps", STEPS)
+    path = steps_to_run(sd, s, steps, sampler, settings.compat)
+    print(f"prompt {trained.prompt!r}, s = {s:g}, w = {w:g}, {sampler}: " + (
+        f"{len(path)} steps from t = {path[0].t}" if path else "through the VAE and back"))
+    warn_of_few_steps(s, len(path))
+    guidance = 1.0 if settings.compat and w < 1 else w  # diffusers does not guide below 1
+
+    def draw(x: Tensor, seeds: Sequence[int]) -> Tensor:
+        return generate(sd, x, seeds, trained.prompt, guidance=guidance, sampler=sampler, uncond=settings.uncond,
+                        from_noise=settings.from_noise, path=path)
+
+    depends_on = {"steps": steps, "sampler": sampler, "uncond": settings.uncond, "compat": settings.compat,
+                  "adapters": settings.adapters, "s": s, "w": w, "prompt": trained.prompt, "weights": sd.sha256,
+                  "resolution": trained.resolution, "dtype": str(sd.dtype),
+                  "adapter_files": [sha256(file) for file in sd.adapter_files], "device": sd.device.type}
+    columns = {"s": f"{s:g}", "w": f"{w:g}", "sampler": sampler, "steps": str(steps)}
+    return ImageMaker(draw, f"generated, s = {s:g}, w = {w:g}", columns, trained.resolution, sd.vae.factor, depends_on,
+                      trained.seen, sd)
+
+
+def steps_to_run(sd: StableDiffusion, s: float, steps: int, sampler: str, compat: str | None = None) -> list[Step]:
+    """The steps of a run, for --steps, --sampler and --compat."""
+    try:
+        return plan_diffusers(sd, s, steps, sampler) if compat == "diffusers" else plan(sd, s, steps)
+    except ValueError as error:
+        raise UserError(f"{error}.") from None
+
+
+def warn_of_few_steps(s: float, count: int) -> None:
+    """Say when so few steps are left to run that fine detail is lost, which the eye hardly sees."""
+    if 0 < count < FEWEST_STEPS:
+        print(f"s = {s:g} leaves {count} steps to run, and fewer than {FEWEST_STEPS} lose fine detail: --steps "
+              f"{math.ceil(FEWEST_STEPS / s)} keeps more of it")
+
+
+def choose_strength_and_guidance(settings: SamplingSettings, sd: StableDiffusion, category: str,
+                                 tuned: Mapping[str, Any]) -> tuple[float, float]:
+    """(s, w): the command line's, else tune.py's, the recipe's, Table I's for a category of that name, or 0.4 and 5."""
+    strength, guidance = 1.0 if settings.from_noise else settings.strength, settings.guidance
+    if tuned and (strength is None or guidance is None):
+        print(f"tune.py chose s = {tuned['s']:g}, w = {tuned['w']:g}")
+        strength = tuned["s"] if strength is None else strength
+        guidance = tuned["w"] if guidance is None else guidance
+    chosen = from_recipe(sd, "sample", strength=strength, guidance=guidance)
+    s, w = chosen["strength"], chosen["guidance"]
+    if (s is None or w is None) and category in TABLE_I:
+        print(f"the paper's Table I has s = {TABLE_I[category][0]}, w = {TABLE_I[category][1]} for {category}")
+    s_default, w_default = TABLE_I.get(category, (STRENGTH, GUIDANCE))
+    return (s_default if s is None else s), (w_default if w is None else w)
+
+
+def make_batch(batch: Sequence[Source[Job]], maker: ImageMaker, meter: NoveltyMeter, images: ImageSet,
+               min_novelty: float, from_noise: bool) -> None:
+    """Make an image of each source, and again with another seed where it is not novel enough."""
+    pending = list(batch)
+    for attempt in range(MOST_TRIES if min_novelty > 0 else 1):
+        seeds = [source.job.seed + attempt * RETRY_STRIDE for source in pending]
+        y = maker.draw(torch.stack([source.x for source in pending]), seeds)
+        made = [to_image(image, source.size, source.mode) for source, image in zip(pending, y)]
+        below = []
+        for source, seed, image, (novelty, nearest) in zip(pending, seeds, made, meter.measure(made)):
+            if novelty < min_novelty:
+                below.append(source)
+                images.give_up(source.job.name)
+                continue
+            file = source.job.source
+            images.keep(source.job.name, image, {
+                "file": source.job.name, "source": "" if from_noise else source_name(file), "seed": str(seed),
+                **maker.columns, "novelty": f"{novelty:.4f}", "nearest": source_name(nearest),
+                "ssim": "" if from_noise else f"{similarity(image, read_image(file)[0]):.4f}"})
+        pending = below
+        if not pending:
+            break
+    images.save_progress()

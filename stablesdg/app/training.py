@@ -1,0 +1,217 @@
+"""What surrounds the training loop: settings resolved, data and model opened, log, preview and record written."""
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..data.images import read_batches, save_image, to_image
+from ..data.split import SEEN, load_split, part_files, refuse_leak
+from ..generation import GUIDANCE, generate
+from ..models.encode import encode_images
+from ..models.stable_diffusion import StableDiffusion
+from ..models.vae import Posterior
+from ..report.pictures import image_grid, save_loss_plot
+from ..storage.checkpoint import Checkpoint
+from ..storage.errors import UserError
+from ..storage.files import sha256, write_csv
+from ..storage.settings import changed_settings
+from ..storage.tensors import load_tensors
+from ..text import contains
+from ..train import TrainingLog, adapt
+from .command_line import duration
+from .model import from_recipe, open_model, pixels
+from .paths import run_folder, split_file
+from .runs import read_run, record_training
+
+# Settings that a checkpoint depends on: resuming with others would mix two runs.
+CHECKPOINT_SETTINGS = ("prompt", "token", "resolution", "crop", "iterations", "batch_size", "lr", "seed", "rank", "alpha",
+                       "full", "gradient_checkpointing", "compile")
+RESULT_SETTINGS = CHECKPOINT_SETTINGS[:-3]  # those that a finished adapter depends on
+PREVIEW_IMAGES, PREVIEW_STRENGTH, PREVIEW_STEPS = 6, 0.4, 12
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """The arguments of a training script. `resolve` fills in what was left open."""
+    data: Path  # folder of the category
+    weights: str | None
+    prompt: str
+    token: str
+    resolution: int | str | None  # shorter side in pixels, or "native"
+    crop: int | str | None  # side in pixels, or "none"
+    split: str | None
+    iterations: int
+    batch_size: int
+    lr: float | None
+    gradient_checkpointing: bool
+    compile: bool
+    seed: int
+    device: str
+    dtype: str
+    out: Path | None
+    resume: bool
+    rank: int | None = None
+    alpha: float | None = None
+    full: bool | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return run_folder(self.data, self.out)
+
+    def as_arguments(self) -> dict[str, Any]:
+        """For run.json: a setting that the stage does not have is left out."""
+        return {name: value for name, value in vars(self).items() if not (name in ("rank", "full") and value is None)}
+
+    def resolve(self, sd: StableDiffusion, stage: str, learning_rate: float) -> "TrainingSettings":
+        """Take what was left open from the weights' recipe, else from the paper and the model."""
+        chosen = from_recipe(sd, f"train_{stage}", lr=self.lr, resolution=self.resolution, crop=self.crop)
+        return dataclasses.replace(self, lr=learning_rate if chosen["lr"] is None else chosen["lr"],
+                                   resolution=chosen["resolution"] or sd.resolution, crop=chosen["crop"] or "none")
+
+
+@dataclass(frozen=True)
+class TrainingStage:
+    """One category's images and model, ready for training."""
+    name: str  # "ti", "lora" or "full"
+    settings: TrainingSettings  # resolved
+    sd: StableDiffusion
+    training_files: list[Path]
+    training: list[Posterior]
+    held_out: list[Posterior]
+    seen: list[str]  # sha256 of the training images
+    embedding_sha256: str | None  # of the v_d* that is loaded
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What an adapter's file says of its training, beside its tensors."""
+        return {SEEN: json.dumps(self.seen), "prompt": self.settings.prompt, "weights_sha256": self.sd.sha256}
+
+    @property
+    def checkpoint_file(self) -> Path:
+        """Where the loop saves its progress."""
+        return self.settings.folder / f"checkpoint-{self.name}.safetensors"
+
+
+def is_finished(settings: TrainingSettings, stage: str, output: str) -> bool:
+    """Whether --resume has nothing left to do: the stage is recorded, its adapter is there and no checkpoint is.
+
+    Raises UserError if it was finished with other settings than those given now.
+    """
+    folder = settings.folder
+    record = read_run(folder)
+    finished = record.get("stages", {}).get(stage)
+    if not (settings.resume and finished and (folder / f"{output}.safetensors").is_file()
+            and not (folder / f"checkpoint-{stage}.safetensors").is_file()):
+        return False
+    before = finished["arguments"]
+    asked = {name: getattr(settings, name) for name in RESULT_SETTINGS}
+    changed = changed_settings(before, {k: v for k, v in asked.items() if v is not None and k in before})
+    if settings.weights and Path(settings.weights).resolve() != Path(record["weights"]):
+        changed.append(f"--weights was {record['weights']}")
+    embedding = folder / "embedding.safetensors"
+    if stage != "ti" and finished.get("embedding_sha256") != (sha256(embedding) if embedding.is_file() else None):
+        changed.append(f"{embedding} was another")
+    if changed:
+        raise UserError(f"{folder / output}.safetensors is finished, with other settings ({'; '.join(changed)}): leave out "
+                        "--resume to train it again.")
+    print(f"{folder / output}.safetensors is already finished; leave out --resume to train it again")
+    return True
+
+
+def open_stage(name: str, settings: TrainingSettings, learning_rate: float,
+               kept: torch.dtype | None = None) -> TrainingStage:
+    """Split, weights, recipe, latents, and v_d* of the run where a stage after TI needs it. Everything is frozen.
+
+    kept  dtype that the parameters are kept in, where it is not that of the arithmetic
+    """
+    if not contains(settings.prompt, settings.token):
+        raise UserError(f"The prompt {settings.prompt!r} does not contain the token {settings.token!r}: nothing could be "
+                        "learned.")
+    split = load_split(split_file(settings.data), [settings.data], settings.split)
+    files = {part: part_files(split, settings.data, part) for part in ("train", "val")}
+    run = read_run(settings.folder) if name != "ti" else None
+    sd = open_model(settings.weights, settings.device, settings.dtype, run, kept)
+    settings = settings.resolve(sd, name, learning_rate)
+    resolution, crop = pixels(settings.resolution), pixels(settings.crop)
+    side = (f"{resolution} px" if resolution else "their own size") + (f", in crops of {crop} px" if crop else "")
+    print(f"{len(files['train'])} training images of {settings.data} at {side}, {len(files['val'])} held out")
+    posteriors = {part: encode_images(sd, files[part], resolution) for part in files}
+    sd.unet.gradient_checkpointing = settings.gradient_checkpointing
+    if settings.compile:
+        sd.unet.compile()
+    embedding = load_learned_embedding(sd, settings, split) if name != "ti" else None
+    return TrainingStage(name, settings, sd, files["train"], posteriors["train"], posteriors["val"],
+                         [sha256(file) for file in files["train"]], embedding)
+
+
+def load_learned_embedding(sd: StableDiffusion, settings: TrainingSettings, split: dict[str, Any]) -> str | None:
+    """Load v_d* of the run folder, fixed, if an earlier stage learned one. Returns the file's sha256."""
+    file = settings.folder / "embedding.safetensors"
+    if not file.is_file():
+        print(f"no {file}: training on the plain prompt {settings.prompt!r} (python train_ti.py --data "
+              f"{settings.data} --out {settings.folder} would learn its token first)")
+        return None
+    (token,), metadata = load_tensors(file)
+    refuse_leak(json.loads(metadata.get(SEEN, "[]")), split, str(file))
+    if not contains(settings.prompt, token):
+        raise UserError(f"{file} holds {token!r}, which is not in the prompt {settings.prompt!r}: pass the --prompt "
+                        "and --token that it was learned with.")
+    sd.load_embedding(file)
+    print(f"v_d* from {file}")
+    return sha256(file)
+
+
+def train_stage(stage: TrainingStage, parameters: dict[str, nn.Parameter],
+                autocast_dtype: torch.dtype | None = None) -> TrainingLog:
+    """Run the loop of train.py over `parameters`."""
+    settings, crop = stage.settings, pixels(stage.settings.crop)
+    depends_on = {name: getattr(settings, name) for name in CHECKPOINT_SETTINGS}
+    depends_on |= {"weights": stage.sd.sha256, "embedding": stage.embedding_sha256, "device": stage.sd.device.type,
+                   "dtype": str(stage.sd.dtype), "autocast": str(autocast_dtype), "images": stage.seen}
+    return adapt(stage.sd, parameters, stage.training, stage.held_out, settings.prompt,
+                 Checkpoint(stage.checkpoint_file, depends_on),
+                 iterations=settings.iterations, batch_size=settings.batch_size, lr=settings.lr, seed=settings.seed,
+                 crop=max(1, crop // stage.sd.vae.factor) if crop else None, resume=settings.resume,
+                 autocast_dtype=autocast_dtype)
+
+
+def close_stage(stage: TrainingStage, output: Path, log: TrainingLog) -> None:
+    """Write log, loss curve and preview beside the adapter `output`, and the stage into run.json."""
+    settings, folder, name = stage.settings, stage.settings.folder, stage.name
+    write_log(folder / f"log-{name}.csv", log)
+    save_loss_plot(folder / f"loss-{name}.png", f"{name}, {settings.data}", log.losses, log.held_out)
+    save_preview(folder / f"preview-{name}.png", stage)
+    record_training(folder, name, settings.as_arguments(), stage.sd, log.seconds, stage.embedding_sha256)
+    stage.checkpoint_file.unlink(missing_ok=True)
+    held_out = log.held_out and f"; held-out loss {log.held_out[0]:.4f} -> {log.held_out[settings.iterations]:.4f}"
+    print(f"wrote {output} after {settings.iterations} iterations in {duration(log.seconds)}{held_out or ''}")
+    if name == "ti" and (stale := [f for f in ("lora", "full") if (folder / f"{f}.safetensors").is_file()]):
+        print(f"{' and '.join(stale)}.safetensors in {folder} learned with the former embedding: run train_lora.py again")
+
+
+def write_log(path: Path, log: TrainingLog) -> None:
+    """log.csv: iteration, loss of its batch, fixed-noise loss of held-out images where it was measured."""
+    rows = [(0, "", f"{log.held_out[0]:.6f}")] if 0 in log.held_out else []
+    rows += [(step, f"{loss:.6f}", f"{log.held_out[step]:.6f}" if step in log.held_out else "")
+             for step, loss in enumerate(log.losses, start=1)]
+    write_csv(path, ("iteration", "loss", "held_out_loss"), rows)
+
+
+def save_preview(path: Path, stage: TrainingStage) -> None:
+    """One grid: training images, images generated from them, and images from pure noise."""
+    sd, seed = stage.sd, stage.settings.seed
+    w = sd.recipe.get("sample", {}).get("guidance", GUIDANCE)
+    rows = [("real", []), (f"generated from these, s = {PREVIEW_STRENGTH}, w = {w:g}", []), (f"from pure noise, w = {w:g}", [])]
+    jobs = [(file, seed + i) for i, file in enumerate(stage.training_files[:PREVIEW_IMAGES])]
+    for batch in read_batches(jobs, PREVIEW_IMAGES, pixels(stage.settings.resolution), sd.vae.factor):
+        x, seeds = torch.stack([source.x for source in batch]), [source.job[1] for source in batch]
+        oriented, free = (generate(sd, x, seeds, stage.settings.prompt, strength=PREVIEW_STRENGTH, guidance=w, sampler="dpm",
+                                   steps=PREVIEW_STEPS, from_noise=from_noise) for from_noise in (False, True))
+        for (_, images), row in zip(rows, (x, oriented, free)):
+            images += [to_image(image, source.size, source.mode) for image, source in zip(row, batch)]
+    save_image(path, image_grid(rows))

@@ -1,0 +1,114 @@
+"""A folder of generated images: which are to be made, what is kept when a call is interrupted, and the manifest.
+
+    manifest.csv   a row for each image: file, source, seed, s, w, sampler, steps, novelty, nearest, ssim
+    settings.json  what the images depend on
+"""
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from PIL import Image
+
+from ..storage.errors import UserError
+from ..storage.files import (
+    partial_folder,
+    read_csv,
+    read_json,
+    read_optional_json,
+    replace_folder,
+    write_csv,
+    write_json,
+)
+from ..storage.settings import as_json, require_same_settings
+from .images import save_image
+
+MANIFEST_COLUMNS = ("file", "source", "seed", "s", "w", "sampler", "steps", "novelty", "nearest", "ssim")
+OWN_FILES = ("manifest.csv", "settings.json")
+SEED_STRIDE = 1_000_000  # between the first images of two seeds
+
+Row = dict[str, str]
+
+
+class Job(NamedTuple):
+    """One image to be made."""
+    source: Path
+    name: str  # of the file
+    seed: int
+
+
+def list_jobs(sources: Sequence[Path], number: int, seed: int) -> list[Job]:
+    """`number` jobs. Every source is used once before any is used again."""
+    order = torch.randperm(len(sources), generator=torch.Generator().manual_seed(seed)).tolist()
+    return [Job(sources[order[i % len(order)]], f"{i:05d}.png", seed * SEED_STRIDE + i) for i in range(number)]
+
+
+def source_name(file: Path) -> str:
+    """CATEGORY/FILE, as manifests and splits name an image."""
+    return f"{file.parent.resolve().name}/{file.name}"
+
+
+def require_own_folder(out: Path) -> None:
+    """Raise UserError if the folder holds anything that sample.py did not write: it would be deleted at the end."""
+    if not out.exists():
+        return
+    rows = read_csv(out / "manifest.csv") if (out / "manifest.csv").is_file() else []
+    own = {*OWN_FILES, ".DS_Store", *(row.get("file") for row in rows)}
+    if strange := sorted(f.name for f in out.iterdir() if f.name not in own):
+        raise UserError(f"{out} holds something else than generated images ({strange[0]}): pass another --out.")
+
+
+class ImageSet:
+    """The images of one call of sample.py, on their way into the folder `out`.
+
+    They are kept in `out`.partial until all are there. With `resume`, what an interrupted call left there is kept if it was
+    made with the same settings, however many it was to make.
+    """
+
+    def __init__(self, out: Path, settings: Mapping[str, Any], resume: bool) -> None:
+        self.out, self.partial = out, partial_folder(out)
+        if out.exists():
+            print(f"the images in {out} will be replaced when these are finished; another --out would keep both")
+        if resume and (self.partial / "settings.json").is_file():
+            require_same_settings(self.partial, read_json(self.partial / "settings.json") | {"number": settings["number"]},
+                                  settings, "repeat those, or start without --resume")
+        elif self.partial.exists():
+            for file in self.partial.iterdir():
+                file.unlink()
+        write_json(self.partial / "settings.json", settings)
+        self.rows: dict[str, Row | None] = read_optional_json(self.partial / "made.json")  # None: given up
+
+    def has(self, name: str) -> bool:
+        """Whether this image is made, or was given up."""
+        return name in self.rows and (self.rows[name] is None or (self.partial / name).is_file())
+
+    def keep(self, name: str, image: Image.Image, row: Row) -> None:
+        """Write one image and remember its row."""
+        save_image(self.partial / name, image)
+        self.rows[name] = row
+
+    def give_up(self, name: str) -> None:
+        """Remember that this image is left out."""
+        self.rows[name] = None
+
+    def save_progress(self) -> None:
+        """Write down what is finished, for a later --resume."""
+        write_json(self.partial / "made.json", self.rows)
+
+    def finish(self, jobs: Sequence[Job]) -> list[Row]:
+        """Write the manifest and put the folder in its place. Images of an earlier call go. Returns the rows."""
+        rows = [row for job in jobs if (row := self.rows[job.name])]
+        if not rows:
+            raise UserError(f"No image was novel enough, so {self.out} was not written: lower --min-novelty or raise --strength.")
+        write_csv(self.partial / "manifest.csv", MANIFEST_COLUMNS, [[row[k] for k in MANIFEST_COLUMNS] for row in rows])
+        for stray in {f.name for f in self.partial.iterdir()} - {row["file"] for row in rows} - set(OWN_FILES):
+            (self.partial / stray).unlink()
+        require_own_folder(self.out)  # much may have happened since the start
+        replace_folder(self.partial, self.out)
+        return rows
+
+
+def is_finished(out: Path, settings: Mapping[str, Any]) -> bool:
+    """Whether `out` already holds images made with exactly these settings."""
+    written = out / "settings.json"
+    return (out / "manifest.csv").is_file() and written.is_file() and read_json(written) == as_json(settings)

@@ -1,0 +1,128 @@
+"""Images in and out: gray or colour, and back in the size and mode they came in."""
+from __future__ import annotations
+
+import contextlib
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+from torchvision.transforms.functional import InterpolationMode, pad, rotate
+
+from ..storage.errors import UserError
+from ..storage.files import atomic_path
+
+J = TypeVar("J", bound=tuple[Any, ...])
+MOST_PIXELS = 2**20  # of an image that a model sees at its own size
+
+
+@contextlib.contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """A block that reads an image file; UserError if it cannot be read."""
+    try:
+        yield
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
+        raise UserError(f"{path} cannot be read as an image ({error}): repair or remove it.") from None
+
+
+def read_image(path: Path) -> tuple[Image.Image, str]:
+    """(RGB image, its mode "L" or "RGB", whichever holds it). 16-bit gray (0..65535) is brought to 8 bits, transparency is
+    dropped. Raises UserError where black and white are unknown."""
+    path = Path(path)
+    with readable(path), Image.open(path) as file:
+        image = ImageOps.exif_transpose(file)
+        image.load()
+    if image.mode.startswith("I;16") or (image.mode == "I" and path.suffix.lower() == ".png"):  # older Pillows say I
+        pixels = np.asarray(image, dtype=np.float64)
+        if 0 < pixels.max() < 2**14:
+            raise UserError(f"{path} has 16-bit pixels of at most {pixels.max():.0f}, as cameras of 10 or 12 bits write them; "
+                            "read as 16 bits it would be nearly black: save it with 8 bits.")
+        image = Image.fromarray((pixels / 257).round().astype(np.uint8))
+    elif image.mode.startswith(("I", "F")):
+        raise UserError(f"{path} has 32-bit pixels, whose black and white are unknown: save it with 8 or 16 bits.")
+    mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
+    return image.convert("RGB"), mode
+
+
+def fit_size(width: int, height: int, resolution: int | None, multiple: int) -> tuple[int, int]:
+    """(width, height) with the shorter side near `resolution`, or unscaled if it is None; multiples of `multiple`."""
+    scale = resolution / min(width, height) if resolution else 1
+    width, height = (max(multiple, round(side * scale / multiple) * multiple) for side in (width, height))
+    return width, height
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """RGB image -> (3, H, W) float32 in [-1, 1]."""
+    return torch.from_numpy(np.array(image, dtype=np.float32)).permute(2, 0, 1) / 127.5 - 1
+
+
+def to_image(x: Tensor, size: tuple[int, int] | None = None, mode: str = "RGB") -> Image.Image:
+    """(3, H, W) in [-1, 1] -> image of `size` (width, height) and `mode`. Rounds to the nearest of 256 levels."""
+    values = ((x.float().cpu() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+    image = Image.fromarray(values.permute(1, 2, 0).numpy())
+    if size and image.size != tuple(size):
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    return image.convert(mode)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """An image as a model reads it, and what brings an output back to its size and mode."""
+    x: Tensor  # (3, H, W) in [-1, 1]
+    size: tuple[int, int]  # of the file: width, height
+    mode: str  # of the file: "L" or "RGB"
+
+
+@dataclass(frozen=True)
+class Source(Fitted, Generic[J]):
+    """An image that something is to be made of."""
+    job: J
+
+
+def read_fitted(path: Path, resolution: int | None, multiple: int) -> Fitted:
+    """Read an image, resized with an antialiasing filter where needed: see fit_size."""
+    image, mode = read_image(path)
+    original = image.size
+    if not resolution and original[0] * original[1] > MOST_PIXELS:
+        raise UserError(f"{path} has {original[0]} x {original[1]} pixels, too many to work on at its own size: pass "
+                        "--resolution 512 to the training scripts, or cut the images into tiles by python -m "
+                        "stablesdg.prepare.")
+    size = fit_size(*original, resolution, multiple)
+    if size != original:
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    return Fitted(to_tensor(image), original, mode)
+
+
+def read_batches(jobs: Sequence[J], batch_size: int, resolution: int | None, multiple: int) -> Iterator[list[Source[J]]]:
+    """At most batch_size images of one size at a time. A job is a tuple whose first element is the image's path."""
+    batch: list[Source[J]] = []
+    for job in jobs:
+        source = Source(**vars(read_fitted(job[0], resolution, multiple)), job=job)
+        if batch and (len(batch) == batch_size or batch[0].x.shape != source.x.shape):
+            yield batch
+            batch = []
+        batch.append(source)
+    if batch:
+        yield batch
+
+
+def augment(x: Tensor, seed: int) -> Tensor:
+    """Classic augmentation of x (3, H, W): a rotation by up to 10 degrees, without dark corners, and random mirroring."""
+    generator = torch.Generator().manual_seed(seed)
+    angle = float(torch.rand((), generator=generator)) * 20 - 10
+    flips = [axis for axis in (1, 2) if torch.rand((), generator=generator) < 0.5]
+    height, width = x.shape[1:]
+    margin = min(height, width) // 6
+    x = rotate(pad(x, [margin], padding_mode="reflect"), angle, InterpolationMode.BILINEAR)
+    return x[:, margin:margin + height, margin:margin + width].flip(flips)
+
+
+def save_image(path: Path, image: Image.Image) -> None:
+    """Write an image in the format that the path's ending names."""
+    with atomic_path(path) as temporary:
+        image.save(temporary)

@@ -1,0 +1,76 @@
+"""A small feature network for machines without Inception's weights: `fid.py --features nano`.
+
+It was trained together with weights/nano (prior/feature_network.py). Its pooled activations tell surfaces apart, but they
+are not Inception's: a distance between them is FD-nano, never FID.
+"""
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..storage.errors import UserError
+from ..storage.tensors import load_tensors
+from ..weights.read import NANO
+
+WIDTHS = (16, 32, 64, 96, 128)
+DETAIL = 8.0  # how much detail is enlarged
+DETAIL_WINDOW = 9  # pixels
+HEADS = "heads."  # how the names of those tensors begin that only training needs
+
+
+class Block(nn.Module):
+    """Two convolutions, the first of which halves the image. The second one's input is added back."""
+
+    def __init__(self, c_in: int, c_out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(c_in, c_out, 3, stride=stride, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(c_out)
+        self.conv2 = nn.Conv2d(c_out, c_out, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(c_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, c_in, H, W) -> (B, c_out, H / stride, W / stride)."""
+        x = F.relu(self.norm1(self.conv1(x)))
+        return F.relu(x + self.norm2(self.conv2(x)))
+
+
+class FeatureNetwork(nn.Module):
+    """Images to features (B, widths[-1])."""
+
+    def __init__(self, widths: Sequence[int] = WIDTHS) -> None:
+        super().__init__()
+        self.widths = tuple(widths)
+        self.conv_in = nn.Conv2d(6, widths[0], 3, padding=1)
+        self.blocks = nn.Sequential(*(Block(a, b, 2) for a, b in zip(widths, widths[1:])))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, 3, H, W) in [0, 1], at the images' own size -> (B, widths[-1]).
+
+        Beside the image stands its detail, enlarged: grain is faint against the differences in brightness.
+        """
+        blurred = F.avg_pool2d(x, DETAIL_WINDOW, stride=1, padding=DETAIL_WINDOW // 2, count_include_pad=False)
+        both = torch.cat([2 * x - 1, DETAIL * (x - blurred)], dim=1)
+        return self.blocks(F.relu(self.conv_in(both))).mean(dim=(2, 3))
+
+
+def read_feature_tensors(file: Path) -> dict[str, Tensor]:
+    """The tensors of a features.safetensors in float32, those of the heads included."""
+    if not file.is_file():
+        raise UserError(f"There is no {file}: it comes with weights/nano, or python -m stablesdg.prior makes it.")
+    return {name: value.float() if value.is_floating_point() else value for name, value in load_tensors(file)[0].items()}
+
+
+def widths_of(tensors: dict[str, Tensor]) -> tuple[int, ...]:
+    """The widths of the network that these tensors belong to."""
+    blocks = [name for name in tensors if name.startswith("blocks.") and name.endswith(".conv1.weight")]
+    return (len(tensors["conv_in.weight"]), *(len(tensors[name]) for name in sorted(blocks)))
+
+
+def load_feature_network(file: str | Path, device: torch.device | str = "cpu") -> FeatureNetwork:
+    """The frozen network of a features.safetensors."""
+    tensors = read_feature_tensors(Path(file))
+    network = FeatureNetwork(widths_of(tensors))
+    network.load_state_dict({name: value for name, value in tensors.items() if not name.startswith(HEADS)})
+    return network.to(device).requires_grad_(False).eval()

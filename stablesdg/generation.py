@@ -1,0 +1,94 @@
+"""Image-oriented generation, the paper's Algorithm 1: a real defect image, partly noised, is denoised anew."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .diffusion import SAMPLERS, Estimate, add_noise, guide, predict_z_0, timesteps
+from .models.vae import Posterior
+
+if TYPE_CHECKING:
+    from .models.stable_diffusion import StableDiffusion
+
+GUIDANCE = 5.0  # w where nothing else is known
+
+
+class Step(NamedTuple):
+    """One step of denoising, from t to the timestep before it."""
+    t: int
+    alpha_bar_t: float
+    alpha_bar_prev: float
+
+
+def plan(sd: StableDiffusion, strength: float, steps: int) -> list[Step]:
+    """The steps to run, noisiest first. There are none for strength 0."""
+    if strength == 0:
+        return []
+    alpha_bar = sd.alpha_bar.tolist() + [1.0]  # the last one, at -1, is that of t_prev = -1
+    return [Step(t, alpha_bar[t], alpha_bar[t_prev]) for t, t_prev in timesteps(steps, strength, len(sd.alpha_bar))]
+
+
+@torch.no_grad()
+def generate(sd: StableDiffusion, x: Tensor | Posterior, seeds: Sequence[int], prompt: str, *, strength: float = 0.4,
+             guidance: float = GUIDANCE, steps: int = 50, sampler: str = "ddim", uncond: str = "adapted",
+             from_noise: bool = False, path: Sequence[Step] | None = None) -> Tensor:
+    """Algorithm 1: make new images from the images x.
+
+    sd          a StableDiffusion with its adapters loaded
+    x           (B, 3, H, W) in [-1, 1], or their posterior as vae.encode gives it
+    seeds       B numbers; image i depends on seeds[i] and x[i] alone
+    prompt      y, the same for all
+    strength    s: denoising starts at T' = sT; 0 decodes what was encoded
+    guidance    w of eq. (2)
+    steps       of a full run; s times these are run
+    sampler     "ddim" or "dpm" (deterministic), "ddpm", or "paper" (Algorithm 1)
+    uncond      the unconditional branch of eq. (2) runs with the adapters, or without them if "base"
+    from_noise  start from noise alone at s = 1, the paper's ablation; of the images x only the size counts
+    path        steps to run instead of those of `strength` and `steps`
+
+    Returns (B, 3, H, W) in [-1, 1]. Raises ValueError if seeds and images are not equally many.
+    """
+    if len(seeds) != (B := len(x.mean if isinstance(x, Posterior) else x)):
+        raise ValueError(f"{len(seeds)} seeds for {B} images")
+    path = plan(sd, 1.0 if from_noise else strength, steps) if path is None else path
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def draw() -> Tensor:  # on the CPU, so that every device sees the same noise
+        noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
+        return noise.to(sd.device, sd.fine_dtype)
+
+    if from_noise:
+        shape = sd.latent_shape(x)
+        z = draw()
+    else:
+        posterior = x if isinstance(x, Posterior) else sd.vae.encode(x.to(sd.device, sd.fine_dtype))
+        shape = posterior.mean.shape[1:]
+        z_0 = sd.vae.scaling_factor * posterior.sample(draw())  # E(x)
+        z = add_noise(z_0, draw(), path[0].alpha_bar_t) if path else z_0  # z_T'
+
+    with sd.without_adapters(uncond == "base"):
+        empty = sd.text.encode([""]).expand(B, -1, -1)
+    context = sd.text.encode([prompt]).expand(B, -1, -1)  # tau(y)
+    before = None
+    for t, alpha_bar_t, alpha_bar_prev in path:
+        eps_hat = estimate_noise(sd, z, t, context, empty, guidance, uncond)
+        now = Estimate(predict_z_0(z, eps_hat, alpha_bar_t), alpha_bar_t)
+        z = SAMPLERS[sampler](z, eps_hat, alpha_bar_t, alpha_bar_prev, before, draw)
+        before = now
+    return sd.vae.decode(z / sd.vae.scaling_factor).clamp(-1, 1)  # D(z_0)
+
+
+def estimate_noise(sd: StableDiffusion, z: Tensor, t: int, context: Tensor, empty: Tensor, w: float, uncond: str) -> Tensor:
+    """eps_hat of eq. (2). At w = 1 it is the conditional estimate alone, which costs half as much."""
+    t = torch.tensor(t, device=sd.device)  # a tensor, so that a compiled UNet is compiled once
+    if w == 1:
+        return sd.unet(z, t, context)
+    if uncond == "base":
+        with sd.without_adapters():
+            eps_uncond = sd.unet(z, t, empty)
+        return guide(eps_uncond, sd.unet(z, t, context), w)
+    eps_uncond, eps_cond = sd.unet(torch.cat([z, z]), t, torch.cat([empty, context])).chunk(2)
+    return guide(eps_uncond, eps_cond, w)

@@ -1,0 +1,8 @@
+"""The models of Stable Diffusion v1.5. Attribute names are the keys of the official files.
+
+    attention         softmax attention
+    blocks            residual block, halving, doubling
+    unet              eps_theta(z_t, t, context)
+    vae               E and D
+    stable_diffusion  the class that holds them, with text encoder, noise schedule and adapters, and its loader
+"""

@@ -1,0 +1,154 @@
+"""The one training loop of pretraining: Adam, a moving average of the weights, and checkpoints to go on from."""
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from ..storage.checkpoint import Checkpoint
+from ..storage.errors import UserError
+from ..storage.files import write_csv
+from ..storage.settings import as_json, require_same_settings
+from ..storage.tensors import load_tensors, save_tensors
+from ..train import generator_for
+
+BETAS = (0.9, 0.99)
+WARM_UP_STEPS = 100
+AVERAGE_WARM_UP = 10  # steps after which the moving average remembers more than its start
+ADVICE = "repeat those, or delete it to start anew"
+FINISHED_ADVICE = "repeat those, or delete it to train on from its checkpoint"
+
+Row = dict[str, float]  # a line of a log
+
+
+@dataclass(frozen=True)
+class Loop:
+    """How a stage is trained. A checkpoint goes on under any of these, also with other batches on another machine.
+
+    lr        Adam's rate: rising over WARM_UP_STEPS, constant, and falling to 0 over the last third of the steps
+    decay     of the moving average of the weights, which evaluation and result use
+    every     steps between checkpoints, each with a row of the log
+    deadline  a time of time.monotonic() at which to stop and leave the rest for another call
+    dtype     of the arithmetic of the loss, by autocast; weights and evaluation stay float32
+    """
+    steps: int
+    batch_size: int
+    lr: float
+    decay: float
+    seed: int = 0
+    every: int = 250
+    deadline: float = math.inf
+    dtype: torch.dtype = torch.float32
+
+    def settings(self) -> dict[str, Any]:
+        """What the result depends on."""
+        return {"steps": self.steps, "batch size": self.batch_size, "lr": self.lr, "decay": self.decay}
+
+
+class Averaged:
+    """A model beside the exponential moving average of its weights."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.average = {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+    @torch.no_grad()
+    def follow(self, decay: float) -> None:
+        """average <- decay * average + (1 - decay) * weights. Counters are copied."""
+        for name, value in self.model.state_dict().items():
+            average = self.average[name]
+            average.lerp_(value, 1 - decay) if value.is_floating_point() else average.copy_(value)
+
+    def measured(self, evaluate: Callable[[], Mapping[str, Any]]) -> Row:
+        """evaluate() with the average in the model's place."""
+        own = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.model.load_state_dict(self.average)
+        row = {name: round(float(value), 5) for name, value in evaluate().items()}
+        self.model.load_state_dict(own)
+        return row
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that a checkpoint keeps of them. Parameters are themselves, so that the optimiser's state is found by them."""
+        own = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
+        return {**own, **{f"average:{name}": value for name, value in self.average.items()}}
+
+
+def fit(stage: str, model: nn.Module, loss_at: Callable[[torch.Generator, float], Tensor], loop: Loop, work: Path,
+        evaluate: Callable[[], Mapping[str, Any]], settings: Mapping[str, Any]) -> list[Row] | None:
+    """Minimise loss_at(generator, progress) over the model's parameters. The model ends with their moving average.
+
+    generator  is fixed by (seed, step) and is the source of all the loss's randomness, so that a run that was stopped
+               ends with the same bytes as one that never was
+    progress   rises from 0 at the first step to 1 after the last
+    evaluate   -> {name: number}, a row of log-STAGE.csv
+    settings   what the result depends on besides `loop`; what was made with other settings is refused
+
+    Returns the log's rows, or None if the deadline came first. A finished stage is read from STAGE.safetensors.
+    """
+    finished, settings = work / f"{stage}.safetensors", as_json({**settings, "seed": loop.seed})
+    all_settings = {**settings, **loop.settings()}
+    if finished.is_file():
+        tensors, metadata = load_tensors(finished)
+        require_same_settings(finished, json.loads(metadata["settings"]), all_settings, FINISHED_ADVICE)
+        model.load_state_dict(tensors)
+        return json.loads(metadata["rows"])
+    checkpoint = Checkpoint(work / f"checkpoint-{stage}.safetensors", settings, ADVICE)
+    step, rows = _train(stage, model, loss_at, loop, checkpoint, evaluate)
+    if step < loop.steps:
+        print(f"{stage}: stopped after {step} of {loop.steps} steps; the same command goes on")
+        return None
+    save_tensors(finished, model.state_dict(), {"settings": json.dumps(all_settings), "rows": json.dumps(rows)})
+    return rows
+
+
+def _train(stage: str, model: nn.Module, loss_at: Callable[[torch.Generator, float], Tensor], loop: Loop,
+           checkpoint: Checkpoint, evaluate: Callable[[], Mapping[str, Any]]) -> tuple[int, list[Row]]:
+    """Train from the checkpoint on. Returns (steps done, rows of the log)."""
+    device = next(model.parameters()).device
+    averaged, optimiser = Averaged(model), torch.optim.Adam(model.parameters(), lr=loop.lr, betas=BETAS)
+    step, seconds, rows, losses = 0, 0.0, [], []
+    if checkpoint.path.is_file():
+        record = checkpoint.restore(averaged.tensors(), optimiser)
+        step, seconds, rows = record["step"], record["seconds"], record["rows"]
+        print(f"{stage}: going on after {step} steps and {seconds / 3600:.2f} hours", flush=True)
+    start, late = time.monotonic() - seconds, time.monotonic() >= loop.deadline
+    bar = tqdm(initial=step, total=loop.steps, unit="step", desc=stage, smoothing=0.02, mininterval=5)
+    while step < loop.steps and not late:
+        for group in optimiser.param_groups:
+            group["lr"] = loop.lr * min(1, (step + 1) / WARM_UP_STEPS, 3 * (loop.steps - step) / loop.steps)
+        with torch.autocast(device.type, loop.dtype, enabled=loop.dtype != torch.float32):
+            loss = loss_at(generator_for(loop.seed, step), step / loop.steps)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        step += 1
+        averaged.follow(min(loop.decay, step / (step + AVERAGE_WARM_UP)))
+        losses.append(loss.detach())
+        bar.update()
+        late = time.monotonic() >= loop.deadline
+        if step % loop.every == 0 or step == loop.steps or late:
+            seconds = time.monotonic() - start
+            rows.append({"step": step, "hours": round(seconds / 3600, 3), "loss": mean_of(losses, stage),
+                         **averaged.measured(evaluate)})
+            bar.write(f"{stage} {rows[-1]}")
+            losses = []
+            write_csv(checkpoint.path.with_name(f"log-{stage}.csv"), list(rows[-1]), [list(row.values()) for row in rows])
+            checkpoint.save(averaged.tensors(), optimiser, {"step": step, "seconds": seconds, "rows": rows})
+    bar.close()
+    model.load_state_dict(averaged.average)
+    return step, rows
+
+
+def mean_of(losses: list[Tensor], stage: str) -> float:
+    """The mean of the losses. Raises UserError if it is not a number."""
+    mean = float(torch.stack(losses).mean())
+    if not math.isfinite(mean):
+        raise UserError(f"The loss of {stage} became infinite: lower its learning rate.")
+    return round(mean, 5)

@@ -1,0 +1,8 @@
+"""Files on disk: read and written so that nothing is ever half there.
+
+    errors      UserError: what is wrong and what to do, in one sentence
+    files       JSON, CSV, hashes; a file or a folder appears whole or not at all
+    tensors     safetensors files; pickles are refused
+    settings    were two results made with the same settings?
+    checkpoint  what a loop saves so that it can go on later
+"""

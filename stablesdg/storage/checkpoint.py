@@ -1,0 +1,45 @@
+"""What a training loop saves so that it can go on later and ends with the same bytes as one that never stopped."""
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .settings import require_same_settings
+from .tensors import load_tensors, save_tensors
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file that holds parameters, Adam's state, further tensors, and a record of where the loop is.
+
+    Work goes on from it with the same `settings` alone: with others, two runs would be mixed.
+    """
+    path: Path
+    settings: Mapping[str, Any]
+    advice: str = "repeat those, or start without --resume"
+
+    def save(self, parameters: Mapping[str, Tensor], optimiser: torch.optim.Optimizer, record: Mapping[str, Any]) -> None:
+        """Write all that `restore` reads. `record` is anything that JSON holds."""
+        tensors = {f"parameter.{name}": p for name, p in parameters.items()}
+        for name, p in parameters.items():  # there is no state yet where float16 overflowed in every step so far
+            tensors |= {f"{key}.{name}": value for key, value in optimiser.state.get(p, {}).items()}
+        save_tensors(self.path, tensors, {"settings": json.dumps(self.settings), "record": json.dumps(record)})
+
+    def restore(self, parameters: Mapping[str, Tensor], optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+        """Fill parameters and optimiser. Returns the record.
+
+        Raises UserError if the file was made with other settings.
+        """
+        tensors, metadata = load_tensors(self.path)
+        require_same_settings(self.path, json.loads(metadata["settings"]), self.settings, self.advice)
+        with torch.no_grad():
+            for name, p in parameters.items():
+                p.copy_(tensors[f"parameter.{name}"])
+                if f"step.{name}" in tensors:
+                    moments = {key: tensors[f"{key}.{name}"].to(p) for key in ("exp_avg", "exp_avg_sq")}
+                    optimiser.state[p] = {"step": tensors[f"step.{name}"], **moments}
+        return json.loads(metadata["record"])

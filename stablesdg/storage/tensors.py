@@ -1,0 +1,63 @@
+"""safetensors files, read and written whole. Nothing else is opened: a pickle can run any code."""
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .errors import UserError
+from .files import atomic_path
+
+PICKLES = (".ckpt", ".bin", ".pt", ".pth")
+
+
+def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file. Equal content gives equal bytes."""
+    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    with atomic_path(path) as temporary:
+        save_file(copies, temporary, metadata={"format": "pt", **(metadata or {})})
+        _sort_metadata(temporary)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Sort the metadata in the header. safetensors writes it in an order that changes from process to process."""
+    with open(path, "r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= length:  # the same content: only the padding can differ
+            file.seek(8)
+            file.write(text.ljust(length))
+
+
+def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a safetensors file: (tensors by name, metadata). Raises UserError for any other file."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"There is no file {path}.")
+    if path.suffix in PICKLES:
+        raise UserError(pickle_refusal(path))
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+    except SafetensorError as error:
+        raise UserError(f"{path} is not a whole safetensors file ({error}): fetch or make it again.") from None
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """The metadata of a safetensors file, without its tensors."""
+    with safe_open(path, framework="pt") as file:
+        return file.metadata() or {}
+
+
+def pickle_refusal(path: str | Path) -> str:
+    """Why a pickle is not opened, and the command that converts it."""
+    path = Path(path)
+    code = (f"import torch, safetensors.torch as s; d = torch.load('{path.as_posix()}', weights_only=True); "
+            f"s.save_file({{k: v.contiguous().clone() for k, v in d.get('state_dict', d).items() "
+            f"if hasattr(v, 'shape')}}, '{path.with_suffix('.safetensors').as_posix()}')")
+    return (f"{path} is a pickle, which can run any code when it is opened: fetch the .safetensors file of the same name, "
+            f"or convert it once with python -c \"{code}\" (which refuses files that hold more than tensors).")
