@@ -78,7 +78,7 @@ def toy(tmp_path_factory, nano):
 @pytest.fixture(scope="session")
 def steel(tmp_path_factory):
     """Three classes of twelve procedural images."""
-    from stablesdg.data import steel
+    from stablesdg.app.commands import steel
 
     folder = tmp_path_factory.mktemp("data") / "steel"
     steel.main([str(folder), "--number", "12"])

@@ -110,7 +110,8 @@ def is_finished(settings: TrainingSettings, stage: str, output: str) -> bool:
         return False
     before = finished["arguments"]
     asked = {name: getattr(settings, name) for name in RESULT_SETTINGS}
-    changed = changed_settings(before, {k: v for k, v in asked.items() if v is not None and k in before})
+    changed = [f"--{c.replace('_', '-')}" for c in
+               changed_settings(before, {k: v for k, v in asked.items() if v is not None and k in before})]
     if settings.weights and Path(settings.weights).resolve() != Path(record["weights"]):
         changed.append(f"--weights was {record['weights']}")
     embedding = folder / "embedding.safetensors"

@@ -97,14 +97,14 @@ def test_the_full_size_models_have_the_official_keys_and_shapes():
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    from stablesdg.models.stable_diffusion import SD15_TEXT
+    from stablesdg.weights.configs import SD15_TEXT
 
     with torch.device("meta"):
         unet = UNet2DConditionModel(cross_attention_dim=768, block_out_channels=(320, 640, 1280, 1280))
         vae = AutoencoderKL(block_out_channels=(128, 256, 512, 512), layers_per_block=2, latent_channels=4,
                             down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4)
         text = CLIPTextModel(CLIPTextConfig(**SD15_TEXT))
-    for ours, theirs, count in ((build(UNet, {}), unet, 859_520_964), (build(OurVAE, {}), vae, 83_653_863)):
+    for ours, theirs, count in ((build(UNet), unet, 859_520_964), (build(OurVAE), vae, 83_653_863)):
         assert {k: v.shape for k, v in ours.state_dict().items()} == {k: v.shape for k, v in theirs.state_dict().items()}
         assert sum(p.numel() for p in ours.parameters()) == count
     assert sum(p.numel() for p in text.parameters()) == 123_060_480
@@ -123,7 +123,7 @@ def test_the_full_size_unet_equals_diffusers_in_float32():
     from diffusers import UNet2DConditionModel
 
     torch.manual_seed(4)
-    ours = build(UNet, {})
+    ours = build(UNet)
     state = {k: torch.randn(v.shape) * (0.7 / max(1, v[0].numel()) ** 0.5) for k, v in ours.state_dict().items()}
     state |= {k: torch.ones_like(v) for k, v in state.items() if "norm" in k and k.endswith("weight")}
     ours.load_state_dict(state, assign=True)

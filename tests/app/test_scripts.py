@@ -1,6 +1,5 @@
 """Every command line, run as a user runs it, on a random toy model and procedural steel images."""
 import csv
-import functools
 import json
 import shutil
 
@@ -12,9 +11,10 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from stablesdg.app.command_line import run_main
 from stablesdg import train
-from stablesdg.app import training_stage as stage_module
+from stablesdg.app.command_line import run_main
+from stablesdg.storage.checkpoint import Checkpoint
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, toy, steel):
@@ -83,7 +83,7 @@ def test_an_interrupted_sampling_resumes_and_refuses_other_settings(place):
     (place / "again").rename(place / "again.partial")
     first = (place / "again.partial" / "00000.png").read_bytes()
     (place / "again.partial" / "00002.png").unlink()
-    assert "other settings (s)" in here(place, "sample.py", "--strength", "0.6", *run, "--resume", ok=False)
+    assert "other settings (s was 0.4 and is 0.6)" in here(place, "sample.py", "--strength", "0.6", *run, "--resume", ok=False)
     here(place, "sample.py", "--strength", "0.4", *run, "--resume")
     assert len(list((place / "again").glob("*.png"))) == 3 and (place / "again" / "00000.png").read_bytes() == first
     assert "already finished" in here(place, "sample.py", "--strength", "0.4", *run, "--resume")
@@ -95,23 +95,23 @@ def test_an_interrupted_sampling_resumes_and_refuses_other_settings(place):
 def test_a_resumed_training_ends_with_the_same_bytes(place, tmp_path, monkeypatch, script, stage, extra):
     """Interrupted after a checkpoint and resumed, against never stopped."""
     base = [script, "--data", "steel/patches", "--weights", "toy", *TRAINING, *extra]
-    adapt, save = stage_module.adapt, train.save_checkpoint
+    save = Checkpoint.save
 
-    def save_and_stop(*arguments):
-        save(*arguments)
-        if len(arguments[5]) == 4:  # losses so far
+    def save_and_stop(checkpoint, parameters, optimiser, record):
+        save(checkpoint, parameters, optimiser, record)
+        if len(record["losses"]) == 4:
             raise KeyboardInterrupt
 
     def start(out, kill, *more, ok=True):
-        monkeypatch.setattr(stage_module, "adapt", functools.partial(adapt, log_every=2))
-        monkeypatch.setattr(train, "save_checkpoint", save_and_stop if kill else save)
+        monkeypatch.setattr(train, "LOG_STEPS", 2)
+        monkeypatch.setattr(Checkpoint, "save", save_and_stop if kill else save)
         return here(place, *base, "--out", tmp_path / out, *more, ok=ok)
 
     start("whole", False)
     assert "--resume" in start("parts", True, ok=False)
     assert (tmp_path / "parts" / f"checkpoint-{stage}.safetensors").is_file()
     assert "lr was" in here(place, *base, "--out", tmp_path / "parts", "--resume", "--lr", "0.5", ok=False)
-    assert "resuming after 4 of 6" in start("parts", False, "--resume")
+    assert "resuming after 4 iterations" in start("parts", False, "--resume")
     name = {"ti": "embedding", "lora": "lora", "full": "full"}[stage] + ".safetensors"
     for file in (name, f"log-{stage}.csv"):
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "parts" / file).read_bytes()
@@ -147,16 +147,16 @@ def test_a_lora_trained_before_the_embedding_is_not_combined_with_it_silently(pl
 
 
 def test_resuming_on_other_images_is_refused(place, tmp_path, monkeypatch):
-    save = train.save_checkpoint
+    save = Checkpoint.save
 
     def save_and_stop(*arguments):
         save(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, "save_checkpoint", save_and_stop)
+    monkeypatch.setattr(Checkpoint, "save", save_and_stop)
     base = ["train_ti.py", "--weights", "toy", *TRAINING, "--out", tmp_path / "run"]
     here(place, *base, "--data", "steel/pits", ok=False)
-    assert "images was" in here(place, *base, "--data", "steel/scratches", "--resume", ok=False)
+    assert "other settings (images)" in here(place, *base, "--data", "steel/scratches", "--resume", ok=False)
 
 
 def test_images_of_mixed_sizes_and_modes_train_at_native_resolution_and_come_back_as_they_were(place):
@@ -273,7 +273,7 @@ def test_sampling_before_any_training_says_which_command_comes_first(tmp_path):
 
 
 @pytest.mark.parametrize("command", [["train_ti.py"], ["train_lora.py"], ["sample.py"], ["fid.py"], ["classify.py"],
-                                     ["pretrain.py"], ["-m", "stablesdg.download"], ["-m", "stablesdg.steel"],
+                                     ["-m", "stablesdg.prior"],["-m", "stablesdg.download"], ["-m", "stablesdg.steel"],
                                      ["-m", "stablesdg.split"], ["-m", "stablesdg.prepare"], ["tune.py"]])
 def test_help_imports_nothing_heavy(command, tmp_path):
     code = ("import runpy, sys; sys.argv = ['x', '--help']\ntry: runpy.{}({!r}, run_name='__main__')\nexcept SystemExit: pass\n"

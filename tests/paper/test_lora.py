@@ -5,13 +5,14 @@ import pytest
 import torch
 from conftest import relative_error
 from safetensors.torch import load_file, save_file
-from test_generate import diffusers_image, max_difference, our_image, source
+from test_generation import diffusers_image, max_difference, our_image, source
 
 from stablesdg import lora
+from stablesdg.models.stable_diffusion import load_stable_diffusion
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.tensors import save_tensors
-from stablesdg.models.stable_diffusion import load_stable_diffusion
 from stablesdg.train import denoising_loss
+from stablesdg.weights.adapters import Factors, save_lora
 
 SETTINGS = dict(strength=0.6, steps=6)
 
@@ -25,6 +26,14 @@ def randomise(wrapped, size=0.3):
     return wrapped
 
 
+def factors(wrapped):
+    return {key: Factors(layer.A, layer.B, layer.alpha) for key, layer in wrapped.items()}
+
+
+def kohya_prefix(part, name):
+    return {"unet": "lora_unet_", "text": "lora_te_"}[part] + name.replace(".", "_")
+
+
 @pytest.fixture
 def sd(toy):
     return load_stable_diffusion(toy)
@@ -33,18 +42,19 @@ def sd(toy):
 def test_sd15_has_128_layers_in_the_unet_and_48_in_the_text_encoder_and_273_024_parameters():
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    from stablesdg.models.stable_diffusion import SD15_TEXT, build
+    from stablesdg.models.stable_diffusion import build
     from stablesdg.models.unet import UNet
+    from stablesdg.weights.configs import SD15_TEXT
 
     class Parts:
-        unet = build(UNet, {})
+        unet = build(UNet)
 
         class text:
             pass
 
     with torch.device("meta"):
         Parts.text.model = CLIPTextModel(CLIPTextConfig(**SD15_TEXT))
-    targets = [(part, layer) for (part, name), (_, _, layer) in lora.linear_layers(Parts).items()
+    targets = [(part, layer) for (part, name), layer in lora.linear_layers(Parts).items()
                if (lora.UNET_TARGETS if part == "unet" else lora.TEXT_TARGETS).search(name)]
     assert [part for part, _ in targets].count("unet") == 128
     assert [part for part, _ in targets].count("text") == 48
@@ -127,7 +137,7 @@ def test_a_learned_token_is_replaced_as_a_whole_word_only(sd):
 def test_diffusers_makes_our_image_from_our_lora_and_embedding(toy, tmp_path):
     sd = load_stable_diffusion(toy)
     wrapped = randomise(lora.inject(sd, rank=2, alpha=1.0))
-    lora.save(tmp_path / "lora.safetensors", wrapped, {"modelspec.trigger_phrase": "A photo of <unknown>"})
+    save_lora(tmp_path / "lora.safetensors", factors(wrapped), {"modelspec.trigger_phrase": "A photo of <unknown>"})
     vectors = torch.randn(3, 32, generator=torch.Generator().manual_seed(1))
     save_tensors(tmp_path / "embedding.safetensors", {"<unknown>": vectors})
 
@@ -203,7 +213,7 @@ def test_every_spelling_of_lora_keys_loads_with_the_same_result(sd, tmp_path, sp
     for (part, name), layer in wrapped.items():
         prefix = {"unet": "unet.", "text": "text_encoder."}[part] + name
         if spelling == "kohya":
-            down, up = (lora.kohya_name(part, name) + f".lora_{d}.weight" for d in ("down", "up"))
+            down, up = (kohya_prefix(part, name) + f".lora_{d}.weight" for d in ("down", "up"))
         elif spelling == "PEFT":
             down, up = (f"{prefix}.lora_{d}.weight" for d in "AB")
         elif part == "text":
@@ -223,7 +233,7 @@ def test_every_spelling_of_lora_keys_loads_with_the_same_result(sd, tmp_path, sp
 def test_our_file_keeps_rank_and_alpha(sd, tmp_path):
     wrapped = randomise(lora.inject(sd, rank=3, alpha=6.0))
     reference = outputs(sd)
-    lora.save(tmp_path / "lora.safetensors", wrapped, {})
+    save_lora(tmp_path / "lora.safetensors", factors(wrapped), {})
     sd.load_lora(tmp_path / "lora.safetensors")
     assert same(outputs(sd), reference)
     assert all(float(v) == 6 for k, v in load_file(tmp_path / "lora.safetensors").items() if k.endswith(".alpha"))

@@ -8,11 +8,12 @@ from conftest import TEXT, UNET, VAE
 from safetensors.torch import load_file, save_file
 
 from stablesdg.models import stable_diffusion as loading
-from stablesdg.storage.errors import UserError
-from stablesdg.models.stable_diffusion import build, load_single_file, load_stable_diffusion
-from stablesdg.weights.keys import OLD_VAE_ATTENTION, compvis_unet_names, compvis_vae_names
+from stablesdg.models.stable_diffusion import build, load_stable_diffusion
 from stablesdg.models.unet import UNet
 from stablesdg.models.vae import VAE as OurVAE
+from stablesdg.storage.errors import UserError
+from stablesdg.weights import read
+from stablesdg.weights.keys import OLD_VAE_ATTENTION, compvis_unet_names, compvis_vae_names
 
 UNET_FILE, VAE_FILE = "unet/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.safetensors"
 
@@ -102,15 +103,15 @@ def test_a_single_compvis_file_loads_and_its_ema_copies_win(toy, reference, tmp_
     tensors |= {"betas": torch.zeros(1000), "cond_stage_model.transformer.text_model.embeddings.position_ids": torch.arange(24)}
     save_file({k: v.contiguous() for k, v in tensors.items()}, tmp_path / "v1.safetensors")
     with pytest.raises(UserError, match="tokenizer"):
-        monkeypatch.setattr(loading, "OFFICIAL", tmp_path / "absent")
-        load_single_file(tmp_path / "v1.safetensors")
+        monkeypatch.setattr(read, "OFFICIAL", tmp_path / "absent")
+        load_stable_diffusion(tmp_path / "v1.safetensors")
     shutil.copytree(toy / "tokenizer", tmp_path / "tokenizer")
-    assert equal(states(load_single_file(tmp_path / "v1.safetensors")), reference)
+    assert equal(of(load_stable_diffusion(tmp_path / "v1.safetensors")), reference)
 
     del tensors["first_stage_model.decoder.norm_out.weight"]
     save_file({k: v.contiguous() for k, v in tensors.items()}, tmp_path / "v1.safetensors")
     with pytest.raises(UserError, match="missing decoder.conv_norm_out.weight"):
-        load_single_file(tmp_path / "v1.safetensors")
+        load_stable_diffusion(tmp_path / "v1.safetensors")
 
 
 def test_compvis_names_of_the_full_size_models_are_those_that_diffusers_converts():
@@ -118,11 +119,11 @@ def test_compvis_names_of_the_full_size_models_are_those_that_diffusers_converts
 
     config = dict(layers_per_block=2, down_block_types=[0] * 4, up_block_types=[0] * 4, block_out_channels=[0] * 4,
                   class_embed_type=None, addition_embed_type=None)
-    names = compvis_unet_names(build(UNet, {}))
+    names = compvis_unet_names(build(UNet))
     converted = convert_ldm_unet_checkpoint({"model.diffusion_model." + v: k for k, v in names.items()}, config)
     assert converted == {k: k for k in names} and len(names) == 686
 
-    names = compvis_vae_names(build(OurVAE, {}))
+    names = compvis_vae_names(build(OurVAE))
     tensors = {}
     for i, name in enumerate(names.values()):
         shape = (1, 1, 1, 1) if "attn_1" in name and name.endswith("weight") and "norm" not in name else (1,)
@@ -190,7 +191,7 @@ def test_absent_weights_are_answered_with_the_command_that_fetches_them(tmp_path
 
 
 def test_download_without_a_network_names_the_files_and_the_place(tmp_path, monkeypatch):
-    from stablesdg.weights import download
+    from stablesdg.app.commands import download
 
     monkeypatch.setattr("torch.hub.download_url_to_file", lambda *a, **k: (_ for _ in ()).throw(OSError("no network")))
     with pytest.raises(UserError, match="stable-diffusion-v1-5.*unet, vae, text_encoder, tokenizer.*stable-diffusion-v1-5"):

@@ -5,7 +5,8 @@ import torch
 from conftest import relative_error
 
 from stablesdg import diffusion
-from stablesdg.diffusion import add_noise, alpha_bar_table, guide, predict_z_0, timesteps, timesteps_diffusers
+from stablesdg.app.compat import timesteps_diffusers
+from stablesdg.diffusion import Estimate, add_noise, alpha_bar_table, guide, predict_z_0, timesteps
 
 SD15 = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
 
@@ -116,7 +117,7 @@ def test_a_whole_trajectory_equals_diffusers(sampler, strength):
         noise = torch.randn(ours.shape, generator=generator, dtype=torch.float64)
         final = float(alpha_bar[0]) if sampler == "ddim" else 1.0
         prev = float(alpha_bar[t_prev]) if t_prev >= 0 else final
-        ours = diffusion.STEPS[sampler](ours, fake_eps(ours, t), float(alpha_bar[t]), prev, noise)
+        ours = diffusion.SAMPLERS[sampler](ours, fake_eps(ours, t), float(alpha_bar[t]), prev, None, lambda noise=noise: noise)
         options = {} if sampler == "ddim" else {"generator": generator.manual_seed(i)}
         theirs = scheduler.step(fake_eps(theirs, t), t, theirs, **options).prev_sample
         assert relative_error(ours, theirs) < 1e-9
@@ -124,11 +125,13 @@ def test_a_whole_trajectory_equals_diffusers(sampler, strength):
 
 def run_dpm(z, eps_of, pairs, order=2):
     """z after all steps of DPM-Solver++ of that order; the first order is DDIM."""
-    alpha_bar, last = alpha_bar_table(), None
+    alpha_bar, before = alpha_bar_table(), None
     for t, t_prev in pairs:
         a, a_prev = float(alpha_bar[t]), float(alpha_bar[t_prev]) if t_prev >= 0 else 1.0
-        eps, last = diffusion.extrapolate(z, eps_of(z, t), a, a_prev, last if order == 2 else None)
-        z = diffusion.STEPS["dpm"](z, eps, a, a_prev)
+        eps = eps_of(z, t)
+        now = Estimate(predict_z_0(z, eps, a), a)
+        z = diffusion.SAMPLERS["dpm"](z, eps, a, a_prev, before if order == 2 else None, None)
+        before = now
     return z
 
 
@@ -171,7 +174,7 @@ def test_with_the_true_noise_every_sampler_keeps_the_marginal(sampler):
     torch.manual_seed(2)
     eps, noise = torch.randn(2, 400_000).double()
     z_t = add_noise(torch.full((), 0.7).double(), eps, a)
-    z_prev = diffusion.STEPS[sampler](z_t, eps, a, a_prev, noise)
+    z_prev = diffusion.SAMPLERS[sampler](z_t, eps, a, a_prev, None, lambda: noise)
     assert abs(float(z_prev.mean()) - 0.7 * a_prev**0.5) < 5e-3
     assert abs(float(z_prev.var()) - (1 - a_prev)) < 5e-3
 
@@ -179,8 +182,8 @@ def test_with_the_true_noise_every_sampler_keeps_the_marginal(sampler):
 def test_the_last_step_returns_the_predicted_clean_latent():
     z_t, eps, noise = torch.randn(3, 1, 4, 8, 8).double()
     a = float(alpha_bar_table()[19])
-    for step in diffusion.STEPS.values():
-        assert relative_error(step(z_t, eps, a, 1.0, noise), predict_z_0(z_t, eps, a)) < 1e-12
+    for step in diffusion.SAMPLERS.values():
+        assert relative_error(step(z_t, eps, a, 1.0, None, lambda: noise), predict_z_0(z_t, eps, a)) < 1e-12
 
 
 def test_guidance_interpolates_and_extrapolates():

@@ -4,9 +4,9 @@ import pytest
 import torch
 from PIL import Image
 
+from stablesdg import generate, load_stable_diffusion
+from stablesdg.app.compat import plan_diffusers
 from stablesdg.data.images import to_image, to_tensor
-from stablesdg.generation import generate
-from stablesdg.models.stable_diffusion import load_stable_diffusion
 
 PROMPT = "A photo of <unknown>"
 
@@ -27,7 +27,8 @@ def diffusers_image(folder, image, prepare=lambda pipe: None, prompt=PROMPT, **s
 
 
 def our_image(sd, image, prompt=PROMPT, **settings):
-    y = generate(sd, to_tensor(image)[None], [5], prompt, compat="diffusers", **settings)
+    path = plan_diffusers(sd, settings["strength"], settings["steps"], "ddim")
+    y = generate(sd, to_tensor(image)[None], [5], prompt, path=path, **settings)
     return np.asarray(to_image(y[0]))
 
 
@@ -75,9 +76,11 @@ def test_more_strength_leaves_less_of_the_source(sd):
     assert distances == sorted(distances)
 
 
-def test_from_pure_noise_the_latent_shape_decides_the_size(sd):
-    y = generate(sd, (2, 4, 24, 20), [1, 2], PROMPT, strength=1.0, guidance=1.0, steps=3)
-    assert y.shape == (2, 3, 48, 40)
+def test_from_pure_noise_only_the_size_of_the_images_counts(sd):
+    torch.manual_seed(0)
+    x = torch.rand(2, 3, 48, 40)
+    y, other = (generate(sd, image, [1, 2], PROMPT, from_noise=True, guidance=1.0, steps=3) for image in (x, -x))
+    assert y.shape == x.shape and torch.equal(y, other)
     assert y.abs().max() <= 1
 
 
@@ -89,7 +92,7 @@ def test_the_unconditional_branch_runs_with_the_adapters_or_without(toy, uncond)
 
     sd = load_stable_diffusion(toy)
     randomise(lora.inject(sd, rank=1))
-    x, settings = to_tensor(source(64))[None], dict(strength=0.5, steps=4, compat=None)
+    x, settings = to_tensor(source(64))[None], dict(strength=0.5, steps=4)
     # At w = 0 only the unconditional branch counts.
     image = generate(sd, x, [1], PROMPT, guidance=0.0, uncond=uncond, **settings)
     plain = generate(load_stable_diffusion(toy), x, [1], "", guidance=1.0, **settings)
@@ -100,7 +103,7 @@ def test_the_unconditional_branch_runs_with_the_adapters_or_without(toy, uncond)
 
 def test_diffusers_timesteps_are_refused_for_a_sampler_that_has_others_there(sd):
     with pytest.raises(ValueError, match="other timesteps for dpm"):
-        generate(sd, (1, 4, 8, 8), [0], PROMPT, sampler="dpm", compat="diffusers")
+        plan_diffusers(sd, 0.4, 50, "dpm")
 
 
 def test_every_image_needs_a_seed_of_its_own(sd):
@@ -109,5 +112,6 @@ def test_every_image_needs_a_seed_of_its_own(sd):
 
 
 def test_pure_noise_is_denoised_from_the_first_timestep_on_whatever_the_strength(sd):
-    x, y = (generate(sd, (1, 4, 8, 8), [0], "a photo", steps=2, strength=s) for s in (0.4, 1.0))
+    size = torch.zeros(1, 3, 16, 16)
+    x, y = (generate(sd, size, [0], "a photo", steps=2, strength=s, from_noise=True) for s in (0.4, 1.0))
     assert torch.equal(x, y)
