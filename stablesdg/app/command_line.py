@@ -18,9 +18,12 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if action.default is None or action.default is False else super()._get_help_string(action)
 
 
-def parser(description: str, example: str) -> argparse.ArgumentParser:
-    """A parser whose help shows the defaults and one command to copy. Options must be written out."""
-    return argparse.ArgumentParser(description=description, epilog=f"example: {example}", allow_abbrev=False,
+def parser(doc: str | None, example: str) -> argparse.ArgumentParser:
+    """A parser whose help shows the first line of a module's docstring, the defaults, and one command to copy.
+
+    Options must be written out.
+    """
+    return argparse.ArgumentParser(description=(doc or "").partition("\n")[0], epilog=f"example: {example}", allow_abbrev=False,
                                    formatter_class=HelpFormatter)
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..data.augment import augment
 from ..data.generated import ImageSet, Job, source_name
-from ..data.images import Source, augment, read_image, to_image
+from ..data.images import Source, read_image, to_image
 from ..evaluate.novelty import NoveltyMeter, similarity
 from ..generation import GUIDANCE, Step, generate, plan
 from ..models.stable_diffusion import StableDiffusion

@@ -1,0 +1,12 @@
+"""Data sets on disk: which images there are, which may be trained on, and how they are read. Read in this order:
+
+    folders     which files are images and which folders are classes
+    images      images in and out, gray or colour, as tensors and back
+    augment     classic augmentation: rotate and mirror
+    overlap     which images show the same piece of surface
+    split       training, validation and test part, and the manifest that fixes them
+    leaks       how far a split leaks
+    generated   a folder of generated images and its manifest
+    prepare     production photographs to square tiles
+    steel       a procedural data set for the demo and the tests
+"""

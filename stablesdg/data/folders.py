@@ -4,30 +4,49 @@ from pathlib import Path
 from ..storage.errors import UserError
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
+MOST_FOLDERS_NAMED = 8  # in an error
 
 
-def list_images(folder):
-    """The image files of one folder, sorted by name."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"There is no folder {folder}.")
-    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in EXTENSIONS and not f.name.startswith("."))
+def list_images(folder: str | Path) -> list[Path]:
+    """The image files of one folder, sorted by name. Raises UserError if there are none."""
+    folder = require_folder(folder)
+    files = sorted(f for f in folder.iterdir() if has_image_ending(f) and not is_hidden(f))
     if not files:
-        inside = [f.name for f in sorted(folder.iterdir()) if f.is_dir() and not f.name.startswith(".")]
-        advice = f": it holds the folders {', '.join(inside[:8])}, pass one of those" if inside else ""
+        inside = [f.name for f in sorted(folder.iterdir()) if f.is_dir() and not is_hidden(f)]
+        named = ", ".join(inside[:MOST_FOLDERS_NAMED])
+        advice = f": it holds the folders {named}, pass one of those" if inside else ""
         raise UserError(f"{folder} holds no images ({', '.join(sorted(EXTENSIONS))}){advice}.")
     return files
 
 
-def list_categories(folder):
-    """The subfolders that hold images, sorted by name: one for each class."""
+def list_categories(folder: str | Path) -> list[Path]:
+    """The subfolders that hold images, sorted by name: one for each class. Raises UserError if there are none."""
+    folder = require_folder(folder)
+    found = [f for f in sorted(folder.iterdir()) if f.is_dir() and not is_hidden(f) and holds_images(f)]
+    if not found:
+        advice = f", as the folder above it may ({folder.resolve().parent})." if holds_images(folder) else "."
+        raise UserError(f"{folder} holds no folders of images: it should have one folder for each class{advice}")
+    return found
+
+
+def require_folder(folder: str | Path) -> Path:
+    """The folder as a Path. Raises UserError if it does not exist."""
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}.")
-    found = [f for f in sorted(folder.iterdir()) if f.is_dir() and not f.name.startswith(".")
-             and any(x.suffix.lower() in EXTENSIONS for x in f.iterdir())]
-    if not found:
-        above = any(f.suffix.lower() in EXTENSIONS for f in folder.iterdir())
-        raise UserError(f"{folder} holds no folders of images: it should have one folder for each class"
-                        + (f", as the folder above it may ({folder.resolve().parent})." if above else "."))
-    return found
+    return folder
+
+
+def has_image_ending(file: Path) -> bool:
+    """Whether the name ends as an image's does."""
+    return file.suffix.lower() in EXTENSIONS
+
+
+def is_hidden(path: Path) -> bool:
+    """Whether the name begins with a dot."""
+    return path.name.startswith(".")
+
+
+def holds_images(folder: Path) -> bool:
+    """Whether any file of the folder is named as an image is."""
+    return any(has_image_ending(file) for file in folder.iterdir())

@@ -61,8 +61,8 @@ def require_own_folder(out: Path) -> None:
 class ImageSet:
     """The images of one call of sample.py, on their way into the folder `out`.
 
-    They are kept in `out`.partial until all are there. With `resume`, what an interrupted call left there is kept if it was
-    made with the same settings, however many it was to make.
+    They are kept in `out`.partial until all are there. With `resume`, what an interrupted call left there is kept if it
+    was made with the same settings, however many images it was to make.
     """
 
     def __init__(self, out: Path, settings: Mapping[str, Any], resume: bool) -> None:
@@ -70,8 +70,8 @@ class ImageSet:
         if out.exists():
             print(f"the images in {out} will be replaced when these are finished; another --out would keep both")
         if resume and (self.partial / "settings.json").is_file():
-            require_same_settings(self.partial, read_json(self.partial / "settings.json") | {"number": settings["number"]},
-                                  settings, "repeat those, or start without --resume")
+            before = read_json(self.partial / "settings.json") | {"number": settings["number"]}
+            require_same_settings(self.partial, before, settings, "repeat those, or start without --resume")
         elif self.partial.exists():
             for file in self.partial.iterdir():
                 file.unlink()
@@ -99,7 +99,8 @@ class ImageSet:
         """Write the manifest and put the folder in its place. Images of an earlier call go. Returns the rows."""
         rows = [row for job in jobs if (row := self.rows[job.name])]
         if not rows:
-            raise UserError(f"No image was novel enough, so {self.out} was not written: lower --min-novelty or raise --strength.")
+            raise UserError(f"No image was novel enough, so {self.out} was not written: lower --min-novelty or raise "
+                            "--strength.")
         write_csv(self.partial / "manifest.csv", MANIFEST_COLUMNS, [[row[k] for k in MANIFEST_COLUMNS] for row in rows])
         for stray in {f.name for f in self.partial.iterdir()} - {row["file"] for row in rows} - set(OWN_FILES):
             (self.partial / stray).unlink()

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
-from torchvision.transforms.functional import InterpolationMode, pad, rotate
 
 from ..storage.errors import UserError
 from ..storage.files import atomic_path
@@ -23,42 +22,56 @@ MOST_PIXELS = 2**20  # of an image that a model sees at its own size
 
 @contextlib.contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """A block that reads an image file; UserError if it cannot be read."""
+    """A block that reads an image file. Raises UserError if it cannot be read."""
     try:
         yield
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, struct.error,
+            Image.DecompressionBombError) as error:
         raise UserError(f"{path} cannot be read as an image ({error}): repair or remove it.") from None
 
 
 def read_image(path: Path) -> tuple[Image.Image, str]:
-    """(RGB image, its mode "L" or "RGB", whichever holds it). 16-bit gray (0..65535) is brought to 8 bits, transparency is
-    dropped. Raises UserError where black and white are unknown."""
+    """(RGB image, its mode: "L" if it is gray, else "RGB").
+
+    16-bit gray (0 .. 65535) is brought to 8 bits. Transparency is dropped. Raises UserError if the file cannot be read,
+    or if its black and white are unknown.
+    """
     path = Path(path)
     with readable(path), Image.open(path) as file:
         image = ImageOps.exif_transpose(file)
         image.load()
     if image.mode.startswith("I;16") or (image.mode == "I" and path.suffix.lower() == ".png"):  # older Pillows say I
-        pixels = np.asarray(image, dtype=np.float64)
-        if 0 < pixels.max() < 2**14:
-            raise UserError(f"{path} has 16-bit pixels of at most {pixels.max():.0f}, as cameras of 10 or 12 bits write them; "
-                            "read as 16 bits it would be nearly black: save it with 8 bits.")
-        image = Image.fromarray((pixels / 257).round().astype(np.uint8))
+        image = to_8_bits(image, path)
     elif image.mode.startswith(("I", "F")):
         raise UserError(f"{path} has 32-bit pixels, whose black and white are unknown: save it with 8 or 16 bits.")
     mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
     return image.convert("RGB"), mode
 
 
+def to_8_bits(image: Image.Image, path: Path) -> Image.Image:
+    """16-bit gray -> 8-bit gray. Raises UserError if the pixels have fewer than 15 bits: it would be nearly black."""
+    pixels = np.asarray(image, dtype=np.float64)
+    if 0 < pixels.max() < 2**14:
+        raise UserError(f"{path} has 16-bit pixels of at most {pixels.max():.0f}, as cameras of 10 or 12 bits write "
+                        "them; read as 16 bits it would be nearly black: save it with 8 bits.")
+    return Image.fromarray((pixels / 257).round().astype(np.uint8))
+
+
 def fit_size(width: int, height: int, resolution: int | None, multiple: int) -> tuple[int, int]:
-    """(width, height) with the shorter side near `resolution`, or unscaled if it is None; multiples of `multiple`."""
+    """(width, height) in multiples of `multiple`, the shorter side near `resolution`, or unscaled if that is None."""
     scale = resolution / min(width, height) if resolution else 1
     width, height = (max(multiple, round(side * scale / multiple) * multiple) for side in (width, height))
     return width, height
 
 
 def to_tensor(image: Image.Image) -> Tensor:
-    """RGB image -> (3, H, W) float32 in [-1, 1]."""
+    """RGB image -> (3, H, W) float32 in [-1, 1], as the VAE takes it."""
     return torch.from_numpy(np.array(image, dtype=np.float32)).permute(2, 0, 1) / 127.5 - 1
+
+
+def to_unit_tensor(image: Image.Image) -> Tensor:
+    """RGB image -> (3, H, W) float32 in [0, 1], as feature networks take it."""
+    return to_tensor(image) / 2 + 0.5
 
 
 def to_image(x: Tensor, size: tuple[int, int] | None = None, mode: str = "RGB") -> Image.Image:
@@ -85,7 +98,10 @@ class Source(Fitted, Generic[J]):
 
 
 def read_fitted(path: Path, resolution: int | None, multiple: int) -> Fitted:
-    """Read an image, resized with an antialiasing filter where needed: see fit_size."""
+    """Read an image, resized with an antialiasing filter where needed (see fit_size).
+
+    Raises UserError if the image is too large to work on at its own size.
+    """
     image, mode = read_image(path)
     original = image.size
     if not resolution and original[0] * original[1] > MOST_PIXELS:
@@ -98,7 +114,8 @@ def read_fitted(path: Path, resolution: int | None, multiple: int) -> Fitted:
     return Fitted(to_tensor(image), original, mode)
 
 
-def read_batches(jobs: Sequence[J], batch_size: int, resolution: int | None, multiple: int) -> Iterator[list[Source[J]]]:
+def read_batches(jobs: Sequence[J], batch_size: int, resolution: int | None,
+                 multiple: int) -> Iterator[list[Source[J]]]:
     """At most batch_size images of one size at a time. A job is a tuple whose first element is the image's path."""
     batch: list[Source[J]] = []
     for job in jobs:
@@ -109,17 +126,6 @@ def read_batches(jobs: Sequence[J], batch_size: int, resolution: int | None, mul
         batch.append(source)
     if batch:
         yield batch
-
-
-def augment(x: Tensor, seed: int) -> Tensor:
-    """Classic augmentation of x (3, H, W): a rotation by up to 10 degrees, without dark corners, and random mirroring."""
-    generator = torch.Generator().manual_seed(seed)
-    angle = float(torch.rand((), generator=generator)) * 20 - 10
-    flips = [axis for axis in (1, 2) if torch.rand((), generator=generator) < 0.5]
-    height, width = x.shape[1:]
-    margin = min(height, width) // 6
-    x = rotate(pad(x, [margin], padding_mode="reflect"), angle, InterpolationMode.BILINEAR)
-    return x[:, margin:margin + height, margin:margin + width].flip(flips)
 
 
 def save_image(path: Path, image: Image.Image) -> None:

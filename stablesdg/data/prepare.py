@@ -1,56 +1,95 @@
-"""From production photographs to a data set: python -m stablesdg.prepare RAW OUT --size 200
+"""From production photographs to square tiles, the paper's preparation (sec. IV-A).
 
-The paper's preparation (sec. IV-A): gray, binarised by Otsu's threshold, cut to the bounding box of the largest piece,
-cut into square tiles, resized. RAW holds one folder of photographs for each class. tiles.csv in each folder of OUT says
-which photograph a tile came from: such tiles stay together in the split. OUT/contact-*.png are for a check by eye.
+A photograph is made gray, binarised by Otsu's threshold and cut to the bounding box of its largest piece. The piece is
+cut into square tiles, which are resized. tiles.csv in each class folder says which photograph a tile came from, so that
+the split keeps such tiles together.
 
-The published layouts of NEU-CLS (Cr_1.bmp ..) and NEU-DET (crazing_1.jpg .., in any folders) are recognised; their
-images are already cut, so they are sorted into class folders as they are.
+The published layouts of NEU-CLS (Cr_1.bmp ..) and NEU-DET (crazing_1.jpg .., in any folders) are recognised. Their
+images are already cut.
 """
 import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy.ndimage import find_objects, label
 
 from ..storage.files import write_csv
-from .folders import EXTENSIONS, list_images
+from .folders import has_image_ending, list_images
+from .images import read_image, save_image
 
-NEU = {"crazing": "Cr", "inclusion": "In", "patches": "Pa", "pitted_surface": "PS", "rolled-in_scale": "RS", "scratches": "Sc",
-       **{short: short for short in ("Cr", "In", "Pa", "PS", "RS", "Sc")}}
-SHOWN = 6  # photographs on a contact sheet
+NEU_SHORT_NAMES = {"crazing": "Cr", "inclusion": "In", "patches": "Pa", "pitted_surface": "PS", "rolled-in_scale": "RS",
+                   "scratches": "Sc"}
+NEU_CLASSES = {**NEU_SHORT_NAMES, **{short: short for short in NEU_SHORT_NAMES.values()}}
+PHOTOGRAPHS_SHOWN, TILES_SHOWN = 6, 6  # on a contact sheet; tiles of each photograph
+
+Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
 
 
-def published_files(raw):
+@dataclass(frozen=True)
+class TileSettings:
+    """How photographs are cut."""
+    size: int  # side of a finished tile in pixels
+    tile: int | None  # side of a tile in the photograph, or None for the shorter side of the piece
+    overlap: float  # share of a tile that its neighbour repeats, from 0 to below 1
+    dark: bool  # the piece is darker than what surrounds it
+
+
+@dataclass(frozen=True)
+class CutPhotograph:
+    """A photograph, its piece and its tiles."""
+    name: str
+    gray: Image.Image
+    box: Box
+    tiles: list[Image.Image]
+
+    @property
+    def contact_row(self) -> tuple[str, list[Image.Image]]:
+        """A label, and the images for a check by eye: the photograph, its piece and the first tiles."""
+        return (f"{self.name}, piece {self.box}, {len(self.tiles)} tiles",
+                [self.gray, self.gray.crop(self.box), *self.tiles[:TILES_SHOWN]])
+
+
+def published_files(raw: Path) -> list[tuple[Path, str]]:
     """[(file, class), ..] if every image below `raw` is named as NEU publishes them, else []."""
-    files = [file for file in sorted(raw.rglob("*")) if file.suffix.lower() in EXTENSIONS]
+    files = [file for file in sorted(raw.rglob("*")) if has_image_ending(file)]
     names = [re.fullmatch(r"(.+)_\d+", file.stem) for file in files]
-    if not files or not all(match and match[1] in NEU for match in names):
-        return []
-    return [(file, NEU[match[1]]) for file, match in zip(files, names)]
+    classes = [NEU_CLASSES.get(match[1]) if match else None for match in names]
+    found = [(file, short) for file, short in zip(files, classes) if short is not None]
+    return found if len(found) == len(files) else []
 
 
-def prepare_category(folder, out, args):
-    """Tiles of one class's photographs, tiles.csv and a contact sheet."""
-    from ..report.pictures import image_grid
-    from .images import read_image, save_image
+def prepare_category(folder: Path, out: Path, settings: TileSettings) -> list[CutPhotograph]:
+    """Write the tiles of one class's photographs and tiles.csv into the folder `out`.
 
-    rows, sheet = [], []
-    for file in list_images(folder):
-        gray = read_image(file)[0].convert("L")
-        box = piece(gray, args.dark)
-        tiles = cut(gray.crop(box), args.tile, args.overlap, args.size)
-        for k, tile in enumerate(tiles):
-            name = f"{file.stem}_{k:02d}.png"
-            save_image(out / folder.name / name, tile)
-            rows.append((name, file.name))
-        if len(sheet) < SHOWN:
-            sheet.append((f"{file.name}, piece {box}, {len(tiles)} tiles", [gray, gray.crop(box), *tiles[:6]]))
-    write_csv(out / folder.name / "tiles.csv", ("file", "photograph"), rows)
-    save_image(out / f"contact-{folder.name}.png", image_grid(sheet))
-    print(f"{folder.name}: {len(rows)} tiles of {len(list_images(folder))} photographs")
+    Returns the first photographs, for a contact sheet. Raises UserError if a photograph cannot be read.
+    """
+    rows, shown = [], []
+    files = list_images(folder)
+    for file in files:
+        photograph = cut_photograph(file, settings)
+        names = [f"{file.stem}_{k:02d}.png" for k in range(len(photograph.tiles))]
+        for name, tile in zip(names, photograph.tiles):
+            save_image(out / name, tile)
+        rows += [(name, file.name) for name in names]
+        if len(shown) < PHOTOGRAPHS_SHOWN:
+            shown.append(photograph)
+    write_csv(out / "tiles.csv", ("file", "photograph"), rows)
+    print(f"{folder.name}: {len(rows)} tiles of {len(files)} photographs")
+    return shown
 
 
-def otsu(gray):
-    """The gray level that divides the pixels into two classes of least variance (Otsu 1979): the dark ones are <= it."""
-    import numpy as np
+def cut_photograph(file: Path, settings: TileSettings) -> CutPhotograph:
+    """Find the piece of a photograph and cut it into tiles."""
+    gray = read_image(file)[0].convert("L")
+    box = find_piece(gray, settings.dark)
+    tiles = cut_tiles(gray.crop(box), settings.tile, settings.overlap, settings.size)
+    return CutPhotograph(file.name, gray, box, tiles)
 
+
+def otsu_threshold(gray: Image.Image) -> int:
+    """The gray level that parts the pixels into two classes of least variance; the dark ones are <= it (Otsu 1979)."""
     histogram = np.bincount(np.asarray(gray).ravel(), minlength=256).astype(float)
     below = histogram.cumsum()
     moment = (histogram * np.arange(256)).cumsum()
@@ -59,36 +98,40 @@ def otsu(gray):
     return int(np.nanargmax(np.where(np.isfinite(between), between, -1)))
 
 
-def piece(gray, dark=False):
-    """(left, top, right, bottom) of the largest connected region on the piece's side of Otsu's threshold."""
-    import numpy as np
-    from scipy.ndimage import find_objects, label
-
+def find_piece(gray: Image.Image, dark: bool = False) -> Box:
+    """The box around the largest connected region on the piece's side of Otsu's threshold."""
     pixels = np.asarray(gray)
-    threshold = otsu(gray)
-    labels, n = label(pixels <= threshold if dark else pixels > threshold)
-    if n == 0:  # one gray level alone
-        return 0, 0, *gray.size
+    threshold = otsu_threshold(gray)
+    labels = label_regions(pixels <= threshold if dark else pixels > threshold)
+    if not labels.any():  # one gray level alone
+        return 0, 0, gray.width, gray.height
     rows, columns = find_objects(labels)[np.bincount(labels.ravel())[1:].argmax()]
     return columns.start, rows.start, columns.stop, rows.stop
 
 
-def cut(image, side, overlap, size):
-    """Square tiles of `side` pixels (the shorter side if None, or if it is larger than that), evenly laid from edge to
-    edge with at least the overlap asked for, resized to `size`."""
-    from PIL import Image
+def label_regions(mask: np.ndarray) -> np.ndarray:
+    """(H, W) of truth values -> (H, W) of whole numbers: 0 outside, 1, 2, .. in each connected region."""
+    labels = np.zeros(mask.shape, dtype=np.int32)
+    label(mask, output=labels)
+    return labels
 
+
+def cut_tiles(image: Image.Image, side: int | None, overlap: float, size: int) -> list[Image.Image]:
+    """Square tiles, laid evenly from edge to edge with at least the overlap asked for, resized to `size` pixels.
+
+    side  of a tile in the image in pixels; the image's shorter side if it is None, or if it is larger than that
+    """
     side = min(side or min(image.size), *image.size)
     tiles = []
-    for top in starts(image.height, side, overlap):
-        for left in starts(image.width, side, overlap):
+    for top in tile_starts(image.height, side, overlap):
+        for left in tile_starts(image.width, side, overlap):
             tile = image.crop((left, top, left + side, top + side))
             tiles.append(tile.resize((size, size), Image.Resampling.LANCZOS) if side != size else tile)
     return tiles
 
 
-def starts(length, side, overlap):
-    """Where tiles begin along one axis. Without overlap, what is left over at the ends is shared out."""
+def tile_starts(length: int, side: int, overlap: float) -> list[int]:
+    """Where tiles begin along one axis, in pixels. Without overlap, what is left over is shared between both ends."""
     stride = max(1.0, side * (1 - overlap))
     n = int((length - side) // stride) + 1
     spare = length - side - (n - 1) * stride

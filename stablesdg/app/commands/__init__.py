@@ -4,4 +4,6 @@
     prepare   photographs to a data set
     download  the official weights
     steel     the demo's data set
+
+Imports are absolute here: run as stablesdg.split, a module does not know that it lies in this folder.
 """

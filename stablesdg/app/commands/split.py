@@ -3,26 +3,27 @@
     python -m stablesdg.split neu              # -> runs/neu/split.json
     python -m stablesdg.split neu --check      # reports how far that split leaks
 """
+from __future__ import annotations
+
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from tqdm import tqdm
+from stablesdg.app.command_line import parser, run_main, seed
+from stablesdg.app.paths import RUNS
+from stablesdg.storage.errors import UserError
+from stablesdg.storage.files import read_json
 
-from ...data.folders import list_categories, list_images
-from ...data.overlap import find_overlaps, read_alike
-from ...data.split import METHODS, PARTS, RATIOS, count, find_groups, load_split
-from ...storage.errors import UserError
-from ...storage.files import read_json
-from ..command_line import parser, run_main, seed
-from ..paths import RUNS
+if TYPE_CHECKING:
+    from stablesdg.data.leaks import CategoryLeak
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    p = parser(__doc__.splitlines()[0], "python -m stablesdg.split neu")
+    p = parser(__doc__, "python -m stablesdg.split neu")
     p.add_argument("data", type=Path, help="folder with one folder of images for each class")
-    p.add_argument("--split", choices=METHODS, help="method (default: group, or that of the manifest)")
-    p.add_argument("--ratios", type=float, nargs=3, metavar=("TRAIN", "VAL", "TEST"), default=RATIOS, help="shares of the parts")
+    p.add_argument("--split", choices=["group", "random"], help="method (default: group, or that of the manifest)")
+    p.add_argument("--ratios", type=float, nargs=3, metavar=("TRAIN", "VAL", "TEST"), default=(8, 1, 1),
+                   help="shares of the parts")
     p.add_argument("--seed", type=seed, default=0, help="the split follows from it and the files")
     p.add_argument("--out", type=Path, help="the manifest (default: runs/DATASET/split.json)")
     p.add_argument("--replace", action="store_true", help="make an existing manifest anew")
@@ -32,45 +33,39 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
-    folders = list_categories(args.data)
+
+    from stablesdg.data import folders, leaks, split
+
+    categories = folders.list_categories(args.data)
     manifest = args.out or RUNS / args.data.resolve().name / "split.json"
     if args.check:
         if not manifest.is_file():
             raise UserError(f"There is no {manifest} to check: leave out --check to make one.")
-        return check(read_json(manifest), folders)
-    fresh = manifest.with_suffix(".new") if args.replace else manifest  # the old one stays until the new one is whole
-    fresh.unlink(missing_ok=True) if args.replace else None
-    method = args.split or (read_json(manifest)["method"] if args.replace and manifest.is_file() else None)
-    split = load_split(fresh, folders, method, args.seed, args.ratios)
+        known = read_json(manifest)
+        print("class  images  groups  largest  overlapping pairs (false ones, by mirroring)  leaked: val  test")
+        report([(folder.name, leaks.measure_leak(known, folder)) for folder in categories])
+        return
+    fresh, method = manifest, args.split
+    if args.replace:
+        fresh = manifest.with_suffix(".new")  # the old one stays until the new one is whole
+        fresh.unlink(missing_ok=True)
+        method = method or (read_json(manifest)["method"] if manifest.is_file() else None)
+    made = split.load_split(fresh, categories, method, args.seed, args.ratios)
     if args.replace:
         fresh.replace(manifest)
-    print(f"{manifest}: {split['method']} split of {count(len(split['files']), 'image')}")
+    print(f"{manifest}: {made['method']} split of {split.count(len(made['files']), 'image')}")
 
 
-def check(split: dict[str, Any], folders: list[Path]) -> None:
-    """Print, for each class, how many images outside the training part show surface that is in it."""
-    print("class  images  groups  largest  overlapping pairs (false ones, by mirroring)  leaked: val  test")
-    total = {part: [0, 0] for part in PARTS[1:]}
-    for folder in folders:
-        files = {f"{folder.resolve().name}/{file.name}": file for file in list_images(folder)}
-        if missing := [name for name in files if name not in split["files"]]:
-            raise UserError(f"{missing[0]} is not in the manifest: make the split anew.")
-        groups, pairs = find_groups(files, lambda rows: tqdm(rows, unit="image", desc=folder.name, leave=False))
-        control = [o for _, images in read_alike([files[name] for name in sorted(files)]) for o in find_overlaps(
-            images, mirrored=True, progress=lambda rows: tqdm(rows, unit="image", desc="mirrored", leave=False))]
-        part = {name: split["files"][name]["part"] for name in files}
-        leaked = {name for a, b in pairs for name, other in ((a, b), (b, a)) if part[name] != "train" == part[other]}
-        sizes = [list(groups.values()).count(group) for group in set(groups.values())]
-        shares = {}
-        for p in total:
-            inside = [name for name in files if part[name] == p]
-            shares[p] = f"{sum(name in leaked for name in inside)}/{len(inside)}"
-            total[p][0] += sum(name in leaked for name in inside)
-            total[p][1] += len(inside)
-        print(f"{folder.name:5} {len(files):7} {len(sizes):7} {max(sizes):8} {len(pairs):18} ({len(control)}) "
+def report(found: list[tuple[str, CategoryLeak]]) -> None:
+    """Print a line for each class, and a sum."""
+    for name, leak in found:
+        shares = {part: f"{leak.leaked[part]}/{size}" for part, size in leak.sizes.items()}
+        print(f"{name:5} {leak.images:7} {leak.groups:7} {leak.largest_group:8} {leak.pairs:18} ({leak.false_pairs}) "
               f"{shares['val']:>28} {shares['test']:>6}")
-    print("in all: " + ", ".join(f"{a} of {b} {p} images ({a / max(1, b):.0%}) share surface with a training image"
-                                 for p, (a, b) in total.items()))
+    sums = {part: (sum(leak.leaked[part] for _, leak in found), sum(leak.sizes[part] for _, leak in found))
+            for part in found[0][1].sizes}
+    print("in all: " + ", ".join(f"{a} of {b} {part} images ({a / max(1, b):.0%}) share surface with a training image"
+                                 for part, (a, b) in sums.items()))
 
 
 if __name__ == "__main__":

@@ -2,15 +2,13 @@
 import argparse
 from pathlib import Path
 
-from ...data.images import save_image
-from ...data.steel import CLASSES, COUNT, draw
-from ..command_line import parser, positive, run_main, seed
+from stablesdg.app.command_line import parser, positive, run_main, seed
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    p = parser(__doc__.splitlines()[0], "python -m stablesdg.steel demo-data")
+    p = parser(__doc__, "python -m stablesdg.steel demo-data")
     p.add_argument("out", type=Path, help="folder to write one folder a class into")
-    p.add_argument("--number", type=positive, default=COUNT, help="images a class")
+    p.add_argument("--number", type=positive, default=40, help="images a class")
     p.add_argument("--seed", type=seed, default=0, help="all images follow from it")
     return p.parse_args(argv)
 
@@ -18,9 +16,12 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
 
+    from stablesdg.data.images import save_image
+    from stablesdg.data.steel import CLASSES, steel_image
+
     for name in CLASSES:
         for i in range(args.number):
-            save_image(args.out / name / f"{i:03d}.png", draw(name, i, args.seed))
+            save_image(args.out / name / f"{i:03d}.png", steel_image(name, i, args.seed))
     print(f"wrote {args.number} images of each of {', '.join(CLASSES)} to {args.out}")
 
 

@@ -4,16 +4,16 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
 from commands import here
+from PIL import Image
 
-from stablesdg.data.images import save_image
 from stablesdg.data.folders import list_images
-from stablesdg.storage.files import read_csv
+from stablesdg.data.images import save_image
 from stablesdg.data.overlap import find_copies, find_overlaps
-from stablesdg.data.prepare import otsu, piece, starts
+from stablesdg.data.prepare import find_piece, otsu_threshold, tile_starts
 from stablesdg.data.split import find_groups, group_parts
 from stablesdg.prior.textures import draw
+from stablesdg.storage.files import read_csv
 
 
 def grounds(names, side, first=0):
@@ -170,7 +170,7 @@ def test_a_class_of_one_surface_is_said_to_leave_no_image_for_the_test(tmp_path)
 def test_prepare_cuts_the_piece_out_tiles_it_and_keeps_the_tiles_of_a_photograph_together(tmp_path):
     for k in range(4):
         save_image(tmp_path / "raw" / "Sc" / f"p{k}.png", photograph(k))
-    assert piece(photograph(0)) == (110, 90, 410, 260)
+    assert find_piece(photograph(0)) == (110, 90, 410, 260)
     out = here(tmp_path, "-m", "stablesdg.prepare", "raw", "set", "--size", "64", "--tile", "100", "--overlap", "0.3")
     assert "Sc: 24 tiles of 4 photographs" in out and (tmp_path / "set" / "contact-Sc.png").is_file()
     tiles = list_images(tmp_path / "set" / "Sc")
@@ -190,10 +190,10 @@ def test_prepare_sorts_the_published_layouts_as_they_are(tmp_path):
 
 
 def test_otsu_parts_two_gray_levels():
-    assert 40 <= otsu(Image.fromarray(np.repeat([40, 41, 200, 203], 50).astype(np.uint8)[None])) < 200
+    assert 40 <= otsu_threshold(Image.fromarray(np.repeat([40, 41, 200, 203], 50).astype(np.uint8)[None])) < 200
 
 
 @pytest.mark.parametrize("length, side, overlap, expected", [(300, 100, 0, [0, 100, 200]), (300, 100, 0.5, [0, 50, 100, 150, 200]),
                                                              (290, 100, 0, [45, 145]), (100, 100, 0.9, [0])])
 def test_tiles_are_laid_evenly(length, side, overlap, expected):
-    assert starts(length, side, overlap) == expected
+    assert tile_starts(length, side, overlap) == expected

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stablesdg.data.images import fit_size, read_fitted, read_image, save_image, to_image, to_tensor
 from stablesdg.data.folders import list_categories, list_images
+from stablesdg.data.images import fit_size, read_fitted, read_image, save_image, to_image, to_tensor
+from stablesdg.data.split import load_split, part_files, random_parts
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.files import atomic_path
-from stablesdg.data.split import load_split, part_files, random_parts
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".JPG"])
@@ -18,9 +18,9 @@ from stablesdg.data.split import load_split, part_files, random_parts
 def test_images_come_back_in_the_size_and_mode_they_came_in(tmp_path, suffix, mode):
     pixels = np.random.default_rng(0).integers(0, 256, (37, 50, 3), dtype=np.uint8)
     Image.fromarray(pixels).convert(mode).save(tmp_path / f"a{suffix}")
-    x, size, back = read_fitted(tmp_path / f"a{suffix}", resolution=64, multiple=8)
-    assert x.shape == (3, 64, 88) and size == (50, 37) and back == mode
-    image = to_image(x, size, back)
+    fitted = read_fitted(tmp_path / f"a{suffix}", resolution=64, multiple=8)
+    assert fitted.x.shape == (3, 64, 88) and fitted.size == (50, 37) and fitted.mode == mode
+    image = to_image(fitted.x, fitted.size, fitted.mode)
     assert image.size == (50, 37) and image.mode == mode
 
 
@@ -37,7 +37,7 @@ def test_an_image_too_large_to_work_on_at_its_own_size_is_refused(tmp_path):
     save_image(tmp_path / "large.png", Image.new("L", (2448, 2048)))
     with pytest.raises(UserError, match="--resolution 512"):
         read_fitted(tmp_path / "large.png", None, 8)
-    assert read_fitted(tmp_path / "large.png", 512, 8)[0].shape == (3, 512, 608)
+    assert read_fitted(tmp_path / "large.png", 512, 8).x.shape == (3, 512, 608)
 
 
 def test_pixels_survive_the_way_to_a_tensor_and_back():
