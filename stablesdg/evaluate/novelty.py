@@ -1,48 +1,79 @@
-"""Is a generated image new, or a copy of a training image? FID does not ask; it even rewards copies.
+"""Is a generated image new, or a copy of a training image? FID does not ask. It even rewards copies.
 
 Two measures stand in manifest.csv beside each image:
 
-    novelty  distance to the nearest training image, by the features of features.py, over the median distance between a
-             training image and its nearest other one: near 0 is a copy, 1 is as far apart as real images are
+    novelty  distance to the nearest training image by the features of features.py, divided by the median distance of a
+             training image from its nearest other one: near 0 is a copy, 1 is as far apart as real images are
     ssim     structural similarity to its own source: 1 is the same picture
 
-What to compare them with: sample.py --strength 0, the source through the VAE and back, and sample.py --classic,
-rotations and flips of the source.
+Compare them with those of sample.py --strength 0, which sends the source through the VAE and back, and with those of
+sample.py --classic, which rotates and mirrors the source.
 """
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from ..data.images import to_tensor
-from .metrics import nano_features, nearest, ssim
+from ..data.images import to_unit_tensor
+from .extract import nano_features
+from .neighbours import nearest
 
-SAME = 1e-2  # between the features of two copies; different pictures are tens of times as far apart
+COPY_DISTANCE = 1e-2  # between the features of two copies; different pictures are tens of times as far apart
+WINDOW_RADIUS, WINDOW_SIGMA = 5, 1.5  # pixels; the window of SSIM is 11 x 11
 
 
 class NoveltyMeter:
-    """Distances to one set of training images."""
+    """Distances to one set of training images.
 
-    def __init__(self, network, files):
+    network  images (B, 3, H, W) in [0, 1] at their own size -> features (B, d)
+    """
+
+    def __init__(self, network: nn.Module, files: Sequence[Path]) -> None:
         self.network, self.files = network, files
         self.training = torch.cat(list(nano_features(files, network, progress="training images"))).cpu()
         distance = torch.cdist(self.training.double(), self.training.double())  # float32 would not bring copies near 0
-        distance[distance < SAME] = torch.inf  # an image itself, and its copies
+        distance[distance < COPY_DISTANCE] = torch.inf  # an image itself, and its copies
         scale = float(distance.min(dim=1).values.median())
-        self.scale = scale if scale < torch.inf else 1.0
+        self.scale = scale if scale < torch.inf else 1.0  # there is no other picture
 
     @torch.no_grad()
-    def measure(self, images):
-        """(novelty, nearest training file) of each of a list of images."""
+    def measure(self, images: Sequence[Image.Image]) -> list[tuple[float, Path]]:
+        """(novelty, nearest training file) of each image."""
         device = next(self.network.parameters()).device
-        features = torch.cat([self.network(to_tensor(image.convert("RGB"))[None].to(device) / 2 + 0.5) for image in images])
+        features = torch.cat([self.network(to_unit_tensor(image.convert("RGB"))[None].to(device)) for image in images])
         distance, index = nearest(features.cpu(), self.training)
-        return [(float(d) / self.scale, self.files[i]) for d, i in zip(distance, index)]
+        return [(float(d) / self.scale, self.files[int(i)]) for d, i in zip(distance, index)]
 
 
-def similarity(image, source):
-    """SSIM of two images, gray, at the image's size."""
-    a, b = (torch.from_numpy(to_gray(x, image.size)) for x in (image, source))
+def similarity(image: Image.Image, source: Image.Image) -> float:
+    """SSIM of two images, made gray, at the first one's size."""
+    a, b = (torch.from_numpy(gray_levels(x, image.size)) for x in (image, source))
     return float(ssim(a, b))
 
 
-def to_gray(image, size):
-    return np.asarray(image.convert("L").resize(size) if image.size != size else image.convert("L"), dtype=np.float64)
+def gray_levels(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
+    """An image of any mode, resized to `size` (width, height) -> (H, W) float64, 0 .. 255."""
+    gray = image.convert("L")
+    return np.asarray(gray if gray.size == size else gray.resize(size), dtype=np.float64)
+
+
+def ssim(a: Tensor, b: Tensor, peak: float = 255.0) -> Tensor:
+    """Structural similarity of two gray images (H, W), the mean over the image (Wang et al. 2004).
+
+    The windows are Gaussian, 11 x 11 pixels of deviation 1.5; C_1 = (0.01 peak)^2, C_2 = (0.03 peak)^2.
+    """
+    offsets = torch.arange(-WINDOW_RADIUS, WINDOW_RADIUS + 1, dtype=torch.float64)
+    window = torch.exp(-0.5 * (offsets / WINDOW_SIGMA) ** 2)
+    window = (window / window.sum()).outer(window / window.sum())[None, None]
+
+    def local(x: Tensor) -> Tensor:
+        return F.conv2d(x[None, None].double(), window)[0, 0]
+
+    mu_a, mu_b = local(a), local(b)
+    var_a, var_b, cov = local(a * a) - mu_a**2, local(b * b) - mu_b**2, local(a * b) - mu_a * mu_b
+    c_1, c_2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
+    return (((2 * mu_a * mu_b + c_1) * (2 * cov + c_2)) / ((mu_a**2 + mu_b**2 + c_1) * (var_a + var_b + c_2))).mean()

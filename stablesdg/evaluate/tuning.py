@@ -1,168 +1,222 @@
-"""The cells of tune.py: images at one (s, w), their distance to held-out images and their novelty."""
-import json
+"""The grid of tune.py, the paper's Table IV: images at each (s, w), their distance to held-out images, their novelty.
+
+Every cell makes images from the same sources with the same seeds, so that cells differ by s and w alone.
+"""
+from __future__ import annotations
+
 import time
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
+from torch import Tensor
 
-from ..data.generated import list_jobs
-from ..data.images import read_image, save_image, to_image, to_tensor
+from ..data.generated import Job, list_jobs
+from ..data.images import read_image, to_image
 from ..generation import generate
 from ..models.encode import encode_images
+from ..models.stable_diffusion import StableDiffusion
+from ..models.vae import Posterior
 from ..storage.errors import UserError
 from ..storage.files import read_csv, read_json, sha256, write_csv, write_json
-from ..weights.read import WEIGHTS
+from ..storage.settings import require_same_settings
+from .extract import FeatureExtractor
 from .features import load_nano_network
-from .inception import find_inception_weights, load_inception
-from .metrics import (
-    frechet_distance,
-    gaussian,
-    inception_features,
-    nano_features,
-    resize_for_inception,
-)
+from .frechet import frechet_distance, gaussian
 from .novelty import NoveltyMeter, similarity
-from .score import bootstrap_sd, cached_features, network_key
+from .score import bootstrap_sd
 
-HEADER = ("s", "w", "number", "fid", "fid_sd", "novelty", "ssim", "seconds")
+
+class Cell(NamedTuple):
+    """One point of the grid."""
+    s: float
+    w: float
+
+
+@dataclass(frozen=True)
+class CellSettings:
+    """What all cells have in common."""
+    prompt: str
+    resolution: int | None  # shorter side of the sources in pixels, or None for their own size
+    number: int  # images of a cell, at most
+    batch_size: int
+    steps: int  # of a full run
+    sampler: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """One row of tune.csv."""
+    s: float
+    w: float
+    number: int  # of images
+    fid: float  # distance to the held-out images
+    fid_sd: float  # its standard deviation under a bootstrap of the images
+    novelty: float  # median
+    ssim: float  # mean
+    seconds: float
+
+    @property
+    def cell(self) -> Cell:
+        """Where it stands in the grid."""
+        return Cell(self.s, self.w)
+
+
+COLUMNS = tuple(f.name for f in fields(CellResult))
+
+
+@dataclass
+class CellImages:
+    """What is known of the images of one cell so far."""
+    first: Image.Image | None = None
+    features: list[Tensor] = field(default_factory=list)  # (d,) each
+    novelties: list[float] = field(default_factory=list)
+    similarities: list[float] = field(default_factory=list)
+
+
+class ResultTable:
+    """tune.csv, and tune.json with the settings that its rows were made with.
+
+    With `resume`, rows of an earlier call are kept. Raises UserError if they were made with other settings.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], resume: bool) -> None:
+        self.csv, self.json, self.settings = folder / "tune.csv", folder / "tune.json", settings
+        self.rows: dict[tuple[Cell, int], CellResult] = {}
+        if resume and self.csv.is_file() and self.json.is_file():
+            require_same_settings(self.csv, read_json(self.json), settings, "leave out --resume to make it anew")
+            for row in read_csv(self.csv):
+                numbers = {name: float(value) for name, value in row.items()}
+                self.put(CellResult(**{**numbers, "number": int(row["number"])}))
+
+    def put(self, result: CellResult) -> None:
+        """Remember a row."""
+        self.rows[result.cell, result.number] = result
+
+    def write(self) -> None:
+        """Write both files."""
+        write_json(self.json, self.settings)
+        write_csv(self.csv, COLUMNS, [[getattr(row, name) for name in COLUMNS] for row in self.rows.values()])
 
 
 class Grid:
-    """Measures cells; remembers images' features, so that more images of a cell only cost the new ones."""
+    """Makes the images of cells and measures them. It remembers features: more images of a cell cost the new ones only.
 
-    def __init__(self, sd, prompt, resolution, sources, held_out, args, folder):
-        self.sd, self.prompt, self.args, self.folder = sd, prompt, args, folder
-        self.features, self.network, self.prepare, extract, key = pick_network(args.features, sd.device)
-        self.name = "FID" if self.features == "inception" else "FD-nano"
-        self.reference = gaussian(cached_features(held_out, partial(extract, model=self.network), key))
-        training = cached_features(sources, partial(extract, model=self.network), key)
-        order = torch.randperm(len(training), generator=torch.Generator().manual_seed(args.seed))
-        self.floor = frechet_distance(self.reference, training[order[:args.number]])
+    sources   training images: images are made from them, and novelty is measured against them
+    held_out  images that the distance is measured from
+    """
+
+    def __init__(self, sd: StableDiffusion, settings: CellSettings, extractor: FeatureExtractor,
+                 sources: Sequence[Path], held_out: Sequence[Path], folder: Path, resume: bool) -> None:
+        self.sd, self.settings, self.extractor = sd, settings, extractor
+        self.reference = gaussian(extractor.of_files(held_out))
+        training = extractor.of_files(sources)
+        order = torch.randperm(len(training), generator=torch.Generator().manual_seed(settings.seed))
+        self.floor = frechet_distance(self.reference, training[order[:settings.number]])  # real against real
         self.meter = NoveltyMeter(load_nano_network(sd.device), sources)
-        self.jobs = list_jobs(sources, args.number, args.seed)
-        used = sorted({source for source, _, _ in self.jobs})
-        self.posteriors = dict(zip(used, encode_images(sd, used, resolution)))
+        self.jobs = list_jobs(sources, settings.number, settings.seed)
+        used = sorted({job.source for job in self.jobs})
+        self.posteriors = dict(zip(used, encode_images(sd, used, settings.resolution)))
         self.originals = {source: read_image(source) for source in used}
-        self.cells, self.examples, self.rows = {}, {}, {}
-        self.settings = json.loads(json.dumps({
-            "weights": sd.sha256, "adapters": [sha256(f) for f in sd.adapter_files], "prompt": prompt, "features": key,
-            "seed": args.seed, "steps": args.steps, "sampler": args.sampler, "resolution": resolution, "device": sd.device.type,
-            "dtype": str(sd.dtype), "images": [source.name for source in sources + held_out], "columns": HEADER}))
-        self.finished = self.read_finished() if args.resume else {}
+        self.images: dict[Cell, CellImages] = {}
+        self.results: dict[Cell, CellResult] = {}  # with the most images so far
+        depends_on = {
+            "weights": sd.sha256, "adapters": [sha256(file) for file in sd.adapter_files], "prompt": settings.prompt,
+            "features": extractor.key, "seed": settings.seed, "steps": settings.steps, "sampler": settings.sampler,
+            "resolution": settings.resolution, "device": sd.device.type, "dtype": str(sd.dtype),
+            "images": [file.name for file in (*sources, *held_out)], "columns": COLUMNS}
+        self.table = ResultTable(folder, depends_on, resume)
 
-    def read_finished(self):
-        """{(s, w, number): row} of an earlier call with the same settings."""
-        if not (self.folder / "tune.json").is_file() or not (self.folder / "tune.csv").is_file():
-            return {}
-        if read_json(self.folder / "tune.json") != self.settings:
-            raise UserError(f"{self.folder / 'tune.csv'} was made with other settings: leave out --resume to make it anew.")
-        rows = [{k: int(v) if k == "number" else float(v) for k, v in row.items()}
-                for row in read_csv(self.folder / "tune.csv")]
-        return {(row["s"], row["w"], row["number"]): row for row in rows}
-
-    def measure(self, cell, number):
-        """The row of one cell with its first `number` images."""
-        s, w = cell
-        self.cells.setdefault(cell, ([], [], []))
-        if (s, w, number) not in self.finished:
+    def measure(self, cell: Cell, number: int) -> CellResult:
+        """The result of one cell with its first `number` images. Writes it down."""
+        images = self.images.setdefault(cell, CellImages())
+        result = self.table.rows.get((cell, number))
+        if result is None:
             start = time.monotonic()
-            features, novelties, similarities = self.cells[cell]
-            while len(features) < number:
-                self.draw(cell, self.jobs[len(features):min(number, len(features) + self.args.batch_size)])
-            generated, median = torch.stack(features[:number]), torch.tensor(novelties[:number]).median()
-            self.finished[s, w, number] = {
-                "s": s, "w": w, "number": number, "novelty": round(float(median), 4),
-                "fid": round(frechet_distance(self.reference, generated), 4),
-                "fid_sd": round(bootstrap_sd(self.reference, generated, np.random.default_rng(0)), 4),
-                "ssim": round(sum(similarities[:number]) / number, 4), "seconds": round(time.monotonic() - start, 1)}
-            write_json(self.folder / "tune.json", self.settings)
-            write_csv(self.folder / "tune.csv", HEADER, [[row[k] for k in HEADER] for row in self.finished.values()])
-        elif cell not in self.examples:
-            self.draw(cell, self.jobs[:1])  # for the picture
-        self.rows[cell] = self.finished[s, w, number]
-        return self.rows[cell]
+            while (made := len(images.features)) < number:
+                self.make_images(cell, self.jobs[made:min(number, made + self.settings.batch_size)])
+            generated = torch.stack(images.features[:number])
+            result = CellResult(
+                cell.s, cell.w, number, fid=round(frechet_distance(self.reference, generated), 4),
+                fid_sd=round(bootstrap_sd(self.reference, generated, np.random.default_rng(0)), 4),
+                novelty=round(float(torch.tensor(images.novelties[:number]).median()), 4),
+                ssim=round(sum(images.similarities[:number]) / number, 4), seconds=round(time.monotonic() - start, 1))
+            self.table.put(result)
+            self.table.write()
+        elif images.first is None:
+            self.make_images(cell, self.jobs[:1])  # for the picture
+        self.results[cell] = result
+        return result
 
     @torch.no_grad()
-    def draw(self, cell, jobs):
-        """Images of `jobs`, those of one size together; appends their features, novelty and similarity."""
-        s, w = cell
-        features, novelties, similarities = self.cells[cell]
-        while jobs:
-            shape = self.posteriors[jobs[0][0]][0].shape
-            count = next((k for k, job in enumerate(jobs) if self.posteriors[job[0]][0].shape != shape), len(jobs))
-            now, jobs = jobs[:count], jobs[count:]
-            posterior = tuple(torch.stack(part).to(self.sd.device) for part in zip(*(self.posteriors[job[0]] for job in now)))
-            y = generate(self.sd, posterior, [seed for *_, seed in now], self.prompt, strength=s, guidance=w,
-                         steps=self.args.steps, sampler=self.args.sampler)
-            for (source, _, _), x in zip(now, y):
-                original, mode = self.originals[source]
+    def make_images(self, cell: Cell, jobs: Sequence[Job]) -> None:
+        """Make the images of `jobs` and append what is measured of each to those of the cell."""
+        images = self.images[cell]
+        for batch in self.of_one_size(jobs):
+            posterior = Posterior(*(torch.stack(part).to(self.sd.device)
+                                    for part in zip(*(self.posteriors[job.source] for job in batch))))
+            y = generate(self.sd, posterior, [job.seed for job in batch], self.settings.prompt, strength=cell.s,
+                         guidance=cell.w, steps=self.settings.steps, sampler=self.settings.sampler)
+            for job, x in zip(batch, y):
+                original, mode = self.originals[job.source]
                 image = to_image(x, original.size, mode)
-                self.examples.setdefault(cell, image)
-                features.append(self.network(self.prepare(image.convert("RGB"))[None].to(self.sd.device))[0].cpu())
-                novelties.append(self.meter.measure([image])[0][0])
-                similarities.append(similarity(image, original))
+                images.first = image if images.first is None else images.first
+                images.features.append(self.extractor.of_image(image))
+                images.novelties.append(self.meter.measure([image])[0][0])
+                images.similarities.append(similarity(image, original))
+
+    def of_one_size(self, jobs: Sequence[Job]) -> Iterator[list[Job]]:
+        """Batches of neighbouring jobs whose sources have one size."""
+        batch: list[Job] = []
+        for job in jobs:
+            if batch and self.posteriors[job.source].mean.shape != self.posteriors[batch[0].source].mean.shape:
+                yield batch
+                batch = []
+            batch.append(job)
+        if batch:
+            yield batch
 
 
-def pick_network(features, device):
-    """(name, network, image -> tensor, extract(files, model), cache key) of the feature network."""
-    if features is None:
-        found = any((WEIGHTS / f"pt_inception-2015-12-05-6726825d{suffix}").is_file() for suffix in (".pth", ".safetensors"))
-        features = "inception" if found else "nano"
-        print(f"features: {features}" + ("" if found else " (FD-nano: Inception's weights are not there)"))
-    if features == "nano":
-        network = load_nano_network(device)
-        return features, network, lambda image: to_tensor(image) / 2 + 0.5, nano_features, network_key("nano", network)
-    network = load_inception(find_inception_weights(WEIGHTS), device)
-    return features, network, resize_for_inception, inception_features, network_key("inception-legacy", network)
+def search(grid: Grid, cells: Sequence[Cell], rounds: Sequence[int], min_novelty: float) -> list[CellResult]:
+    """Measure the cells and print each result. Returns those of the last round.
 
-
-def choose(rows, min_novelty):
-    """(row chosen, row of least distance) of those that are novel enough.
-
-    Chosen is the least s, and of equal s the least w, within a standard deviation of the least distance: what chance decides
-    is decided for the source, since a distance of whole sets may not notice that the defects themselves are gone.
+    rounds  images a cell in each round; from one round to the next the better half of the cells goes on
     """
-    novel = [row for row in rows if row["novelty"] >= min_novelty]
+    results: list[CellResult] = []
+    for number in rounds:
+        cells = better_half(results, min_novelty) if results else cells
+        results = []
+        for cell in cells:
+            results.append(result := grid.measure(cell, number))
+            print(f"s = {cell.s:g}, w = {cell.w:g}: {grid.extractor.distance_name} {result.fid:.3f} +- "
+                  f"{result.fid_sd:.3f}, novelty {result.novelty:.2f}, ssim {result.ssim:.2f} (N = {number})",
+                  flush=True)
+    return results
+
+
+def better_half(results: Sequence[CellResult], min_novelty: float) -> list[Cell]:
+    """The half of the cells, but at least two, of least distance. Cells that are not novel enough come last."""
+    ranked = sorted(results, key=lambda result: (result.novelty < min_novelty, result.fid))
+    return [result.cell for result in ranked[:max(2, len(ranked) // 2)]]
+
+
+def choose(results: Sequence[CellResult], min_novelty: float) -> tuple[CellResult, CellResult]:
+    """(the result chosen, the one of least distance) of those that are novel enough. Raises UserError if there is none.
+
+    Within a standard deviation of the least distance, chance alone may have ranked the cells. Of these, the one of
+    least s is chosen, and of equal s the one of least w: it is nearest to the sources. A distance of whole sets may not
+    notice that the defects themselves are gone.
+    """
+    novel = [result for result in results if result.novelty >= min_novelty]
     if not novel:
-        most = max(rows, key=lambda row: row["novelty"])
-        raise UserError(f"No cell is as novel as --min-novelty {min_novelty:g}; the most novel one, "
-                        f"s = {most['s']:g}, w = {most['w']:g}, has {most['novelty']:.2f}: lower it, or try larger --strengths.")
-    least = min(novel, key=lambda row: row["fid"])
-    as_good = [row for row in novel if row["fid"] <= least["fid"] + least["fid_sd"]]
-    return min(as_good, key=lambda row: (row["s"], row["w"])), least
-
-
-def save_pictures(folder, grid, args, best):
-    """tune.png, the distances as a heat map with novelty beneath each; tune-images.png, one source in every cell."""
-    ss, ws, side, left, top = args.strengths, args.guidances, 96, 70, 60
-    known = [row["fid"] for row in grid.rows.values()]
-    low, high = min(known), max(known)
-    heat = Image.new("RGB", (max(520, left + side * len(ws) + 10), top + side * len(ss) + 10), (255, 255, 255))
-    pen = ImageDraw.Draw(heat)
-    pen.text((left, 6), f"{grid.name} on validation images (floor {grid.floor:.2f}); novelty beneath; chosen: framed",
-             fill=(40, 40, 40))
-    images = Image.new("RGB", heat.size, (255, 255, 255))
-    label = ImageDraw.Draw(images)
-    label.text((left, 6), "the first image of each cell", fill=(40, 40, 40))
-    for k, w in enumerate(ws):
-        for target in (pen, label):
-            target.text((left + side * k + 24, top - 20), f"w = {w:g}", fill=(40, 40, 40))
-    for r, s in enumerate(ss):
-        for target in (pen, label):
-            target.text((8, top + side * r + 40), f"s = {s:g}", fill=(40, 40, 40))
-        for k, w in enumerate(ws):
-            box = (left + side * k, top + side * r, left + side * (k + 1) - 4, top + side * (r + 1) - 4)
-            if row := grid.rows.get((s, w)):
-                good = 1 - (row["fid"] - low) / (high - low or 1)
-                pen.rectangle(box, fill=(round(250 - 150 * good), round(235 - 55 * good), round(215 + 10 * good)))
-                pen.text((box[0] + 18, box[1] + 26), f"{row['fid']:.2f}", fill=(20, 20, 20))
-                pen.text((box[0] + 18, box[1] + 46), f"({row['novelty']:.2f})", fill=(80, 80, 80))
-                if (s, w) == (best["s"], best["w"]):
-                    pen.rectangle(box, outline=(200, 60, 40), width=3)
-            if example := grid.examples.get((s, w)):
-                images.paste(example.convert("RGB").resize((side - 4, side - 4), Image.Resampling.LANCZOS), box[:2])
-    save_image(folder / "tune.png", heat)
-    if grid.examples:
-        save_image(folder / "tune-images.png", images)
+        most = max(results, key=lambda result: result.novelty)
+        raise UserError(f"No cell is as novel as --min-novelty {min_novelty:g}; the most novel one, s = {most.s:g}, "
+                        f"w = {most.w:g}, has {most.novelty:.2f}: lower it, or try larger --strengths.")
+    least = min(novel, key=lambda result: result.fid)
+    as_good = [result for result in novel if result.fid <= least.fid + least.fid_sd]
+    return min(as_good, key=lambda result: result.cell), least

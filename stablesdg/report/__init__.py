@@ -1,0 +1,6 @@
+"""Pictures for a person to look at, drawn with Pillow alone.
+
+    pictures   grids of images and curves of losses
+    tuning     the heat map of tune.py, and the first image of each cell
+    confusion  which classes classify.py takes for which
+"""

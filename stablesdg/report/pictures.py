@@ -8,21 +8,22 @@ from ..data.images import read_image, save_image
 
 Colour = tuple[int, int, int]
 PAIRS_SHOWN, NOVELTY_SHOWN = 8, 8
-
 WHITE, INK, PALE, BLUE, RED = (255, 255, 255), (40, 40, 40), (225, 225, 225), (70, 120, 180), (200, 60, 40)
 
 
-def image_grid(rows: Sequence[tuple[str, Sequence[Image.Image]]], cell: int = 160, label_height: int = 16) -> Image.Image:
+def image_grid(rows: Sequence[tuple[str, Sequence[Image.Image]]], cell: int = 160,
+               label_height: int = 16) -> Image.Image:
     """[(label, [image, ..]), ..] as one picture: a line of text above each row of square cells."""
     columns = max(len(images) for _, images in rows)
     grid = Image.new("RGB", (columns * (cell + 4) + 4, len(rows) * (cell + 4 + label_height) + 4), WHITE)
-    draw = ImageDraw.Draw(grid)
+    pen = ImageDraw.Draw(grid)
     for r, (label, images) in enumerate(rows):
         top = 4 + r * (cell + 4 + label_height)
-        draw.text((4, top), label, fill=INK)
+        pen.text((4, top), label, fill=INK)
         for c, image in enumerate(images):
             scale = cell / max(image.size)
-            small = image.convert("RGB").resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.LANCZOS)
+            size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+            small = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
             grid.paste(small, (4 + c * (cell + 4), top + label_height))
     return grid
 
@@ -45,17 +46,18 @@ def curve_plot(title: str, curve: Sequence[tuple[float, float]], colour: Colour,
     left, top, right, bottom = 60, 30, size[0] - 20, size[1] - 30
 
     def place(x: float, y: float) -> tuple[float, float]:
-        return (left + (x - x_0) / ((x_1 - x_0) or 1) * (right - left), bottom - (y - y_0) / (y_1 - y_0) * (bottom - top))
+        return (left + (x - x_0) / ((x_1 - x_0) or 1) * (right - left),
+                bottom - (y - y_0) / (y_1 - y_0) * (bottom - top))
 
     picture = Image.new("RGB", size, WHITE)
-    draw = ImageDraw.Draw(picture)
-    draw.text((left, 8), title, fill=INK)
+    pen = ImageDraw.Draw(picture)
+    pen.text((left, 8), title, fill=INK)
     for k in range(5):
         x, y = x_0 + k / 4 * (x_1 - x_0), y_0 + k / 4 * (y_1 - y_0)
-        draw.line([place(x_0, y), place(x_1, y)], fill=PALE)
-        draw.text((6, place(x_0, y)[1] - 6), f"{y:.5f}", fill=INK)
-        draw.text((place(x, y_0)[0] - 8, bottom + 8), f"{x:.0f}", fill=INK)
-    draw.line([place(*p) for p in curve], fill=colour, width=2, joint="curve")
+        pen.line([place(x_0, y), place(x_1, y)], fill=PALE)
+        pen.text((6, place(x_0, y)[1] - 6), f"{y:.5f}", fill=INK)
+        pen.text((place(x, y_0)[0] - 8, bottom + 8), f"{x:.0f}", fill=INK)
+    pen.line([place(*p) for p in curve], fill=colour, width=2, joint="curve")
     return picture
 
 

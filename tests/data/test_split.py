@@ -80,7 +80,8 @@ def test_flat_images_are_no_copies_of_each_other():
 
 
 def test_a_group_lies_in_one_part_and_parts_have_their_shares():
-    groups = {f"c/{i:03d}.png": f"c/{i // 3 * 3:03d}.png" for i in range(150)} | {f"c/{i}.png": "c/150.png" for i in range(150, 250)}
+    groups = {f"c/{i:03d}.png": f"c/{i // 3 * 3:03d}.png" for i in range(150)}
+    groups |= {f"c/{i}.png": "c/150.png" for i in range(150, 250)}
     parts = group_parts(groups, seed=0)
     assert all(len({parts[n] for n in groups if groups[n] == group}) == 1 for group in set(groups.values()))
     counts = [list(parts.values()).count(part) for part in ("train", "val", "test")]
@@ -150,10 +151,11 @@ def photograph(seed):
 
 
 def test_images_of_very_different_sizes_are_not_shrunk_alike(tmp_path):
-    """Two overlapping crops of 200 pixels are found beside one photograph of 3000, two halves of which are found, too."""
+    """Two overlapping crops of 200 pixels are found, and so are two halves of a photograph of 3000 beside them."""
     small = np.asarray(draw(3, side=300).image)
     large = np.random.default_rng(0).integers(0, 255, (150, 250), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
-    for name, pixels in {"a": small[:200, :200], "b": small[60:260, 60:260], "c": large[:, :3000], "d": large[:, 1000:]}.items():
+    images = {"a": small[:200, :200], "b": small[60:260, 60:260], "c": large[:, :3000], "d": large[:, 1000:]}
+    for name, pixels in images.items():
         save_image(tmp_path / f"{name}.png", Image.fromarray(pixels))
     groups, pairs = find_groups({file.stem: file for file in list_images(tmp_path)})
     assert pairs == [("a", "b"), ("c", "d")] and groups == {"a": "a", "b": "a", "c": "c", "d": "c"}
@@ -174,7 +176,7 @@ def test_prepare_cuts_the_piece_out_tiles_it_and_keeps_the_tiles_of_a_photograph
     out = here(tmp_path, "-m", "stablesdg.prepare", "raw", "set", "--size", "64", "--tile", "100", "--overlap", "0.3")
     assert "Sc: 24 tiles of 4 photographs" in out and (tmp_path / "set" / "contact-Sc.png").is_file()
     tiles = list_images(tmp_path / "set" / "Sc")
-    assert {Image.open(tile).size for tile in tiles} == {(64, 64)} and {Image.open(tile).mode for tile in tiles} == {"L"}
+    assert {(Image.open(tile).size, Image.open(tile).mode) for tile in tiles} == {((64, 64), "L")}
     groups, _ = find_groups({tile.name: tile for tile in tiles})
     for row in read_csv(tmp_path / "set" / "Sc" / "tiles.csv"):
         assert groups[row["file"]] == row["photograph"].replace(".png", "_00.png")

@@ -4,14 +4,18 @@ import json
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from commands import here
+from PIL import Image
 
-from stablesdg.data.images import augment, save_image, to_tensor
+from stablesdg.data.augment import augment
+from stablesdg.data.images import save_image, to_tensor
+from stablesdg.evaluate.extract import cached_features, nano_features, network_key
 from stablesdg.evaluate.features import load_feature_network
-from stablesdg.evaluate.metrics import (frechet_distance, frechet_infinity, kernel_distance, nano_features, neighbour_scores, ssim)
-from stablesdg.evaluate.novelty import NoveltyMeter
-from stablesdg.evaluate.score import cached_features, lines, network_key, score
+from stablesdg.evaluate.frechet import frechet_distance, frechet_infinity
+from stablesdg.evaluate.kernel import kernel_distance
+from stablesdg.evaluate.neighbours import neighbour_scores
+from stablesdg.evaluate.novelty import NoveltyMeter, ssim
+from stablesdg.evaluate.score import format_score, score
 from stablesdg.prior.textures import draw
 
 
@@ -44,7 +48,8 @@ def test_precision_recall_density_and_coverage_equal_the_prdc_package(k):
 
     x, y = features(80), features(60, seed=1, shift=0.4)
     theirs = compute_prdc(real_features=x, fake_features=y, nearest_k=k)
-    assert neighbour_scores(x, y, k) == pytest.approx({key: float(theirs[key]) for key in neighbour_scores(x, y, k)}, abs=1e-12)
+    ours = vars(neighbour_scores(x, y, k))
+    assert len(ours) == 4 and ours == pytest.approx({key: float(theirs[key]) for key in ours}, abs=1e-12)
 
 
 def test_ssim_equals_scikit_image():
@@ -74,20 +79,20 @@ def test_fid_infinity_takes_away_the_bias_of_small_sets():
 
 def test_the_floor_of_a_perfect_generator_equals_its_distance_at_equal_numbers():
     result = score(features(300), features(300, seed=1))
-    assert result["fid_same_n"] == pytest.approx(result["floor"], rel=0.15) and result["same_n"] == 150
+    assert result.equal.distance == pytest.approx(result.equal.floor, rel=0.15) and result.equal.n == 150
     worse = score(features(300), features(300, seed=1, shift=0.5))
-    assert worse["fid_same_n"] > 2 * worse["floor"] and worse["kid"] > 5 * worse["kid_sd"] / 10**0.5
-    assert worse["interval"][0] < worse["fid"] < worse["interval"][1]
-    low, high = result["interval"]
-    assert low < result["fid"] < high
-    text = lines(worse, "FID")
+    assert worse.equal.distance > 2 * worse.equal.floor and worse.kid[0] > 5 * worse.kid[1] / 10**0.5
+    assert worse.interval[0] < worse.fid < worse.interval[1]
+    low, high = result.interval
+    assert low < result.fid < high
+    text = format_score(worse, "FID")
     assert "the floor" in text and "KID" in text and "coverage" in text
 
 
 @pytest.mark.parametrize("n, m", [(2, 2), (3, 2), (5, 40)])
 def test_very_small_sets_are_scored_as_far_as_they_go(n, m):
     result = score(features(n), features(m, seed=1))
-    assert np.isfinite(result["fid"]) and lines(result, "FID")
+    assert np.isfinite(result.fid) and format_score(result, "FID")
 
 
 @pytest.fixture
@@ -109,7 +114,7 @@ def test_fd_nano_says_that_it_is_not_fid_and_caches_features_by_content(sets, mo
     def never(*args, **options):
         raise AssertionError("a cached feature was computed again")
 
-    monkeypatch.setattr("stablesdg.metrics.extract", never)
+    monkeypatch.setattr("stablesdg.evaluate.extract.extract_features", never)
     assert here(sets, "fid.py", "real", "generated", "--features", "nano", "--device", "cpu").splitlines()[1:] != []
 
 

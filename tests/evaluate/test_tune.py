@@ -1,5 +1,6 @@
 """tune.py and the novelty and baselines of sample.py, on a random toy model."""
 import csv
+import dataclasses
 import json
 import shutil
 
@@ -8,7 +9,7 @@ import pytest
 from commands import FLOAT32, TRAINING, here
 from PIL import Image
 
-from stablesdg.data import steel
+from stablesdg.app.commands import steel
 from stablesdg.evaluate import tuning
 
 CELLS = ["--strengths", "0.2,0.6", "--guidances", "1,3", "--number", "4", "--steps", "5", "--features", "nano", *FLOAT32]
@@ -80,11 +81,12 @@ def test_halving_spends_the_full_number_on_the_better_cells_alone(place, tmp_pat
 
 
 def test_of_cells_within_a_standard_deviation_of_the_best_the_novel_one_of_least_s_is_chosen():
-    a, b, c, d = cells = [{"s": s, "w": 1.0, "fid": fid, "fid_sd": sd, "novelty": novelty}
+    a, b, c, d = cells = [tuning.CellResult(s, 1.0, 4, fid, sd, novelty, ssim=0.5, seconds=1.0)
                           for s, fid, sd, novelty in ((0.2, 6.5, 1.0, 0.3), (0.4, 6.4, 0.1, 0.7), (0.6, 6.0, 0.5, 0.8),
                                                       (0.8, 9.0, 9.0, 0.9))]
     assert tuning.choose(cells, 0) == (a, c) and tuning.choose(cells, 0.5) == (b, c)
-    assert tuning.choose([a, b, c | {"fid_sd": 0.3}, d], 0) == (c | {"fid_sd": 0.3},) * 2
+    surer = dataclasses.replace(c, fid_sd=0.3)
+    assert tuning.choose([a, b, surer, d], 0) == (surer, surer)
 
 
 def test_no_cell_novel_enough_is_said_with_the_most_novel_one(place, tmp_path):

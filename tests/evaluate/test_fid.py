@@ -8,9 +8,10 @@ from conftest import relative_error
 from PIL import Image
 
 import fid
-from stablesdg.storage.errors import UserError
+from stablesdg.evaluate.extract import inception_features, resize_for_inception
+from stablesdg.evaluate.frechet import FeatureStatistics, frechet_distance, gaussian
 from stablesdg.evaluate.inception import find_inception_weights, load_inception
-from stablesdg.evaluate.metrics import FeatureStatistics, frechet_distance, gaussian, inception_features, resize_for_inception
+from stablesdg.storage.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +70,8 @@ def test_features_equal_pytorch_fid(networks, folders):
 
 
 def test_the_command_line_agrees_with_pytorch_fid_to_1e_6(networks, folders, tmp_path, capsys):
-    from pytorch_fid.fid_score import calculate_fid_given_paths
     import pytorch_fid.fid_score as score
+    from pytorch_fid.fid_score import calculate_fid_given_paths
 
     theirs, _, weights = networks
     with pytest.MonkeyPatch.context() as m:
