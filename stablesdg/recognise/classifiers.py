@@ -1,16 +1,25 @@
-"""Five networks that recognise defects, their training and their test (section IV-A of the paper)."""
+"""Five networks that recognise defects: built, trained, used and saved (section IV-A of the paper).
+
+Images are uint8 tensors (N, 3, 200, 200) wherever they enter.
+"""
 import functools
+import importlib.util
 import json
-import math
 import pickle
 import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
+import torchvision
 from PIL import Image
+from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from ..data.augment import augment_batch
 from ..data.images import read_image
 from ..storage.errors import UserError
 from ..storage.files import atomic_path
@@ -18,168 +27,231 @@ from ..storage.tensors import load_tensors, save_tensors
 
 NETWORKS = {"alexnet": "alexnet", "vgg": "vgg16", "resnet": "resnet18", "squeezenet": "squeezenet1_1",
             "densenet": "densenet121"}  # to torchvision's names
-SIDE = 200  # pixels
-LR, BATCH_SIZE, ROTATION = 1e-4, 32, 10.0  # Adam's learning rate, images a step, degrees to either side
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as torchvision's pretrained weights expect
+OUTPUT_LAYERS = ("classifier.", "fc.")  # how the names of their parameters begin
+IMAGE_SIDE = 200  # pixels
+LEARNING_RATE = 1e-4  # Adam's
+BATCH_SIZE = 32  # images a step
+PREDICTION_BATCH_SIZE = 64
+MOST_DECODED = 20_000  # images in memory
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of red, green and blue, as torchvision's pretrained weights expect
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+State = dict[str, Tensor]
 
 
-def build(network, classes, pretrained=None):
-    """A network with `classes` outputs: random, or from a local state dict whose other-sized output layer is left out."""
-    import torchvision
+# ---- networks ---------------------------------------------------------------------------------------------------
 
+
+def build(network: str, classes: int, pretrained: str | Path | None = None) -> nn.Module:
+    """A network with `classes` outputs, random or started from a local state dict.
+
+    An output layer of another size in that file is left out. Raises UserError if the file belongs to another network.
+    """
     model = getattr(torchvision.models, NETWORKS[network])(num_classes=classes)
     if pretrained:
-        pretrained = Path(pretrained)
-        tensors = read_state_dict(pretrained)
-        wanted = model.state_dict()
-        tensors = {k: v for k, v in wanted.items() if k.endswith("num_batches_tracked")} | tensors
-        other = [k for k in wanted if k not in tensors or tensors[k].shape != wanted[k].shape]
-        heads = ("classifier.", "fc.")
-        if strange := [k for k in [*other, *(k for k in tensors if k not in wanted)] if not k.startswith(heads)]:
-            raise UserError(f"{pretrained} is not a state dict of torchvision's {NETWORKS[network]}: {strange[0]} differs.")
-        model.load_state_dict({k: wanted[k] if k in other else tensors[k] for k in wanted})
+        start_from(model, Path(pretrained), NETWORKS[network])
     if network in ("alexnet", "vgg"):
         model.avgpool = AdaptivePool(model.avgpool.output_size)
     return model
 
 
-def read_state_dict(path):
-    """The tensors of a .safetensors, or of a .pth or .pt, by the names that torchvision's modules have."""
+def start_from(model: nn.Module, file: Path, name: str) -> None:
+    """Load a state dict into the model, all but an output layer of another size."""
+    wanted = model.state_dict()
+    tensors = {k: v for k, v in wanted.items() if k.endswith("num_batches_tracked")} | read_state_dict(file)
+    unlike = [k for k in wanted if k not in tensors or tensors[k].shape != wanted[k].shape]
+    unknown = [k for k in tensors if k not in wanted]
+    if wrong := [k for k in unlike + unknown if not k.startswith(OUTPUT_LAYERS)]:
+        raise UserError(f"{file} is not a state dict of torchvision's {name}: {wrong[0]} differs.")
+    model.load_state_dict({k: wanted[k] if k in unlike else tensors[k] for k in wanted})
+
+
+def read_state_dict(path: Path) -> State:
+    """The tensors of a .safetensors, .pth or .pt file, by the names that torchvision's modules have."""
     if path.suffix in (".pth", ".pt") and path.is_file():
         try:
             tensors = torch.load(path, map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, RuntimeError):
-            raise UserError(f"{path} holds more than tensors, or is damaged: save model.state_dict() and pass that.") from None
+            raise UserError(f"{path} holds more than tensors, or is damaged: save model.state_dict() and pass "
+                            "that.") from None
         tensors = tensors.get("state_dict", tensors)
     else:
         tensors, _ = load_tensors(path)
-    # A model trained in parallel puts module. before each name; DenseNet's released file spells norm.1 instead of norm1.
-    return {re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)\.", r"\1\2.", k.removeprefix("module.")): v
-            for k, v in tensors.items()}
+    return {torchvision_name(k): v for k, v in tensors.items()}
 
 
-class AdaptivePool(torch.nn.Module):
-    """torch.nn.AdaptiveAvgPool2d as two matrix products: Apple GPUs have the former only where the size is a multiple of the
-    output's, and at 200 pixels AlexNet pools 5 to 6 and VGG-16 6 to 7."""
+def torchvision_name(name: str) -> str:
+    """A model trained in parallel puts module. before each name. DenseNet's released file writes norm.1 for norm1."""
+    return re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)\.", r"\1\2.", name.removeprefix("module."))
 
-    def __init__(self, size):
+
+class AdaptivePool(nn.Module):
+    """torch.nn.AdaptiveAvgPool2d as two matrix products.
+
+    On Apple GPUs, PyTorch has the former only where the input's size is a multiple of the output's. At 200 pixels,
+    AlexNet pools 5 to 6, and VGG-16 6 to 7.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
         super().__init__()
         self.size = size
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, *size)."""
         rows, columns = (F.adaptive_avg_pool1d(torch.eye(n)[None], m)[0].to(x) for n, m in zip(x.shape[-2:], self.size))
         return rows.T @ x @ columns
 
 
-def decode(file):
-    """uint8 (3, 200, 200), resized."""
+# ---- images -----------------------------------------------------------------------------------------------------
+
+
+def decode(file: Path) -> Tensor:
+    """Read an image and resize it: uint8 (3, 200, 200)."""
     image = read_image(file)[0]
-    if image.size != (SIDE, SIDE):
-        image = image.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-    return torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(SIDE, SIDE, 3).permute(2, 0, 1)
+    if image.size != (IMAGE_SIDE, IMAGE_SIDE):
+        image = image.resize((IMAGE_SIDE, IMAGE_SIDE), Image.Resampling.BILINEAR)
+    pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+    return pixels.view(IMAGE_SIDE, IMAGE_SIDE, 3).permute(2, 0, 1)
 
 
-@functools.lru_cache(maxsize=20_000)
-def decode_once(file, changed):
-    """The same, kept in memory for as long as the file is not `changed`."""
+@functools.lru_cache(maxsize=MOST_DECODED)
+def decode_once(file: Path, changed: int) -> Tensor:
+    """The same, kept in memory until the file's time of change `changed` is another."""
     return decode(file)
 
 
-def load_images(files):
-    """uint8 (N, 3, 200, 200); each file is decoded once, however many seeds train on it."""
+def load_images(files: Sequence[Path]) -> Tensor:
+    """uint8 (N, 3, 200, 200). Each file is decoded once, however many seeds train on it."""
     return torch.stack([decode_once(file, file.stat().st_mtime_ns) for file in files])
 
 
-def augment(x, generator):
-    """Random flips on both axes and a rotation by up to 10 degrees, each image its own. x (B, 3, H, W)."""
-    flip = torch.randint(0, 2, (len(x), 2), generator=generator) * 2.0 - 1
-    angle = (torch.rand(len(x), generator=generator) * 2 - 1) * math.radians(ROTATION)
-    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros(len(x))
-    theta = torch.stack([torch.stack([cos * flip[:, 0], -sin * flip[:, 1], zero], dim=1),
-                         torch.stack([sin * flip[:, 0], cos * flip[:, 1], zero], dim=1)], dim=1)  # (B, 2, 3)
-    grid = F.affine_grid(theta.to(x), x.shape, align_corners=False)
-    return F.grid_sample(x, grid, align_corners=False)
-
-
-def normalise(x):
-    """uint8 or float 0..255 -> zero mean, unit variance by ImageNet's statistics."""
-    mean, std = (torch.tensor(v, device=x.device).view(1, 3, 1, 1) for v in (MEAN, STD))
+def normalise(x: Tensor) -> Tensor:
+    """Values 0..255, uint8 or float -> zero mean and unit variance by ImageNet's statistics."""
+    mean, std = (torch.tensor(v, device=x.device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
     return (x.float() / 255 - mean) / std
 
 
-def layout(device):
-    """Channels last: faster convolutions on CPUs and CUDA."""
+def layout(device: torch.device | str) -> torch.memory_format:
+    """Channels last makes convolutions faster on CPUs and CUDA."""
     return torch.contiguous_format if torch.device(device).type == "mps" else torch.channels_last
 
 
+# ---- training and use -------------------------------------------------------------------------------------------
+
+
+class ValidationScore(NamedTuple):
+    """How good an epoch is. Of two with equal accuracy, the one with the lower cross-entropy has the greater score."""
+    accuracy: float
+    minus_loss: float  # minus the cross-entropy
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """What `train` returns."""
+    model: nn.Module  # as the best epoch left it
+    state: State  # its state dict, on the CPU
+    history: list[ValidationScore]  # one for each epoch
+
+    @property
+    def best(self) -> ValidationScore:
+        """The score of the epoch that was kept."""
+        return max(self.history)
+
+    @property
+    def best_epoch(self) -> int:
+        """Its number, from 1 on."""
+        return self.history.index(self.best) + 1
+
+
+def steps(n: int, batch_size: int = BATCH_SIZE) -> int:
+    """Optimiser steps of one epoch over n images. A single image left over takes none: see `train_epoch`."""
+    return max(1, n // batch_size + (n % batch_size > 1))
+
+
+def train(model: nn.Module, x: Tensor, y: Tensor, x_val: Tensor, y_val: Tensor, *, epochs: int, seed: int,
+          device: torch.device | str, lr: float = LEARNING_RATE, batch_size: int = BATCH_SIZE,
+          patience: int | None = None, dtype: torch.dtype = torch.float32, label: str = "") -> TrainedNetwork:
+    """Adam on cross-entropy. The epoch with the best ValidationScore is kept.
+
+    x, y          images (N, 3, 200, 200) uint8 and their classes (N,)
+    x_val, y_val  those of the validation part
+    patience      stop after so many epochs without a better one; None never stops early
+    dtype         of the arithmetic, by autocast; weights and validation are float32
+    label         for the progress bar
+    """
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)  # dropout
+    model.to(device)
+    model.to(memory_format=layout(device))
+    optimiser = torch.optim.Adam(model.parameters(), lr=lr)
+    best: State = {}
+    history: list[ValidationScore] = []
+    bar = tqdm(range(epochs), unit="epoch", desc=label)
+    for _ in bar:
+        loss = train_epoch(model, optimiser, x, y, generator, batch_size, device, dtype)
+        score = validate(model, x_val, y_val, device)
+        if not history or score > max(history):
+            best = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format)
+                    for k, v in model.state_dict().items()}
+        history.append(score)
+        bar.set_postfix(loss=f"{loss:.3f}", val=f"{score.accuracy:.3f}")
+        if patience and len(history) - 1 - history.index(max(history)) >= patience:
+            break
+    model.load_state_dict(best)
+    return TrainedNetwork(model, best, history)
+
+
+def train_epoch(model: nn.Module, optimiser: torch.optim.Optimizer, x: Tensor, y: Tensor, generator: torch.Generator,
+                batch_size: int, device: torch.device | str, dtype: torch.dtype) -> float:
+    """One pass over all images in random order. Returns the mean loss."""
+    model.train()
+    total = 0.0
+    for indices in torch.randperm(len(x), generator=generator).split(batch_size):
+        if len(indices) == 1 and len(x) > 1:
+            continue  # batch normalisation has no statistics of a single image
+        batch = augment_batch(normalise(x[indices].to(device)), generator)
+        with torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32):
+            logits = model(batch.contiguous(memory_format=layout(device)))
+        loss = F.cross_entropy(logits.float(), y[indices].to(device))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        total += float(loss.detach()) * len(indices)
+    return total / len(x)
+
+
+def validate(model: nn.Module, x: Tensor, y: Tensor, device: torch.device | str) -> ValidationScore:
+    """Accuracy and minus the cross-entropy of images x with classes y."""
+    probabilities = predict(model, x, device)
+    accuracy = (probabilities.argmax(dim=1) == y).float().mean()
+    return ValidationScore(float(accuracy), -float(F.nll_loss(probabilities.clamp(min=1e-12).log(), y)))
+
+
 @torch.no_grad()
-def predict(model, x, device, batch_size=64):
+def predict(model: nn.Module, x: Tensor, device: torch.device | str, batch_size: int = PREDICTION_BATCH_SIZE) -> Tensor:
     """Class probabilities (N, classes) of uint8 images x (N, 3, 200, 200)."""
     model.eval()
     batches = (normalise(batch.to(device)).contiguous(memory_format=layout(device)) for batch in x.split(batch_size))
     return torch.cat([model(batch).float().softmax(dim=1).cpu() for batch in batches])
 
 
-def predict_files(model, files, device, batch_size=64):
-    """Class probabilities (N, classes) of image files, of which no more than a batch is in memory at a time."""
+def predict_files(model: nn.Module, files: Sequence[Path], device: torch.device | str,
+                  batch_size: int = PREDICTION_BATCH_SIZE) -> Tensor:
+    """Class probabilities (N, classes) of image files. No more than a batch is in memory at a time."""
     batches = (files[i:i + batch_size] for i in range(0, len(files), batch_size))
     return torch.cat([predict(model, torch.stack([decode(file) for file in batch]), device) for batch in batches])
 
 
-def steps(n, batch_size=BATCH_SIZE):
-    """Optimiser steps of one epoch over n images; a single image left over takes none, see `train`."""
-    return max(1, n // batch_size + (n % batch_size > 1))
+# ---- files ------------------------------------------------------------------------------------------------------
 
 
-def train(model, x, y, x_val, y_val, *, epochs, seed, device, lr=LR, batch_size=BATCH_SIZE, patience=None, label="",
-          dtype=torch.float32):
-    """Adam on cross-entropy; keeps the epoch with the best accuracy on the validation part, of equals that of least loss.
-
-    x (N, 3, 200, 200) uint8, y (N,) class numbers; `patience` epochs without a better one end it early, None never does;
-    `dtype` is that of the arithmetic, by autocast. Weights, and the validation, are float32.
-    Returns (best state dict, [(validation accuracy, minus the validation's cross-entropy) of each epoch]).
-    """
-    generator = torch.Generator().manual_seed(seed)
-    torch.manual_seed(seed)  # dropout
-    model.to(device, memory_format=layout(device))
-    optimiser = torch.optim.Adam(model.parameters(), lr=lr)
-    best, history = None, []
-    bar = tqdm(range(epochs), unit="epoch", desc=label)
-    for _ in bar:
-        model.train()
-        total = 0.0
-        for indices in torch.randperm(len(x), generator=generator).split(batch_size):
-            if len(indices) == 1 and len(x) > 1:
-                continue  # batch normalisation has no statistics of a single image
-            batch = augment(normalise(x[indices].to(device)), generator)
-            with torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32):
-                logits = model(batch.contiguous(memory_format=layout(device)))
-            loss = F.cross_entropy(logits.float(), y[indices].to(device))
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            total += float(loss.detach()) * len(indices)
-        probabilities = predict(model, x_val, device)
-        history.append((float((probabilities.argmax(dim=1) == y_val).float().mean()),
-                        -float(F.nll_loss(probabilities.clamp(min=1e-12).log(), y_val))))
-        if history[-1] > max(history[:-1], default=(-1.0,)):
-            best = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in model.state_dict().items()}
-        bar.set_postfix(loss=f"{total / len(x):.3f}", val=f"{history[-1][0]:.3f}")
-        if patience and len(history) - 1 - history.index(max(history)) >= patience:
-            break
-    return best, history
-
-
-# ---- trained classifiers ----------------------------------------------------------------------------------------
-
-
-def save(path, state, network, classes):
-    """A state dict with the names of network and classes inside."""
+def save(path: Path, state: Mapping[str, Tensor], network: str, classes: Sequence[str]) -> None:
+    """Write a state dict, with the names of network and classes inside."""
     save_tensors(path, state, {"network": network, "classes": json.dumps(classes)})
 
 
-def load(path):
-    """(network ready for predict, class names) of a file that `save` wrote."""
+def load(path: Path) -> tuple[nn.Module, list[str]]:
+    """Read a file that `save` wrote: (network ready for `predict`, class names)."""
     tensors, metadata = load_tensors(path)
     if "classes" not in metadata or metadata.get("network") not in NETWORKS:
         raise UserError(f"{path} is not a classifier of this project: pass a .safetensors that classify.py wrote.")
@@ -189,23 +261,24 @@ def load(path):
     return model.eval(), classes
 
 
-def export_onnx(model, path):
-    """The classifier with its normalisation and softmax: uint8 (N, 3, 200, 200) -> probabilities (N, classes)."""
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError:
-        raise UserError("ONNX export needs two more packages: pip install onnx onnxscript.") from None
+class ImagesToProbabilities(nn.Module):
+    """A classifier with its normalisation and softmax."""
 
-    class Whole(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.model = model
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
 
-        def forward(self, images):
-            return self.model(normalise(images)).softmax(dim=1)
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8 (N, 3, 200, 200) -> probabilities (N, classes)."""
+        return self.model(normalise(images)).softmax(dim=1)
 
-    example = torch.zeros(2, 3, SIDE, SIDE, dtype=torch.uint8)
+
+def export_onnx(model: nn.Module, path: Path) -> None:
+    """Write ImagesToProbabilities as an ONNX file, for any number of images at once."""
+    if not all(importlib.util.find_spec(package) for package in ("onnx", "onnxscript")):
+        raise UserError("ONNX export needs two more packages: pip install onnx onnxscript.")
+    example = torch.zeros(2, 3, IMAGE_SIDE, IMAGE_SIDE, dtype=torch.uint8)
     with atomic_path(path) as temporary:
-        torch.onnx.export(Whole().eval(), (example,), str(temporary), input_names=["images"], output_names=["probabilities"],
-                          dynamic_shapes={"images": {0: torch.export.Dim("N")}}, external_data=False, dynamo=True)
+        torch.onnx.export(ImagesToProbabilities(model).eval(), (example,), str(temporary), input_names=["images"],
+                          output_names=["probabilities"], dynamic_shapes={"images": {0: torch.export.Dim("N")}},
+                          external_data=False, dynamo=True)

@@ -11,10 +11,8 @@ import torchvision
 from commands import here
 from PIL import Image
 
-from stablesdg.recognise import classifiers
-from stablesdg.recognise import arms as recognition
-
-from stablesdg.data import steel as steel_images
+from stablesdg.app.commands import steel as steel_command
+from stablesdg.recognise import arms, classifiers
 
 
 @pytest.fixture(scope="module")
@@ -29,26 +27,28 @@ def place(tmp_path_factory, steel):
 def generated(place, tmp_path_factory):
     """Folders of class folders as sample.py leaves them: twelve images each, and as many copies."""
     other = tmp_path_factory.mktemp("other") / "steel"
-    steel_images.main([str(other), "--number", "12", "--seed", "1"])
+    steel_command.main([str(other), "--number", "12", "--seed", "1"])
     for name in ("patches", "pits", "scratches"):
         for samples in ("samples", "copies"):
             shutil.copytree(other / name, place / "generated" / name / samples)
     return ["--generated", "generated"]
 
 
-@pytest.mark.parametrize("arm, real, other", [("none", 30, 0), ("substitute", 15, 15), ("expand", 15, 36), ("synthetic", 0, 36),
-                                              ("steps", 15, 36), ("copies", 15, 36), ("classic", 15, 36)])
+@pytest.mark.parametrize("arm, real, other", [
+    ("none", 30, 0), ("substitute", 15, 15), ("expand", 15, 36), ("synthetic", 0, 36), ("steps", 15, 36),
+    ("copies", 15, 36), ("classic", 15, 36)])
 def test_every_arm_trains_on_the_images_that_it_should(place, generated, arm, real, other):
     how = "--control" if arm in ("steps", "copies", "classic") else "--mode"
     more = ["--alpha", "1"] if arm == "none" else ["--alpha", "0.5", *generated]
     out = here(place, "classify.py", "--data", "steel", how, arm, "--epochs", "1", "--out", f"arms/{arm}", *more)
     assert f"training on {real} real and {other} other images, 1 epochs" in out and "by class: patches" in out
     row, = csv.DictReader(open(place / "arms" / arm / "results.csv"))
-    assert (row["arm"], row["n_real"], row["n_generated"]) == (arm, str(real), str(other)) and 0 <= float(row["test_accuracy"]) <= 1
+    assert (row["arm"], row["n_real"], row["n_generated"]) == (arm, str(real), str(other))
+    assert 0 <= float(row["test_accuracy"]) <= 1
 
 
 def test_the_control_steps_adds_each_real_image_as_often_as_any_other():
-    again = [recognition.see_again(list("abcde"), number, 0) for number in (3, 5, 12)]
+    again = [arms.see_again(list("abcde"), number, 0) for number in (3, 5, 12)]
     assert [sorted(Counter(files).values()) for files in again] == [[1, 1, 1], [1] * 5, [2, 2, 2, 3, 3]]
 
 
@@ -59,14 +59,18 @@ def test_two_arms_are_compared_on_the_same_images_and_a_classifier_can_be_used(p
     assert "expand against none: no difference can be told" in out or "than none" in out
     again = here(place, *base, "--mode", "expand", *generated)  # replaces its rows rather than adding to them
     rows = list(csv.DictReader(open(place / "pair" / "results.csv")))
-    assert [(row["arm"], row["seed"]) for row in rows] == [("none", "0"), ("none", "1"), ("expand", "0"), ("expand", "1")]
+    assert [(row["arm"], row["seed"]) for row in rows] == [("none", "0"), ("none", "1"), ("expand", "0"),
+                                                           ("expand", "1")]
     assert again.splitlines()[-2] == out.splitlines()[-2]  # the same seeds, the same verdict
-    assert {"squeezenet-expand-0.5.json", "confusion-squeezenet-expand-0.5.png", "confusion-squeezenet-expand-0.5.csv"} <= {
-        f.name for f in (place / "pair").iterdir()}
-    here(place, "classify.py", "--predict", "steel/pits", "--model", "pair/squeezenet-expand-0.5.safetensors", "--out", "p.csv")
+    written = {file.name for file in (place / "pair").iterdir()}
+    assert {"squeezenet-expand-0.5.json", "confusion-squeezenet-expand-0.5.png",
+            "confusion-squeezenet-expand-0.5.csv"} <= written
+    here(place, "classify.py", "--predict", "steel/pits", "--model", "pair/squeezenet-expand-0.5.safetensors", "--out",
+         "p.csv")
     predictions = list(csv.DictReader(open(place / "p.csv")))
     assert len(predictions) == 12 and {row["class"] for row in predictions} <= {"patches", "pits", "scratches"}
-    assert all(sum(float(row[c]) for c in ("patches", "pits", "scratches")) == pytest.approx(1, abs=1e-5) for row in predictions)
+    for row in predictions:
+        assert sum(float(row[c]) for c in ("patches", "pits", "scratches")) == pytest.approx(1, abs=1e-5)
 
 
 def test_a_call_of_three_seeds_can_be_finished_later_with_the_same_result(place, generated):
@@ -78,28 +82,32 @@ def test_a_call_of_three_seeds_can_be_finished_later_with_the_same_result(place,
     name = "squeezenet-expand-0.5"
     whole, parts = (json.loads((place / folder / f"{name}.json").read_text()) for folder in ("whole", "parts"))
     assert all(whole[k] == parts[k] for k in whole if k != "arguments")
-    assert (place / "whole" / f"{name}.safetensors").read_bytes() == (place / "parts" / f"{name}.safetensors").read_bytes()
+    weights = [(place / folder / f"{name}.safetensors").read_bytes() for folder in ("whole", "parts")]
+    assert weights[0] == weights[1]
     assert "other settings" in here(place, *base, "--out", "parts", "--resume", "--patience", "1", ok=False)
 
 
 def test_seeds_of_another_arithmetic_or_other_pretrained_weights_are_not_mixed(place, tmp_path, monkeypatch):
-    base = ["classify.py", "--data", "steel", "--epochs", "1", "--pretrained", tmp_path / "w.safetensors", "--out", tmp_path / "out"]
+    base = ["classify.py", "--data", "steel", "--epochs", "1", "--pretrained", tmp_path / "w.safetensors", "--out",
+            tmp_path / "out"]
     for k in range(2):
         weights = classifiers.build("squeezenet", 3).state_dict()
         classifiers.save(tmp_path / "w.safetensors", weights, "squeezenet", ["a", "b", "c"])
         if k == 0:
-            monkeypatch.setattr("stablesdg.app.devices.pick_dtype", lambda name, device: torch.float32)
+            monkeypatch.setattr("stablesdg.app.classification.pick_dtype", lambda name, device: torch.float32)
             here(place, *base)
     assert "(pretrained_sha256)" in here(place, *base, "--seeds", "2", "--resume", ok=False)
-    monkeypatch.setattr("stablesdg.app.devices.pick_dtype", lambda name, device: torch.bfloat16)
-    assert "(dtype, pretrained_sha256)" in here(place, *base, "--seeds", "2", "--resume", ok=False)
+    monkeypatch.setattr("stablesdg.app.classification.pick_dtype", lambda name, device: torch.bfloat16)
+    error = here(place, *base, "--seeds", "2", "--resume", ok=False)
+    assert "(dtype was float32 and is bfloat16; pretrained_sha256)" in error
 
 
-@pytest.mark.parametrize("words, said", [(["--number", "3"], "no effect on --mode none"),
-                                         (["--mode", "substitute", "--alpha", "0.5", "--number", "3"], "no effect on --mode substitute"),
-                                         (["--per-class", "3", "--alpha", "0.5"], "pass one of them"),
-                                         (["--pretrained", "nowhere.pth"], "There is no nowhere.pth"),
-                                         (["--mode", "substitute", "--per-class", "99"], "nothing to substitute")])
+@pytest.mark.parametrize("words, said", [
+    (["--number", "3"], "no effect on --mode none"),
+    (["--mode", "substitute", "--alpha", "0.5", "--number", "3"], "no effect on --mode substitute"),
+    (["--per-class", "3", "--alpha", "0.5"], "pass one of them"),
+    (["--pretrained", "nowhere.pth"], "There is no nowhere.pth"),
+    (["--mode", "substitute", "--per-class", "99"], "nothing to substitute")])
 def test_arguments_that_would_do_nothing_are_refused(place, generated, words, said):
     more = generated if "substitute" in words else []
     assert said in here(place, "classify.py", "--data", "steel", *words, *more, "--out", "refused", ok=False)
@@ -122,8 +130,8 @@ def test_classifying_refuses_images_generated_from_test_images(place, tmp_path):
 
 
 def test_classifying_refuses_to_train_on_the_images_it_is_tested_with(place):
-    assert "must not train on what it is tested with" in here(place, "classify.py", "--data", "steel", "--mode", "expand",
-                                                              "--generated", "steel", ok=False)
+    error = here(place, "classify.py", "--data", "steel", "--mode", "expand", "--generated", "steel", ok=False)
+    assert "must not train on what it is tested with" in error
 
 
 def test_a_verdict_says_what_else_an_arm_had(place, generated, tmp_path):
@@ -135,13 +143,16 @@ def test_a_verdict_says_what_else_an_arm_had(place, generated, tmp_path):
     base = ["classify.py", "--data", "steel", "--epochs", "1", "--alpha", "0.5", "--out", tmp_path / "out"]
     here(place, *base, "--mode", "none")
     out = here(place, *base, "--mode", "expand", "--generated", tmp_path / "generated")
-    assert "expand has seen 5 real images that none has not" in out and "expand took 2.0 times as many optimiser steps" in out
+    assert "expand has seen 5 real images that none has not" in out
+    assert "expand took 2.0 times as many optimiser steps" in out
     result = json.loads((tmp_path / "out" / "squeezenet-expand-0.5.json").read_text())
     verdict, = result["verdicts"]
     assert "Nothing tells whether what made the images of expand" in out and "patches do not say what made them" in out
-    assert verdict["against"] == "none" and verdict["sentence"] in out and 0 <= result["summary"]["by_class"]["pits"] <= 1
+    assert verdict["against"] == "none" and verdict["sentence"] in out
+    assert 0 <= result["summary"]["by_class"]["pits"] <= 1
     out = here(place, *base, "--control", "steps", "--generated", tmp_path / "generated")
-    assert "took" not in out and "steps has seen" not in out and "expand has seen 5 real images that steps has not" in out
+    assert "took" not in out and "steps has seen" not in out
+    assert "expand has seen 5 real images that steps has not" in out
 
 
 def test_a_result_under_a_name_of_its_own_stands_beside_the_others(place, generated):
@@ -149,7 +160,8 @@ def test_a_result_under_a_name_of_its_own_stands_beside_the_others(place, genera
     here(place, *base)
     out = here(place, *base, "--number", "3", "--name", "few")
     assert "few against expand" in out or "than expand" in out
-    assert "(images_sha256" not in out and "(number) and will be replaced" in here(place, *base, "--number", "5")
+    assert "images_sha256" not in out
+    assert "(number was None and is 5) and will be replaced" in here(place, *base, "--number", "5")
     rows = list(csv.DictReader(open(place / "named" / "results.csv")))
     assert [(row["name"], row["n_generated"]) for row in rows] == [("few", "9"), ("expand", "15")]
 
@@ -160,7 +172,7 @@ def test_overlapping_test_images_of_a_random_split_are_one_surface(tmp_path):
     (tmp_path / "a").mkdir()
     for k, crop in enumerate(crops):
         Image.fromarray(crop).save(tmp_path / "a" / f"{k}.png")
-    groups = recognition.surfaces([sorted((tmp_path / "a").iterdir())], {"method": "random"})
+    groups = arms.surfaces([sorted((tmp_path / "a").iterdir())], {"method": "random"})
     assert groups == ["a/0.png", "a/0.png", "a/2.png", "a/3.png"]
 
 
@@ -194,11 +206,12 @@ def test_of_epochs_with_equal_accuracy_the_one_with_the_least_loss_is_kept():
     x = torch.stack([torch.full((3, 200, 200), 40 + 150 * (k % 2)) for k in range(8)]).to(torch.uint8)
     y = torch.arange(8) % 2
     model = classifiers.build("squeezenet", 2)
-    best, history = classifiers.train(model, x, y * 0, x[:4], y[:4] * 0, epochs=4, seed=0, device="cpu", lr=1e-3)
-    model.load_state_dict(best)
-    assert [accuracy for accuracy, _ in history].count(max(history)[0]) > 1
+    trained = classifiers.train(model, x, y * 0, x[:4], y[:4] * 0, epochs=4, seed=0, device="cpu", lr=1e-3)
+    model = classifiers.build("squeezenet", 2)
+    model.load_state_dict(trained.state)
+    assert [score.accuracy for score in trained.history].count(trained.best.accuracy) > 1
     loss = torch.nn.functional.nll_loss(classifiers.predict(model, x[:4], "cpu").log(), y[:4] * 0)
-    assert float(-loss) == pytest.approx(max(other for _, other in history), abs=1e-6)
+    assert float(-loss) == pytest.approx(max(score.minus_loss for score in trained.history), abs=1e-6)
 
 
 def test_round_trips_must_be_there_and_as_many_as_the_generated_images(place, generated, tmp_path):
@@ -233,7 +246,7 @@ def test_training_in_bfloat16_follows_float32(place):
         torch.manual_seed(0)
         model = classifiers.build("squeezenet", 2)
         before = {k: v.clone() for k, v in model.state_dict().items()}
-        state, _ = classifiers.train(model, x, y, x, y, epochs=2, seed=0, device="cpu", dtype=dtype)
+        state = classifiers.train(model, x, y, x, y, epochs=2, seed=0, device="cpu", dtype=dtype).state
         assert all(v.dtype == torch.float32 for v in state.values())
         states.append(torch.cat([(v - before[k]).flatten() for k, v in state.items()]))
     assert torch.nn.functional.cosine_similarity(*states, dim=0) > 0.8
@@ -245,7 +258,8 @@ def test_an_onnx_file_gives_the_probabilities_of_the_classifier_for_any_number_o
     torch.manual_seed(0)
     model = classifiers.build("squeezenet", 3)
     classifiers.save(tmp_path / "model.safetensors", model.state_dict(), "squeezenet", ["a", "b", "c"])
-    assert "probabilities of a, b, c" in here(tmp_path, "classify.py", "--onnx", "model.onnx", "--model", "model.safetensors")
+    out = here(tmp_path, "classify.py", "--onnx", "model.onnx", "--model", "model.safetensors")
+    assert "probabilities of a, b, c" in out
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     images = classifiers.load_images(sorted((place / "steel" / "pits").iterdir())[:5])
     for batch in (images[:1], images):
@@ -255,7 +269,8 @@ def test_an_onnx_file_gives_the_probabilities_of_the_classifier_for_any_number_o
 
 
 def test_images_of_another_size_and_mode_are_classified_too(place, tmp_path):
-    classifiers.save(tmp_path / "m.safetensors", classifiers.build("squeezenet", 2).state_dict(), "squeezenet", ["a", "b"])
+    weights = classifiers.build("squeezenet", 2).state_dict()
+    classifiers.save(tmp_path / "m.safetensors", weights, "squeezenet", ["a", "b"])
     (tmp_path / "new").mkdir()
     Image.new("RGB", (64, 300), (90, 20, 10)).save(tmp_path / "new" / "colour.jpg")
     Image.new("L", (200, 200), 90).save(tmp_path / "new" / "gray.bmp")

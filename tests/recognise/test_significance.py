@@ -8,10 +8,10 @@ from stablesdg.recognise.significance import compare, half_width, holm, interval
 
 def test_the_interval_of_one_seed_is_near_the_binomial_one():
     correct = np.array([[1] * 170 + [0] * 10])
-    mean, sd, low, high = interval(correct)
+    found = interval(correct)
     exact = binomtest(170, 180).proportion_ci(method="wilson")
-    assert mean == pytest.approx(170 / 180) and sd == 0
-    assert low == pytest.approx(exact.low, abs=0.015) and high == pytest.approx(exact.high, abs=0.015)
+    assert found.mean == pytest.approx(170 / 180) and found.sd == 0
+    assert found.low == pytest.approx(exact.low, abs=0.015) and found.high == pytest.approx(exact.high, abs=0.015)
 
 
 def test_p_is_that_of_mcnemars_exact_test_for_one_seed():
@@ -45,9 +45,11 @@ def test_trainings_that_fail_a_whole_class_by_chance_are_not_taken_for_a_differe
 
 def test_half_a_width_is_that_of_students_t_where_one_of_its_two_parts_is_zero():
     images = np.random.default_rng(0).random((1, 40))
-    assert half_width(images, None) == pytest.approx(ttest_1samp(images[0], 0).confidence_interval().high - images.mean())
+    theirs = ttest_1samp(images[0], 0).confidence_interval()
+    assert half_width(images, None) == pytest.approx(theirs.high - images.mean())
     seeds = np.random.default_rng(1).random((4, 1)) * np.ones((1, 40))
-    assert half_width(seeds, None) == pytest.approx(ttest_1samp(seeds[:, 0], 0).confidence_interval().high - seeds.mean())
+    theirs = ttest_1samp(seeds[:, 0], 0).confidence_interval()
+    assert half_width(seeds, None) == pytest.approx(theirs.high - seeds.mean())
 
 
 def test_adjusted_p_values_are_holms():
@@ -75,7 +77,8 @@ def test_the_verdict_says_where_images_tell_two_trainings_apart_and_seeds_do_not
     b[0, :60], b[1, :2] = 0, 0
     c = compare(a, b)
     assert c.p < 0.05 and c.low < 0
-    assert "no difference can be told" in (said := verdict("a", "b", c)) and "p < 0.001" in said and "more --seeds" in said
+    said = verdict("a", "b", c)
+    assert "no difference can be told" in said and "p < 0.001" in said and "more --seeds" in said
 
 
 def test_one_training_of_each_way_is_said_to_compare_networks_not_ways():
@@ -92,19 +95,19 @@ def test_of_unequal_numbers_of_seeds_the_common_ones_are_compared():
 
 
 def test_all_right_is_no_proof_of_perfection():
-    low, high = interval(np.ones((1, 12)))[2:]
+    found = interval(np.ones((1, 12)))
     exact = binomtest(12, 12).proportion_ci(method="wilson")
-    assert (low, high) == pytest.approx((exact.low, exact.high), abs=1e-3)
+    assert (found.low, found.high) == pytest.approx((exact.low, exact.high), abs=1e-3)
 
 
 def test_one_mistake_is_not_rated_above_none_however_few_surfaces_there_are():
-    """Twelve surfaces of thirteen images: what is known of other surfaces comes from twelve, with and without the mistake."""
+    """Twelve surfaces of thirteen images: what is known of others comes from twelve, with and without the mistake."""
     right = np.ones((1, 156))
     wrong = right.copy()
     wrong[0, 0] = 0
     groups = np.arange(12).repeat(13)
-    (_, _, low, high), (_, _, lower, higher) = interval(right, groups), interval(wrong, groups)
-    assert lower < low < 0.8 and higher < high == pytest.approx(1)
+    none, one = interval(right, groups), interval(wrong, groups)
+    assert one.low < none.low < 0.8 and one.high < none.high == pytest.approx(1)
 
 
 def test_networks_that_agree_everywhere_are_not_proved_equal():
