@@ -1,7 +1,7 @@
 """A small feature network for machines without Inception's weights: `fid.py --features nano`.
 
-It was trained together with weights/nano (prior/feature_network.py). Its pooled activations tell surfaces apart, but they
-are not Inception's: a distance between them is FD-nano, never FID.
+It was trained together with weights/nano (prior/feature_network.py). Its pooled activations tell surfaces apart, but
+they are not Inception's: a distance between them is FD-nano, never FID.
 """
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,7 +59,8 @@ def read_feature_tensors(file: Path) -> dict[str, Tensor]:
     """The tensors of a features.safetensors in float32, those of the heads included."""
     if not file.is_file():
         raise UserError(f"There is no {file}: it comes with weights/nano, or python -m stablesdg.prior makes it.")
-    return {name: value.float() if value.is_floating_point() else value for name, value in load_tensors(file)[0].items()}
+    tensors, _ = load_tensors(file)
+    return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
 
 
 def widths_of(tensors: dict[str, Tensor]) -> tuple[int, ...]:
@@ -74,3 +75,8 @@ def load_feature_network(file: str | Path, device: torch.device | str = "cpu") -
     network = FeatureNetwork(widths_of(tensors))
     network.load_state_dict({name: value for name, value in tensors.items() if not name.startswith(HEADS)})
     return network.to(device).requires_grad_(False).eval()
+
+
+def load_nano_network(device: torch.device | str = "cpu") -> FeatureNetwork:
+    """The feature network of weights/nano."""
+    return load_feature_network(NANO / "features.safetensors", device)

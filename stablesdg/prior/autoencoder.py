@@ -24,8 +24,8 @@ class AutoencoderSettings:
     kl_weight  of the divergence from N(0, 1), per element of the latent
     jitter     most noise added to the latents, in their own standard deviation
     """
-    latent_channels: int = 16
-    block_out_channels: tuple[int, ...] = (24, 48, 96)
+    latent_channels: int = 4
+    block_out_channels: tuple[int, ...] = (24, 48)
     layers_per_block: int = 1
     norm_num_groups: int = 8
     mid_block_add_attention: bool = False
@@ -35,12 +35,13 @@ class AutoencoderSettings:
 
     def sizes(self) -> dict[str, object]:
         """The arguments of VAE, as vae/config.json has them."""
-        names = ("latent_channels", "block_out_channels", "layers_per_block", "norm_num_groups", "mid_block_add_attention")
+        names = ("latent_channels", "block_out_channels", "layers_per_block", "norm_num_groups",
+                 "mid_block_add_attention")
         return {name: asdict(self)[name] for name in names}
 
 
-def pretrain_autoencoder(pool: Pool, held_out: Mapping[str, Pool], settings: AutoencoderSettings, loop: Loop, work: Path,
-                         device: torch.device, data: str) -> tuple[VAE, list[Row] | None]:
+def pretrain_autoencoder(pool: Pool, held_out: Mapping[str, Pool], settings: AutoencoderSettings, loop: Loop,
+                         work: Path, device: torch.device, data: str) -> tuple[VAE, list[Row] | None]:
     """Reconstruct crops of the pool. Returns (VAE, rows of its log, None if the deadline came first).
 
     held_out  name of a source -> images that are measured and never trained on
@@ -53,8 +54,9 @@ def pretrain_autoencoder(pool: Pool, held_out: Mapping[str, Pool], settings: Aut
         x = random_crops(pool.images, loop.batch_size, settings.crop, generator).to(device) / 127.5 - 1
         posterior = vae.encode(x)
         z = posterior.sample(torch.randn(posterior.mean.shape, generator=generator).to(device))
-        jitter = settings.jitter * torch.rand(len(z), 1, 1, 1, generator=generator) * torch.randn(z.shape, generator=generator)
-        y = vae.decode(z + posterior.mean.detach().std() * jitter.to(device))
+        sigma = settings.jitter * torch.rand(len(z), 1, 1, 1, generator=generator)
+        jitter = (sigma * torch.randn(z.shape, generator=generator)).to(device)
+        y = vae.decode(z + posterior.mean.detach().std() * jitter)
         mean, logvar = posterior
         kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar)
         return reconstruction_loss(y.float(), x) + settings.kl_weight * kl.mean()
@@ -66,7 +68,8 @@ def pretrain_autoencoder(pool: Pool, held_out: Mapping[str, Pool], settings: Aut
         for name, x in shown.items():
             mean, _ = vae.encode(x)
             noise = NOISE * mean.std() * torch.randn(mean.shape, generator=torch.Generator().manual_seed(0)).to(device)
-            row |= {f"psnr_{name}": psnr(vae.decode(mean), x), f"psnr_{name}_noise_{NOISE}": psnr(vae.decode(mean + noise), x)}
+            row[f"psnr_{name}"] = psnr(vae.decode(mean), x)
+            row[f"psnr_{name}_noise_{NOISE}"] = psnr(vae.decode(mean + noise), x)
         return row
 
     rows = fit("autoencoder", vae, loss_at, loop, work, evaluate, {**asdict(settings), "data": data})
@@ -80,7 +83,8 @@ def random_crops(images: Tensor, n: int, side: int, generator: torch.Generator) 
 
     crops = []
     for _ in range(n):
-        image, top, left = images[below(len(images))], below(images.shape[2] - side + 1), below(images.shape[3] - side + 1)
+        image = images[below(len(images))]
+        top, left = (below(full - side + 1) for full in images.shape[2:])
         crop = image[:, top:top + side, left:left + side].rot90(below(4), (1, 2))
         crops.append(crop.flip(2) if below(2) else crop)
     return torch.stack(crops)
@@ -94,7 +98,8 @@ def reconstruction_loss(y: Tensor, x: Tensor) -> Tensor:
     loss = F.l1_loss(y, x) + F.mse_loss(y, x)
     for _ in range(EDGE_SCALES):
         low_y, low_x = F.avg_pool2d(y, 2), F.avg_pool2d(x, 2)
-        edges_y, edges_x = (a - F.interpolate(low, scale_factor=2, mode="bilinear") for a, low in ((y, low_y), (x, low_x)))
+        edges_y, edges_x = (a - F.interpolate(low, scale_factor=2, mode="bilinear")
+                            for a, low in ((y, low_y), (x, low_x)))
         loss = loss + EDGE_WEIGHT * F.l1_loss(edges_y, edges_x)
         for axis in (2, 3):
             loss = loss + ENERGY_WEIGHT * F.l1_loss(edge_energy(y, axis), edge_energy(x, axis))

@@ -17,15 +17,16 @@ from .loop import Loop, Row, fit
 from .pool import Pool, digest, encode_pool
 
 SCALE_IMAGES = 1000  # whose latents' standard deviation becomes 1
-MEASURED_TIMES, MEASURED_IMAGES = (100, 300, 500, 700, 900), 32
+MEASURED_TIMES, MEASURED_IMAGES = (100, 300, 500, 700, 900), 16
 
 
 @dataclass(frozen=True)
 class Schedule:
     """Named as in scheduler/scheduler_config.json.
 
-    Stable Diffusion's schedule, noisier at its end (0.02, not 0.012). Latents of so little reduction are so redundant that
-    the brightness of an image would shine through all the noise of the last step, and pure noise would always come out gray.
+    Stable Diffusion's schedule, noisier at its end (0.02, not 0.012). Latents of so little reduction are so redundant
+    that the brightness of an image would shine through all the noise of the last step, and pure noise would always
+    come out gray.
     """
     num_train_timesteps: int = 1000
     beta_start: float = 0.00085
@@ -39,15 +40,16 @@ class Schedule:
 
 @dataclass(frozen=True)
 class DenoiserSettings:
-    """Sizes are named as in unet/config.json. There is attention where a 200 px image has 25 positions a side and fewer.
+    """Sizes are named as in unet/config.json. There is attention where a 200 px image has 25 positions a side and
+    fewer.
 
     caption_dropout  share of training images without their caption
     small_share      of the steps, the first ones, on crops of half the side: four times as many images an hour
     large_share      of the steps after that, on large images
     """
-    block_out_channels: tuple[int, ...] = (64, 128, 192)
-    down_block_types: tuple[str, ...] = ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D")
-    up_block_types: tuple[str, ...] = ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D")
+    block_out_channels: tuple[int, ...] = (24, 48, 128, 224)
+    down_block_types: tuple[str, ...] = ("DownBlock2D",) * 2 + ("CrossAttnDownBlock2D",) * 2
+    up_block_types: tuple[str, ...] = ("CrossAttnUpBlock2D",) * 2 + ("UpBlock2D",) * 2
     layers_per_block: int = 1
     attention_head_dim: int = 4
     norm_num_groups: int = 8
@@ -89,7 +91,8 @@ def latents_of(pool: Pool, vae: VAE, work: Path) -> Latents:
 def pretrain_denoiser(vae: VAE, text: TextEncoder, pool: Pool, large: Pool, held_out: Mapping[str, Pool],
                       settings: DenoiserSettings, loop: Loop, work: Path,
                       device: torch.device) -> tuple[StableDiffusion, list[Row] | None]:
-    """Learn to denoise, each timestep weighted by 1 / sqrt(alpha_bar_t). Returns (StableDiffusion, rows of its log or None).
+    """Learn to denoise, each timestep weighted by 1 / sqrt(alpha_bar_t). Returns (StableDiffusion, rows of its log or
+    None).
 
     Unweighted, nearly all of the loss lies at small t, where the image itself shows through and no caption is needed.
     """
@@ -108,7 +111,7 @@ def pretrain_denoiser(vae: VAE, text: TextEncoder, pool: Pool, large: Pool, held
         indices = torch.randint(0, len(latents.pool), (B,), generator=generator)
         kept = torch.rand(B, generator=generator) >= settings.caption_dropout
         prompts = [latents.pool.captions[i] if keep else "" for i, keep in zip(indices.tolist(), kept.tolist())]
-        t = ((torch.arange(B) + torch.rand(B, generator=generator)) / B * len(sd.alpha_bar)).long()  # one from each B-th
+        t = ((torch.arange(B) + torch.rand(B, generator=generator)) / B * len(sd.alpha_bar)).long()  # spread evenly
         z_0, eps = latents.draw(indices, generator, side // 2 if small else None)
         z_0, eps = vae.scaling_factor * z_0.to(device), eps.to(device)
         eps_hat = sd.unet(add_noise(z_0, eps, sd.alpha_bar[t]), t.to(device), sd.text.encode(prompts))

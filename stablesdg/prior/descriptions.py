@@ -1,8 +1,8 @@
 """Captions of photographs, from what can be measured in them.
 
-A photograph tells its level, contrast, grain, orientation and tint, and how many marks of which tone and shape stand out
-from it. Its material comes from the words that its source gives it. The words are those of textures.py where both speak of
-the same thing, and none of them is a class of the steel data sets.
+A photograph tells its level, contrast, grain, orientation and tint, and how many marks of which tone and shape stand
+out from it. Its material comes from the words that its source gives it. The words are those of textures.py where both
+speak of the same thing, and none of them is a class of the steel data sets.
 """
 from dataclasses import dataclass
 
@@ -12,14 +12,16 @@ from scipy import ndimage
 from .textures import ATTRIBUTES, pick
 
 MATERIALS = {  # word of a source -> word in a caption
-    "aluminium": "metal", "asphalt": "asphalt", "bark": "bark", "brick": "brick", "bricks": "brick", "cardboard": "cardboard",
-    "cell": "cell", "cells": "cell", "cement": "concrete", "cobblestone": "stone", "concrete": "concrete", "fabric": "fabric",
-    "granite": "stone", "gravel": "gravel", "ground": "ground", "ice": "ice", "leather": "leather", "marble": "marble",
-    "metal": "metal", "metalplate": "metal", "metalplates": "metal", "onyx": "marble", "paint": "paint", "painted": "paint",
-    "paper": "paper", "pavingstones": "stone", "pebble": "gravel", "planks": "wood", "plaster": "plaster", "plastic": "plastic",
-    "putz": "plaster", "rock": "stone", "rocks": "stone", "rust": "rust", "rusty": "rust", "rustymetal": "rust", "sand": "sand",
-    "slate": "stone", "snow": "snow", "steel": "steel", "stone": "stone", "stucco": "plaster", "tile": "tiles", "tiles": "tiles",
-    "wood": "wood", "wooden": "wood", "woodfloor": "wood", "woodplanks": "wood", "woodsiding": "wood", "wool": "fabric"}
+    "aluminium": "metal", "asphalt": "asphalt", "bark": "bark", "brick": "brick", "bricks": "brick",
+    "cardboard": "cardboard", "cell": "cell", "cells": "cell", "cement": "concrete", "cobblestone": "stone",
+    "concrete": "concrete", "fabric": "fabric", "granite": "stone", "gravel": "gravel", "ground": "ground",
+    "ice": "ice", "leather": "leather", "marble": "marble", "metal": "metal", "metalplate": "metal",
+    "metalplates": "metal", "onyx": "marble", "paint": "paint", "painted": "paint", "paper": "paper",
+    "pavingstones": "stone", "pebble": "gravel", "planks": "wood", "plaster": "plaster", "plastic": "plastic",
+    "putz": "plaster", "rock": "stone", "rocks": "stone", "rust": "rust", "rusty": "rust", "rustymetal": "rust",
+    "sand": "sand", "slate": "stone", "snow": "snow", "steel": "steel", "stone": "stone", "stucco": "plaster",
+    "tile": "tiles", "tiles": "tiles", "wood": "wood", "wooden": "wood", "woodfloor": "wood", "woodplanks": "wood",
+    "woodsiding": "wood", "wool": "fabric"}
 CONTRASTS = ("even", "medium", "contrasty")
 GRAINS = ("clean", "fine", "medium", "coarse")
 PHOTOGRAPH_ATTRIBUTES = {**ATTRIBUTES, "contrast": CONTRASTS, "grain": GRAINS,
@@ -29,13 +31,14 @@ LEVEL_LIMITS = (0.34, 0.62)  # of the mean gray value between 0 and 1: dark | gr
 CONTRAST_LIMITS = (0.035, 0.11)  # of the standard deviation: even | medium | contrasty
 CLEAN_GRAIN = 0.006  # standard deviation of detail below which no grain is seen
 MIN_COHERENCE = 0.3  # of the structure tensor, between 0 for no direction and 1 for stripes
+HALF_SECTOR = 22.5  # degrees about the vertical and the horizontal; the rest is diagonal
 MIN_CHROMA = 0.035  # difference of two colours' means
 MARK_SIZE = 1 / 5  # of the side: the structuring element of the top-hat, wider than any mark
 MIN_MARK_DEPTH = 0.07  # of a mark against the ground around it, between 0 and 1
 MARK_DEVIATIONS = 5.0  # the same, in robust standard deviations of the ground
 MIN_MARK_AREA, MAX_MARK_SHARE = 5, 0.25  # pixels; share of the image, above which it is a pattern and not marks
 MANY_MARKS = 6
-LINE_ELONGATION, LINE_WIDTH = 4.0, 4.0  # length over width; pixels
+LINE_ELONGATION, LINE_WIDTH = 4.0, 5.5  # length over width; pixels
 SPECK_AREA, SPOT_AREA = 14, 160  # pixels: specks | spots | blotches
 
 
@@ -76,7 +79,8 @@ def caption(rng: np.random.Generator, attributes: dict[str, str | None]) -> str:
     marks = []
     if attributes["mark"] not in (None, "none"):
         marks = [*(quantity if rng.random() < 0.65 else []), *some("tone", 0.8), str(attributes["mark"]), "on"]
-    ground = [*some("level"), *some("tint", 0.9), *some("orientation", 0.5), *some("contrast", 0.5), *some("grain", 0.5)]
+    ground = [*some("level"), *some("tint", 0.9), *some("orientation", 0.5), *some("contrast", 0.5),
+              *some("grain", 0.5)]
     matter = some("material", 0.85) or ["surface"]
     return " ".join([pick(rng, ("a photo of",) * 6 + ("an image of", "a close-up of")), *marks, *ground, *matter])
 
@@ -113,7 +117,9 @@ def orientation(gray: np.ndarray) -> str:
 def name_of_direction(angle: float) -> str:
     """The name of an angle against the x axis, in radians."""
     degrees = np.degrees(angle) % 180
-    return "vertical" if abs(degrees - 90) < 22.5 else "horizontal" if min(degrees, 180 - degrees) < 22.5 else "diagonal"
+    if abs(degrees - 90) < HALF_SECTOR:
+        return "vertical"
+    return "horizontal" if min(degrees, 180 - degrees) < HALF_SECTOR else "diagonal"
 
 
 def grain(gray: np.ndarray) -> str:

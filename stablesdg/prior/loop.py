@@ -74,7 +74,7 @@ class Averaged:
         return row
 
     def tensors(self) -> dict[str, Tensor]:
-        """All that a checkpoint keeps of them. Parameters are themselves, so that the optimiser's state is found by them."""
+        """All that a checkpoint keeps of them. Parameters are themselves: the optimiser's state is found by them."""
         own = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
         return {**own, **{f"average:{name}": value for name, value in self.average.items()}}
 
@@ -139,7 +139,8 @@ def _train(stage: str, model: nn.Module, loss_at: Callable[[torch.Generator, flo
                          **averaged.measured(evaluate)})
             bar.write(f"{stage} {rows[-1]}")
             losses = []
-            write_csv(checkpoint.path.with_name(f"log-{stage}.csv"), list(rows[-1]), [list(row.values()) for row in rows])
+            write_csv(checkpoint.path.with_name(f"log-{stage}.csv"), list(rows[-1]),
+                      [list(row.values()) for row in rows])
             checkpoint.save(averaged.tensors(), optimiser, {"step": step, "seconds": seconds, "rows": rows})
     bar.close()
     model.load_state_dict(averaged.average)

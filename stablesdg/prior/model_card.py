@@ -1,41 +1,75 @@
-"""The model card of a prior that pretrain.py made."""
+"""The model card of a prior: what it has seen, how it was made, and what its logs say."""
+from __future__ import annotations
+
 import os
 import platform
 import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
+from .loop import Loop, Row
+from .photographs import Photographs
+
+if TYPE_CHECKING:
+    from .pretraining import PriorSettings
+
 CARD = """# An embedded prior
 
-A model of Stable Diffusion's architecture scaled down until a laptop's CPU can adapt it in minutes. It is **not** Stable
-Diffusion: it has seen nothing but procedural textures with captions (`stablesdg/textures.py`), drawn by this project,
-and images made with it say little about what the method does with the real prior. No photograph and no data set had a
-part in it; its captions name none of the defect classes of NEU or CCBSD, so that `<unknown>` has something to learn.
+This is a model of Stable Diffusion's architecture, scaled down until a laptop's CPU can adapt it in minutes. It is
+**not** Stable Diffusion: it has seen {seen}, and nothing else. Images made with it say little about what the method
+does with the real prior. Its captions name none of the defect classes of NEU, of magnetic tiles or of CCBSD, so that
+`<unknown>` has something to learn.
 
 The folder has the official layout, which diffusers opens too. `recipe.json` holds the settings that suit it better than
-the paper's; the scripts print what they take from it. `features.safetensors` is the network of `fid.py --features nano`,
-trained to name what was drawn and how the picture was degraded; its distance is FD-nano, not comparable with FID.
+the paper's; the scripts print what they take from it. `features.safetensors` is the network of `fid.py --features
+nano`. Its distance is FD-nano, not comparable with FID.
 """
+ROWS = 8  # of a learning curve
 
 
-def command(args):
-    """The command that makes a prior of these settings."""
-    return (f"python pretrain.py --textures {args.textures} --vae-steps {args.vae_steps} --feature-steps {args.feature_steps} "
-            f"--text-steps {args.text_steps} --unet-steps {args.unet_steps} --seed {args.seed}")
+def command(settings: PriorSettings, loops: Mapping[str, Loop]) -> str:
+    """The command that makes a prior of these settings, but for the photographs."""
+    stages = " ".join(f"--{stage}-steps {loop.steps} --{stage}-batch {loop.batch_size} --{stage}-lr {loop.lr:g}"
+                      for stage, loop in loops.items())
+    return f"python -m stablesdg.prior --images {settings.images} {stages} --seed {settings.seed}"
 
 
-def model_card(args, done):
-    """README.md of the prior, with the figures of its logs."""
-    lines = [CARD]
-    for stage, (model, rows) in done.items():
-        columns = [key for key in rows[-1] if not re.fullmatch(r"t\d+", key)]
-        step = max(1, len(rows) // 8)
+def is_of(folder: Path, settings: PriorSettings, loops: Mapping[str, Loop]) -> bool:
+    """Does the folder hold a prior of these settings?"""
+    card = folder / "README.md"
+    return card.is_file() and command(settings, loops) in card.read_text(encoding="utf-8")
+
+
+def model_card(settings: PriorSettings, loops: Mapping[str, Loop], photographs: Photographs | None,
+               rows: Mapping[str, list[Row]]) -> str:
+    """README.md of the prior."""
+    seen = "procedural textures with captions, drawn by this project"
+    if photographs:
+        seen = f"{len(photographs.photographs)} photographs of surfaces and {seen}"
+    lines = [CARD.format(seen=seen), *attributions(photographs)]
+    for stage, log in rows.items():
+        columns = [key for key in log[-1] if not re.fullmatch(r"t\d+", key)]
+        step = max(1, len(log) // ROWS)
         lines += [f"## Learning curve: {stage}", "", f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
-        lines += [f"| {' | '.join(str(row[key]) for key in columns)} |" for row in [*rows[step - 1:-1:step], rows[-1]]]
+        lines += [f"| {' | '.join(str(row[key]) for key in columns)} |" for row in [*log[step - 1:-1:step], log[-1]]]
         lines += [""]
-    by_time = {key[1:]: value for key, value in done["unet"][1][-1].items() if re.fullmatch(r"t\d+", key)}
-    lines += ["Held-out denoising loss by timestep: " + ", ".join(f"{v:.4f} at t = {t}" for t, v in by_time.items()) + ".", "",
-              f"Made by `{command(args)}`, checkpoints every {args.every} steps, in "
-              f"{str(args.dtype).removeprefix('torch.')}, with PyTorch {torch.__version__} on {os.cpu_count()} cores "
-              f"({platform.machine()}), {sum(rows[-1]['hours'] for _, rows in done.values()):.1f} hours of training in all."]
+    by_time = {key[1:]: value for key, value in rows["unet"][-1].items() if re.fullmatch(r"t\d+", key)}
+    hours = sum(log[-1]["hours"] for log in rows.values())
+    told = ", ".join(f"{loss:.4f} at t = {t}" for t, loss in by_time.items())
+    lines += [f"Held-out denoising loss by timestep: {told}.", "",
+              f"Made by `{command(settings, loops)}`, with PyTorch {torch.__version__} on {os.cpu_count()} cores "
+              f"({platform.machine()}), {hours:.1f} hours of training in all."]
     return "\n".join(lines) + "\n"
+
+
+def attributions(photographs: Photographs | None) -> list[str]:
+    """A table of where the photographs come from and under which licence."""
+    if photographs is None:
+        return []
+    counts = Counter((p.source, p.origin or "the maker's own") for p in photographs.photographs)
+    return ["## Photographs", "", "| source | photographs | repository (licence) |", "|---|---|---|",
+            *(f"| {source} | {n} | {origin} |" for (source, origin), n in sorted(counts.items())), ""]

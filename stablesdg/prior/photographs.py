@@ -1,9 +1,9 @@
 """Photographs of surfaces to pretrain on: read, rid of near-duplicates, packed into one file, cropped and described.
 
-A folder of photographs may hold a manifest.csv with the columns file and words. Without one, all images in it and below it
-are taken. Folders inside are sources: a source of many like images shall not outweigh the others, so each is drawn from in
-proportion to the root of the number of its photographs.
-The pack is one safetensors file with the compressed images. It travels to a machine that has neither folder nor network.
+A folder of photographs may hold a manifest.csv with the columns file, words, repository and licence. Without one, all
+images in it and below it are taken. Folders inside are sources: a source of many like images shall not outweigh the
+others, so each is drawn from in proportion to the root of the number of its photographs. The pack is one safetensors
+file with the compressed images. It travels to a machine that has neither folder nor network.
 """
 import io
 import json
@@ -44,6 +44,7 @@ class Photograph:
     file: str
     source: str
     words: str  # which may name its material
+    origin: str  # repository and licence, or ""
     start: int
     end: int
 
@@ -69,7 +70,10 @@ class Photographs:
             return image.convert("RGB")
 
     def draw(self, index: int, seed: int, side: int) -> Texture:
-        """The crop of one index, `side` pixels wide, with its caption. It depends on (seed, index, side) and the pack alone."""
+        """The crop of one index, `side` pixels wide, with its caption.
+
+        It depends on (seed, index, side) and the pack alone.
+        """
         rng = np.random.default_rng([seed, index, 1])
         groups = self.sources()
         weights = np.sqrt([len(group) for group in groups.values()])
@@ -95,17 +99,17 @@ def write_pack(folder: Path, pack: Path) -> None:
     chunks, rows, position = [], [], 0
     thumbnails: dict[str, list[np.ndarray]] = {}
     listed = list(list_photographs(folder))
-    for file, words in tqdm(listed, unit="photograph", desc="packing"):
+    for listing in tqdm(listed, unit="photograph", desc="packing"):
+        file, words, origin = listing.file, listing.words, listing.origin
         source = file.split("/")[0] if "/" in file else folder.name
         image, mode = read_image(folder / file)
-        if min(image.size) < MIN_SIDE or shows_nothing(image):
-            continue
         mark = thumbnail(image)
-        if is_duplicate(mark, thumbnails.setdefault(source, [])):
+        known = thumbnails.setdefault(source, [])
+        if min(image.size) < MIN_SIDE or shows_nothing(image) or is_duplicate(mark, known):
             continue
-        thumbnails[source].append(mark)
+        known.append(mark)
         data = packed_bytes(folder / file, image, mode)
-        rows.append(asdict(Photograph(file, source, words, position, position + len(data))))
+        rows.append(asdict(Photograph(file, source, words, origin, position, position + len(data))))
         position += len(data)
         chunks.append(np.frombuffer(data, dtype=np.uint8))
     if not rows:
@@ -115,19 +119,28 @@ def write_pack(folder: Path, pack: Path) -> None:
           f"{position / 2**20:.1f} MiB")
 
 
-def list_photographs(folder: Path) -> Iterator[tuple[str, str]]:
-    """(file relative to the folder, words) of each photograph, by the manifest if there is one."""
+@dataclass(frozen=True)
+class Listing:
+    """A photograph as its folder has it. `file` is relative to the folder."""
+    file: str
+    words: str
+    origin: str
+
+
+def list_photographs(folder: Path) -> Iterator[Listing]:
+    """The photographs of a folder, by its manifest if there is one."""
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}.")
     manifest = folder / "manifest.csv"
     if manifest.is_file():
         for row in read_csv(manifest):
-            yield row["file"], f"{row.get('words') or ''} {row['file'].split('/')[0]}"
+            origin = f"{row['repository']} ({row.get('licence') or 'licence unknown'})" if row.get("repository") else ""
+            yield Listing(row["file"], f"{row.get('words') or ''} {row['file'].split('/')[0]}", origin)
         return
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in EXTENSIONS and not any(part.startswith(".") for part in path.parts):
             file = path.relative_to(folder).as_posix()
-            yield file, file.rpartition("/")[0].replace("/", " ")
+            yield Listing(file, file.rpartition("/")[0].replace("/", " "), "")
 
 
 def shows_nothing(image: Image.Image) -> bool:
@@ -138,7 +151,8 @@ def shows_nothing(image: Image.Image) -> bool:
 
 def thumbnail(image: Image.Image) -> np.ndarray:
     """(THUMBNAIL^2,) gray levels about their mean, in units of their deviation."""
-    small = np.asarray(image.convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX), dtype=np.float32).ravel()
+    gray = image.convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+    small = np.asarray(gray, dtype=np.float32).ravel()
     small = small - small.mean()
     return small / max(float(small.std()), MIN_DUPLICATE_DEVIATION)
 

@@ -1,4 +1,4 @@
-"""The images that pretraining sees: photographs and drawn textures in one pool, each with its caption and attributes."""
+"""The images that pretraining sees: photographs and drawn textures in one pool, each with caption and attributes."""
 import hashlib
 import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +33,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class Artist:
-    """Draws an image of a given index: a crop of a photograph for `share` of the indices, a drawn texture for the others."""
+    """Draws the image of an index: a crop of a photograph for `share` of the indices, else a drawn texture."""
     photographs: Photographs | None
     share: float
     seed: int

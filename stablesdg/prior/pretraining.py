@@ -1,203 +1,160 @@
-"""What pretrain.py is made of: pools of drawn textures, the VAE's loss, one resumable loop with averaged weights."""
-import hashlib
-import json
-import multiprocessing
+"""All stages of pretraining in their order, and the folder that comes out of them."""
+import functools
+import math
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch.nn import functional as F
-from tqdm import tqdm
 
+from ..models.stable_diffusion import StableDiffusion
+from ..models.vae import VAE
 from ..storage.errors import UserError
-from ..storage.files import read_json, write_csv, write_json
-from ..storage.tensors import load_tensors, save_tensors
-from .textures import draw
+from ..storage.files import atomic_folder, write_json
+from ..storage.tensors import save_tensors
+from ..text import TextEncoder
+from ..weights.export import write_folder
+from .autoencoder import AutoencoderSettings, pretrain_autoencoder
+from .denoiser import DenoiserSettings, pretrain_denoiser
+from .feature_network import FeatureSettings, NamingNetwork, pretrain_features
+from .loop import Loop, Row
+from .model_card import model_card
+from .photographs import Photographs, open_pack, write_pack
+from .pool import HELD_OUT, Artist, Pool, draw_pool, parted
+from .text_encoder import TextSettings, pretrain_text_encoder
 
-HELD_OUT = 10_000_000  # textures from this index on are never trained on
-BETAS = (0.9, 0.99)
+STAGES = ("autoencoder", "features", "text", "unet")
+LARGE_DIVISOR = 4  # one large image for so many of the others
 
-
-def draw_pool(work, n, side, seed, first=0):
-    """n textures as (images (n, 3, side, side) uint8, captions, attributes), drawn on all cores and kept in `work`."""
-    stem = Path(work) / f"textures-{side}-{seed}-{first}-{n}"
-    tensors, words = stem.with_suffix(".safetensors"), stem.with_suffix(".json")
-    if not (tensors.is_file() and words.is_file()):
-        jobs = [(index, seed, side) for index in range(first, first + n)]
-        with multiprocessing.get_context("spawn").Pool() as pool:
-            drawn = list(tqdm(pool.imap(_draw, jobs, chunksize=16), total=n, unit="texture", desc=f"drawing at {side} px"))
-        images = torch.from_numpy(np.stack([texture.image for texture in drawn])).permute(0, 3, 1, 2)
-        save_tensors(tensors, {"images": images})
-        write_json(words, [[texture.caption, texture.attributes] for texture in drawn])
-    captions, attributes = zip(*read_json(words))
-    return load_tensors(tensors)[0]["images"], captions, attributes
-
-
-def _draw(job):
-    return draw(*job)
+# What adapting this prior wants different from the paper, which speaks of Stable Diffusion.
+RECIPE = {"all": {"resolution": "native", "crop": 128}, "train_ti": {"lr": 5e-3}, "train_lora": {"lr": 2e-3},
+          "train_full": {"lr": 1e-4}, "sample": {"strength": 0.4, "guidance": 1.5},
+          "tune": {"guidances": [1.0, 1.5, 2.0, 3.0, 5.0]}}
 
 
-def digest(*tensors):
-    """Sixteen letters that name the contents of tensors."""
-    sha256 = hashlib.sha256()
-    for tensor in tensors:
-        sha256.update(tensor.detach().cpu().contiguous().numpy())
-    return sha256.hexdigest()[:16]
+@dataclass(frozen=True)
+class PriorSettings:
+    """What the prior depends on, but for the photographs and how long each stage is trained.
 
-
-@torch.no_grad()
-def encode_pool(work, vae, images, batch=32):
-    """{"mean", "logvar"} of the posteriors of images (n, 3, H, W) uint8, each (n, 4, h, w) float16, kept in `work`."""
-    path = Path(work) / f"latents-{images.shape[2]}-{digest(images, *vae.state_dict().values())}.safetensors"
-    if not path.is_file():
-        device = next(vae.parameters()).device
-        parts = [vae.encode(x.to(device) / 127.5 - 1) for x in tqdm(images.split(batch), desc="encoding")]
-        mean, logvar = (torch.cat(part).half().cpu() for part in zip(*parts))
-        save_tensors(path, {"mean": mean, "logvar": logvar})
-    return load_tensors(path)[0]
-
-
-# ---- the VAE's loss ---------------------------------------------------------------------------------------------
-
-
-def random_crops(images, n, side, generator):
-    """n crops (n, 3, side, side) of random images, mirrored and turned at random, so that no direction is special."""
-
-    def draw(high):
-        return int(torch.randint(0, high, (), generator=generator))
-
-    crops = []
-    for _ in range(n):
-        image, top, left = images[draw(len(images))], draw(images.shape[2] - side + 1), draw(images.shape[3] - side + 1)
-        crop = image[:, top:top + side, left:left + side].rot90(draw(4), (1, 2))
-        crops.append(crop.flip(2) if draw(2) else crop)
-    return torch.stack(crops)
-
-
-def reconstruction_loss(y, x):
-    """Pixels, edges at three scales, and how much edge there is around each place.
-
-    The last term compares the local energy of gradients, not the gradients: grain may be redrawn, but not be lost.
+    images         to draw, of `side` pixels; a quarter as many of `large_side`
+    held_out       images of each source that are measured and never trained on
+    photo_share    of the images, if there are photographs
     """
-    loss = F.l1_loss(y, x) + F.mse_loss(y, x)
-    for _ in range(3):
-        low_y, low_x = F.avg_pool2d(y, 2), F.avg_pool2d(x, 2)
-        edges_y, edges_x = (a - F.interpolate(low, scale_factor=2, mode="bilinear") for a, low in ((y, low_y), (x, low_x)))
-        loss = loss + 2 * F.l1_loss(edges_y, edges_x)
-        for axis in (2, 3):
-            energies = [F.avg_pool2d(a.diff(dim=axis).square(), 7, stride=4).add(1e-5).sqrt() for a in (y, x)]
-            loss = loss + 0.35 * F.l1_loss(*energies)
-        y, x = low_y, low_x
-    return loss
+    images: int = 24000
+    side: int = 128
+    large_side: int = 200
+    held_out: int = 96
+    photo_share: float = 0.75
+    seed: int = 0
+    autoencoder: AutoencoderSettings = field(default_factory=AutoencoderSettings)
+    features: FeatureSettings = field(default_factory=FeatureSettings)
+    text: TextSettings = field(default_factory=TextSettings)
+    unet: DenoiserSettings = field(default_factory=DenoiserSettings)
 
 
-def psnr(y, x):
-    """Mean over the images (B, 3, H, W) in [-1, 1], in dB."""
-    return float((-10 * ((y.clamp(-1, 1) - x) / 2).square().mean((1, 2, 3)).log10()).mean())
+@dataclass(frozen=True)
+class Material:
+    """What all stages learn from. `held_out` has one pool for each kind of source."""
+    pool: Pool
+    large: Callable[[], Pool]  # of larger images, drawn when the UNet asks for them
+    held_out: Mapping[str, Pool]
+    photographs: Photographs | None
+    name: str
+
+    def all_held_out(self) -> Pool:
+        """The held-out images of all sources as one pool."""
+        pools = list(self.held_out.values())
+        return Pool(torch.cat([pool.images for pool in pools]), [c for pool in pools for c in pool.captions],
+                    [a for pool in pools for a in pool.attributes])
 
 
-# ---- training ---------------------------------------------------------------------------------------------------
+@dataclass
+class Done:
+    """What the stages have made so far, and the rows of their logs."""
+    autoencoder: VAE | None = None
+    features: NamingNetwork | None = None
+    text: TextEncoder | None = None
+    unet: StableDiffusion | None = None
+    rows: dict[str, list[Row]] = field(default_factory=dict)
 
 
-def fit(stage, model, loss_at, *, steps, lr, decay, work, seed, every, evaluate, settings, dtype):
-    """Minimise loss_at(generator, progress) over the model's parameters; it ends with their exponential moving average.
-
-    generator  fixed by (seed, step), the source of all the loss's randomness, so that a stopped run goes on as if it
-               never had been
-    progress   from 0 at the first step to 1 after the last
-    lr         Adam's rate: rising over 100 steps, constant, and falling to 0 over the last third
-    decay      of the moving average, which evaluation and result use
-    every      steps between checkpoints in `work`, each with a row of evaluate() -> {name: number} in log-STAGE.csv
-    dtype      of the arithmetic of loss_at, by autocast; weights and evaluation stay float32
-    settings   what the result depends on; a finished or half-done stage of other settings is refused
-
-    Returns the log's rows.
-    """
-    from ..train import generator_for
-
-    finished, checkpoint = work / f"{stage}.safetensors", work / f"checkpoint-{stage}.safetensors"
-    settings = json.loads(json.dumps({**settings, "steps": steps, "lr": lr, "decay": decay, "seed": seed}))
-    if finished.is_file():
-        tensors, metadata = load_tensors(finished)
-        _check(finished, metadata, settings)
-        model.load_state_dict(tensors)
-        return json.loads(metadata["rows"])
-
-    device = next(model.parameters()).device
-    average = {name: value.detach().clone() for name, value in model.state_dict().items()}
-    optimiser = torch.optim.Adam(model.parameters(), lr=lr, betas=BETAS)
-    rows, first, spent = [], 0, 0.0
-    if checkpoint.is_file():
-        first, spent, rows = _restore(checkpoint, model, average, optimiser, settings)
-        print(f"{stage}: going on after {first} of {steps} steps")
-    start, losses = time.monotonic() - spent, []
-
-    bar = tqdm(range(first, steps), initial=first, total=steps, unit="step", desc=stage, smoothing=0.02)
-    for step in bar:
-        for group in optimiser.param_groups:
-            group["lr"] = lr * min(1, (step + 1) / 100, 3 * (steps - step) / steps)
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            loss = loss_at(generator_for(seed, step), step / steps)
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        losses.append(loss.detach())
-        follow(average, model, min(decay, (step + 1) / (step + 10)))
-
-        if (step + 1) % every == 0 or step + 1 == steps:
-            mean = float(torch.stack(losses).mean())
-            if not np.isfinite(mean):
-                raise UserError(f"The loss of {stage} became infinite near step {step + 1}: lower its learning rate.")
-            own = {name: value.clone() for name, value in model.state_dict().items()}
-            model.load_state_dict(average)
-            measured = {name: round(float(value), 5) for name, value in evaluate().items()}
-            rows.append({"step": step + 1, "hours": round((time.monotonic() - start) / 3600, 3), "loss": round(mean, 5),
-                         **measured})
-            bar.write(f"{stage} {rows[-1]}")
-            write_csv(work / f"log-{stage}.csv", rows[-1], [[row.get(key, "") for key in rows[-1]] for row in rows])
-            if step + 1 < steps:
-                model.load_state_dict(own)
-            losses = []
-            _save(checkpoint, model, average, optimiser, settings, step + 1, time.monotonic() - start, rows)
-    save_tensors(finished, average, {"settings": json.dumps(settings), "rows": json.dumps(rows)})
-    checkpoint.unlink()
-    return rows
+def open_photographs(source: Path | None, work: Path) -> Photographs | None:
+    """The photographs of a pack, or of a folder, which is packed into `work` first."""
+    if source is None or source.is_file():
+        return open_pack(source) if source else None
+    pack = work / "photographs.safetensors"
+    if not pack.is_file():
+        write_pack(source, pack)
+    return open_pack(pack)
 
 
-@torch.no_grad()
-def follow(average, model, decay):
-    """average <- decay * average + (1 - decay) * weights; counters are copied."""
-    for name, value in model.state_dict().items():
-        average[name].lerp_(value, 1 - decay) if value.is_floating_point() else average[name].copy_(value)
+def draw_material(settings: PriorSettings, photographs: Photographs | None, work: Path) -> Material:
+    """Draw the images that training needs, once, into `work`."""
+    train, kept_out = parted(photographs) if photographs else (None, None)
+    artist = Artist(train, settings.photo_share, settings.seed, settings.side)
+    wide_artist = Artist(train, settings.photo_share, settings.seed, settings.large_side)
+    strangers = {"drawn": Artist(None, 0.0, settings.seed, settings.side)}
+    if kept_out:
+        strangers["photographs"] = Artist(kept_out, 1.0, settings.seed, settings.side)
+    held_out = {name: draw_pool(work, other, settings.held_out, HELD_OUT) for name, other in strangers.items()}
+    large = functools.partial(draw_pool, work, wide_artist, max(1, settings.images // LARGE_DIVISOR), settings.images)
+    return Material(draw_pool(work, artist, settings.images), large, held_out, photographs, artist.name())
 
 
-def _save(path, model, average, optimiser, settings, step, spent, rows):
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    tensors |= {f"average.{name}": value for name, value in average.items()}
-    for i, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"adam.{i}.{name}": value for name, value in state.items()}
-    save_tensors(path, tensors, {"settings": json.dumps(settings), "step": str(step), "seconds": str(spent),
-                                 "rows": json.dumps(rows)})
+def pretrain(settings: PriorSettings, loops: Mapping[str, Loop], photographs: Path | None, work: Path, out: Path,
+             wanted: tuple[str, ...], device: torch.device) -> None:
+    """Train the wanted stages as far as their loops go. Write the folder `out` once all stages are finished."""
+    work.mkdir(parents=True, exist_ok=True)
+    material = draw_material(settings, open_photographs(photographs, work), work)
+    done = Done()
+    for stage in STAGES:
+        if stage in wanted or (work / f"{stage}.safetensors").is_file():
+            torch.manual_seed(settings.seed)  # the weights that a stage starts from
+            if not train_stage(stage, settings, loops[stage], material, work, device, done):
+                return
+    if len(done.rows) == len(STAGES):
+        write_prior(settings, loops, material, done, out)
 
 
-def _restore(path, model, average, optimiser, settings):
-    tensors, metadata = load_tensors(path)
-    _check(path, metadata, settings)
-    model.load_state_dict({name: tensors[f"model.{name}"] for name in average})
-    for name, value in average.items():
-        value.copy_(tensors[f"average.{name}"])
-    state = {}
-    for key, value in tensors.items():
-        if key.startswith("adam."):
-            _, i, name = key.split(".")
-            state.setdefault(int(i), {})[name] = value
-    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
-    return int(metadata["step"]), float(metadata["seconds"]), json.loads(metadata["rows"])
+def train_stage(stage: str, settings: PriorSettings, loop: Loop, material: Material, work: Path, device: torch.device,
+                done: Done) -> bool:
+    """Train one stage into `done`, or read it from `work`. Returns whether it is finished."""
+    pool, held_out, name = material.pool, material.held_out, material.name
+    if stage == "autoencoder":
+        done.autoencoder, rows = pretrain_autoencoder(pool, held_out, settings.autoencoder, loop, work, device, name)
+    elif stage == "features":
+        done.features, rows = pretrain_features(pool, material.all_held_out(), settings.features, loop, work, device,
+                                                name)
+    elif stage == "text":
+        done.text, rows = pretrain_text_encoder(pool, material.all_held_out(), settings.text, loop, work, device)
+    else:
+        if done.autoencoder is None or done.text is None:
+            raise UserError("The UNet needs the finished autoencoder and text encoder: train these stages first.")
+        done.unet, rows = pretrain_denoiser(done.autoencoder, done.text, pool, material.large(), held_out,
+                                            settings.unet, loop, work, device)
+    if rows is not None:
+        done.rows[stage] = rows
+    return rows is not None
 
 
-def _check(path, metadata, settings):
-    before = json.loads(metadata["settings"])
-    if changed := [key for key in settings if before.get(key) != settings[key]]:
-        raise UserError(f"{path} was made with other settings ({', '.join(changed)}): repeat those, or delete it to start anew.")
+def write_prior(settings: PriorSettings, loops: Mapping[str, Loop], material: Material, done: Done, out: Path) -> None:
+    """The official layout, features.safetensors, recipe.json and a model card. Nothing appears until all is there."""
+    assert done.unet and done.text and done.features and done.autoencoder
+    sizes = settings.autoencoder
+    unet_sizes = settings.unet.sizes(sizes.latent_channels, settings.text.hidden_size, done.unet.unet.sample_size)
+    with atomic_folder(out) as folder:
+        write_folder(done.unet, folder, unet_sizes, sizes.sizes(), asdict(settings.unet.schedule))
+        save_tensors(folder / "features.safetensors",
+                     {name: value.half() if value.is_floating_point() else value
+                      for name, value in done.features.state_dict().items()})
+        write_json(folder / "recipe.json", RECIPE)
+        card = model_card(settings, loops, material.photographs, done.rows)
+        (folder / "README.md").write_text(card, encoding="utf-8")
+    size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    print(f"wrote {out} ({size / 2**20:.1f} MiB)")
+
+
+def deadline(hours: float | None) -> float:
+    """The time.monotonic() that is so many hours from now."""
+    return time.monotonic() + 3600 * hours if hours else math.inf

@@ -38,7 +38,8 @@ def pretrain_text_encoder(pool: Pool, held_out: Pool, settings: TextSettings, lo
                           device: torch.device) -> tuple[TextEncoder, list[Row] | None]:
     """Name the attributes of captions. Returns (frozen TextEncoder, rows of its log or None)."""
     captions = hashlib.sha256("\n".join(pool.captions).encode()).hexdigest()[:16]
-    text = make_text_encoder(pool.captions, asdict(settings), work / f"tokenizer-{captions}").requires_grad_(True).to(device)
+    text = make_text_encoder(pool.captions, asdict(settings), work / f"tokenizer-{captions}")
+    text = text.requires_grad_(True).to(device)
     heads = nn.ModuleDict({name: nn.Linear(settings.hidden_size, len(values))
                            for name, values in PHOTOGRAPH_ATTRIBUTES.items()}).to(device)
 
@@ -73,8 +74,8 @@ def labels(pool: Pool, indices: Sequence[int]) -> dict[str, Tensor]:
 
 def cross_entropies(named: dict[str, tuple[Tensor, Tensor]]) -> Tensor:
     """The sum over attributes of the mean cross-entropy, over those images of which the attribute is known."""
-    losses = [F.cross_entropy(logits, known, ignore_index=UNKNOWN, reduction="sum") / (known != UNKNOWN).sum().clamp(min=1)
-              for logits, known in named.values()]
+    losses = [F.cross_entropy(logits, known, ignore_index=UNKNOWN, reduction="sum")
+              / (known != UNKNOWN).sum().clamp(min=1) for logits, known in named.values()]
     return torch.stack(losses).sum()
 
 

@@ -1,10 +1,10 @@
 """Procedural surfaces with captions: what weights/nano and its feature network are trained on.
 
 A texture is a base (the ground) with at most one kind of mark on it, under uneven light. All of it follows from
-(seed, index); grain, spots and the cells of cracks have lengths in pixels, so that a larger image shows more of the same
-surface, while lines, as long as the image, and dents keep their number.
-Nothing is fitted to a real data set, and the captions hold none of the class names of the steel data sets that this
-project is about: a category's name is what `<unknown>` has to learn.
+(seed, index); grain, spots and the cells of cracks have lengths in pixels, so that a larger image shows more of the
+same surface, while lines, as long as the image, and dents keep their number. Nothing is fitted to a real data set,
+and the captions hold none of the class names of the steel data sets that this project is about: a category's name is
+what `<unknown>` has to learn.
 """
 from dataclasses import dataclass
 
@@ -95,7 +95,8 @@ def draw_base(rng, name, side):
         surface = cloud(rng, side, rng.uniform(0, 0.7), angle, rng.uniform(1, 1.6)) + 0.4 * cloud(rng, side, 1.5)
         contrast = rng.uniform(0.05, 0.18)
     elif name == "smooth":
-        surface, contrast = cloud(rng, side, rng.uniform(1.2, 2)) + 0.4 * cloud(rng, side, 0.2), rng.uniform(0.005, 0.025)
+        surface = cloud(rng, side, rng.uniform(1.2, 2)) + 0.4 * cloud(rng, side, 0.2)
+        contrast = rng.uniform(0.005, 0.025)
     elif name == "cloudy":
         surface = cloud(rng, side, rng.uniform(1.4, 2.2), angle, rng.uniform(1, 2)) + 0.12 * cloud(rng, side, 0.2)
         contrast = rng.uniform(0.06, 0.15)
@@ -244,7 +245,7 @@ def above(field, threshold, sharpness):
 
 
 def frequencies(side, angle, stretch):
-    """Cycles a pixel (side, side // 2 + 1), measured so that fields come out drawn out `stretch`^2-fold along `angle`."""
+    """Cycles a pixel (side, side // 2 + 1), measured so that fields become `stretch`^2 times as long along `angle`."""
     y, x = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None]
     along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
     return np.hypot(along * stretch, across / stretch)

@@ -1,0 +1,69 @@
+"""Make weights/nano from nothing: a prior of Stable Diffusion's architecture, small enough for a laptop's CPU.
+
+    python -m stablesdg.prior --photographs FOLDER      # -> weights/nano, after many hours
+
+Stop it at any time and start it again: it goes on from its last checkpoint. Checkpoints and learning curves go to
+runs/pretrain. Four stages come one after the other: the autoencoder; the feature network of `fid.py --features nano`;
+the text encoder, which learns what captions say; the UNet, on the autoencoder's latents and the frozen text encoder's
+contexts. They learn from photographs and from drawn textures, or without --photographs from drawn textures alone.
+"""
+import argparse
+from pathlib import Path
+
+from ..app.command_line import add_common, parser, positive, rate, run_main
+from ..storage.errors import UserError
+
+# stage -> (steps, images or captions a step, learning rate, decay of the moving average)
+DEFAULTS = {"autoencoder": (120000, 4, 1e-3, 0.999), "features": (20000, 64, 2e-3, 0.998),
+            "text": (4000, 64, 1e-3, 0.99), "unet": (150000, 16, 6e-4, 0.9995)}
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    p = parser(str(__doc__).splitlines()[0], "python -m stablesdg.prior --photographs surfaces --out weights/nano")
+    p.add_argument("--photographs", type=Path,
+                   help="folder of photographs of surfaces, or the photographs.safetensors that an earlier call packed "
+                        "from it (default: drawn textures alone)")
+    p.add_argument("--out", type=Path, default=Path("weights/nano"), help="folder of the finished prior")
+    p.add_argument("--work", type=Path, default=Path("runs/pretrain"), help="checkpoints, images, learning curves")
+    p.add_argument("--images", type=positive, default=24000, help="training images to draw")
+    p.add_argument("--stages", default=",".join(DEFAULTS), help="train these alone; finished ones are read")
+    p.add_argument("--hours", type=rate, help="stop after so many hours; the same command goes on later")
+    p.add_argument("--every", type=positive, default=500, help="steps between checkpoints")
+    for stage, (steps, batch, lr, _) in DEFAULTS.items():
+        group = p.add_argument_group(f"stage {stage}")
+        group.add_argument(f"--{stage}-steps", type=positive, default=steps, help="steps")
+        group.add_argument(f"--{stage}-batch", type=positive, default=batch, help="images or captions a step")
+        group.add_argument(f"--{stage}-lr", type=rate, default=lr, help="Adam's learning rate")
+    add_common(p.add_argument_group("run"))
+    return p.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse(argv)
+    stages = tuple(args.stages.split(","))
+    if unknown := [stage for stage in stages if stage not in DEFAULTS]:
+        raise UserError(f"{', '.join(unknown)} is none of the stages {', '.join(DEFAULTS)}.")
+
+    import torch
+
+    from ..app.devices import pick_device, pick_dtype
+    from .loop import Loop
+    from .model_card import is_of
+    from .pretraining import PriorSettings, deadline, pretrain
+
+    device = pick_device(args.device)
+    dtype = pick_dtype(args.dtype, device)
+    if dtype == torch.float16:
+        raise UserError("--dtype float16 is not enough to pretrain with: take bfloat16 or float32.")
+    end = deadline(args.hours)
+    loops = {stage: Loop(*(getattr(args, f"{stage}_{name}") for name in ("steps", "batch", "lr")), decay, args.seed,
+                         args.every, end, dtype) for stage, (_, _, _, decay) in DEFAULTS.items()}
+    settings = PriorSettings(images=args.images, seed=args.seed)
+    if args.out.exists() and not is_of(args.out, settings, loops):
+        raise UserError(f"{args.out} holds something else than a prior of these settings, which would be lost: "
+                        "pass another --out.")
+    pretrain(settings, loops, args.photographs, args.work, args.out, stages, device)
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,147 @@
+"""The second stage: the feature network of `fid.py --features nano`, of novelty and of the teacher.
+
+It learns three things at once. Two crops of one image have like features, and unlike those of the other images (Chen
+et al. 2020, SimCLR). Features tell the attributes of the image that they came from. They tell how blurred, noisy and
+compressed it was made.
+"""
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageFilter
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.transforms.functional import to_tensor
+
+from ..evaluate.features import HEADS, WIDTHS, FeatureNetwork, read_feature_tensors, widths_of
+from .descriptions import PHOTOGRAPH_ATTRIBUTES
+from .loop import Loop, Row, fit
+from .pool import Pool
+from .text_encoder import cross_entropies, labels, rightly_named
+
+DEGRADATIONS = ("blurred", "noisy", "compressed")  # each by 0 to 1
+OUTPUTS = {**{name: len(values) for name, values in PHOTOGRAPH_ATTRIBUTES.items()}, "degradation": len(DEGRADATIONS)}
+MAX_BLUR, MAX_NOISE, WORST_QUALITY = 3.0, 20.0, 5  # of degradations of 1: pixels, gray levels, JPEG quality
+
+
+@dataclass(frozen=True)
+class FeatureSettings:
+    """
+    crop               side of the training crops, in pixels
+    degraded           share of crops that each degradation is applied to
+    degradation_weight of its squared error in the loss
+    contrast_weight    of the contrast between images in the loss; temperature is that of its softmax
+    """
+    widths: tuple[int, ...] = WIDTHS
+    crop: int = 96
+    degraded: float = 0.3
+    degradation_weight: float = 10.0
+    contrast_weight: float = 1.0
+    temperature: float = 0.2
+
+
+class NamingNetwork(FeatureNetwork):
+    """A feature network with a head for each attribute and one for the degradations."""
+
+    def __init__(self, widths: Sequence[int] = WIDTHS, outputs: dict[str, int] = OUTPUTS) -> None:
+        super().__init__(widths)
+        self.heads = nn.ModuleDict({name: nn.Linear(widths[-1], n) for name, n in outputs.items()})
+
+    def name(self, features: Tensor) -> dict[str, Tensor]:
+        """{attribute: logits (B, values), "degradation": strengths (B, 3)} of features (B, widths[-1])."""
+        return {name: head(features) for name, head in self.heads.items()}
+
+
+def load_naming_network(file: str | Path) -> NamingNetwork:
+    """The frozen network of a features.safetensors, with the heads that the file has."""
+    tensors = read_feature_tensors(Path(file))
+    outputs = {name.split(".")[1]: len(value) for name, value in tensors.items()
+               if name.startswith(HEADS) and name.endswith(".bias")}
+    network = NamingNetwork(widths_of(tensors), outputs)
+    network.load_state_dict(tensors)
+    return network.requires_grad_(False).eval()
+
+
+def pretrain_features(pool: Pool, held_out: Pool, settings: FeatureSettings, loop: Loop, work: Path,
+                      device: torch.device, data: str) -> tuple[NamingNetwork, list[Row] | None]:
+    """Returns (NamingNetwork, rows of its log or None)."""
+    network = NamingNetwork(settings.widths).to(device)
+    x_held_out, y_held_out, strengths_held_out = views(held_out, range(len(held_out)), settings,
+                                                       torch.Generator().manual_seed(0), None)
+    x_held_out = x_held_out.to(device)
+
+    def loss_at(generator: torch.Generator, progress: float) -> Tensor:
+        indices = torch.randint(0, len(pool), (loop.batch_size // 2,), generator=generator).tolist()
+        x, told, strengths = views(pool, indices * 2, settings, generator, settings.crop)  # two crops of each image
+        features = network.train()(x.to(device)).float()
+        named = network.name(features)
+        attributes = cross_entropies({name: (named[name], value.to(device)) for name, value in told.items()})
+        degradation = F.mse_loss(named["degradation"], strengths.to(device))
+        return (attributes + settings.degradation_weight * degradation
+                + settings.contrast_weight * contrast(features, settings.temperature))
+
+    @torch.no_grad()
+    def evaluate() -> dict[str, float]:
+        """Share of held-out images whose attribute is named rightly; correlation with how they were degraded."""
+        named = network.eval().name(network(x_held_out))
+        row = {name: rightly_named(named[name].cpu(), told) for name, told in y_held_out.items()}
+        for k, kind in enumerate(DEGRADATIONS):
+            both = torch.stack([named["degradation"][:, k].cpu(), strengths_held_out[:, k]])
+            row[kind] = float(torch.corrcoef(both)[0, 1])
+        return row
+
+    rows = fit("features", network, loss_at, loop, work, evaluate, {**asdict(settings), "data": data})
+    return network.eval(), rows
+
+
+def contrast(features: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy of finding an image's other crop among all crops.
+
+    features (2 B, C): of the first crops of B images, then of their second crops.
+    """
+    unit = F.normalize(features - features.mean(dim=0), dim=1)
+    itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
+    likeness = (unit @ unit.T / temperature).masked_fill(itself, -torch.inf)
+    partner = torch.arange(len(unit), device=unit.device).roll(len(unit) // 2)
+    return F.cross_entropy(likeness, partner)
+
+
+def views(pool: Pool, indices: Sequence[int], settings: FeatureSettings, generator: torch.Generator,
+          side: int | None) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+    """(images (B, 3, side, side) in [0, 1], {attribute: labels (B,)}, degradations (B, 3)).
+
+    The images are random crops, or whole if side is None.
+    """
+    corners = torch.rand(len(indices), 2, generator=generator)
+    strengths = torch.rand(len(indices), len(DEGRADATIONS), generator=generator)
+    strengths = torch.where(torch.rand(strengths.shape, generator=generator) < settings.degraded, strengths, 0)
+    x = torch.stack([degrade(crop(pool.images[i], corner, side), strength.tolist(), generator)
+                     for i, corner, strength in zip(indices, corners, strengths)])
+    return x, labels(pool, indices), strengths
+
+
+def crop(image: Tensor, corner: Tensor, side: int | None) -> Tensor:
+    """A square of `side` pixels of the image (3, H, W), at `corner` (2,) between 0 and 1. All of it if side is None."""
+    if side is None:
+        return image
+    top, left = (int(c * (full - side + 1)) for c, full in zip(corner, image.shape[1:]))
+    return image[:, top:top + side, left:left + side]
+
+
+def degrade(image: Tensor, strengths: Sequence[float], generator: torch.Generator) -> Tensor:
+    """image (3, H, W) uint8 -> (3, H, W) in [0, 1], blurred, made noisy and compressed by strengths of 0 to 1 each."""
+    blurred, noisy, compressed = strengths
+    picture = Image.fromarray(image.permute(1, 2, 0).numpy())
+    if blurred:
+        picture = picture.filter(ImageFilter.GaussianBlur(0.3 + (MAX_BLUR - 0.3) * blurred))
+    if noisy:
+        noise = MAX_NOISE * noisy * torch.randn(image.shape[1:], generator=generator).numpy()
+        picture = Image.fromarray((np.asarray(picture) + noise[..., None]).clip(0, 255).astype(np.uint8))
+    if compressed:
+        with io.BytesIO() as file:
+            picture.save(file, "JPEG", quality=round(85 - (85 - WORST_QUALITY) * compressed))
+            picture = Image.open(file).copy()
+    return to_tensor(picture)
