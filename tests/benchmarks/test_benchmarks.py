@@ -1,4 +1,4 @@
-"""The commands that docs/results.md names, at a size that takes seconds."""
+"""The commands that docs/results names, at a size that takes seconds."""
 import csv
 import importlib.util
 import re
@@ -6,9 +6,9 @@ import sys
 
 import pytest
 import torch
-from PIL import ImageFilter
-from conftest import ROOT
 from commands import call, here
+from conftest import ROOT
+from PIL import ImageFilter
 
 from stablesdg.data import steel
 from stablesdg.data.images import save_image
@@ -24,7 +24,7 @@ def steel_set(tmp_path_factory):
     place = tmp_path_factory.mktemp("benchmarks")
     for category in ("patches", "scratches"):
         for i in range(6):
-            save_image(place / "steel" / category / f"{i}.png", steel.draw(category, i))
+            save_image(place / "steel" / category / f"{i}.png", steel.steel_image(category, i))
     return place
 
 
@@ -35,12 +35,14 @@ def test_most_overlaps_of_half_the_area_are_found_and_none_where_there_is_none(t
 
 def test_the_embedded_vae_reconstructs_steel_that_it_never_saw(steel_set):
     out = call(steel_set, "benchmarks/prior.py", "vae", "steel", "--number", 3)
-    assert float(re.search(r"^all +6 +([\d.]+)", out, re.M)[1]) > 30 and (steel_set / "runs" / "benchmarks" / "vae.png").is_file()
+    assert float(re.search(r"^all +6 +([\d.]+)", out, re.M)[1]) > 30
+    assert (steel_set / "runs" / "benchmarks" / "vae.png").is_file()
 
 
 def test_the_yardstick_tells_degraded_images_from_whole_ones(steel_set):
     out = call(steel_set, "benchmarks/prior.py", "yardstick", "steel", "--number", 3)
-    rows = [[float(x) for x in line.split()[-5:]] for line in out.splitlines() if "NOT" not in line and line.startswith("patches")]
+    rows = [[float(x) for x in line.split()[-5:]] for line in out.splitlines()
+            if "NOT" not in line and line.startswith("patches")]
     assert rows and all(row[0] < row[-1] for row in rows) and "N = 3 on both sides" in out
 
 
@@ -67,19 +69,21 @@ def test_the_recognition_benchmark_goes_from_images_to_adjusted_p_values(tmp_pat
 
     for category in ("patches", "scratches"):
         for i in range(16):
-            save_image(tmp_path / "steel" / category / f"{i}.png", steel.draw(category, i).crop((0, 0, 64, 64)))
+            save_image(tmp_path / "steel" / category / f"{i}.png", steel.steel_image(category, i).crop((0, 0, 64, 64)))
     monkeypatch.setattr(recognition.calls, "call", lambda command, cwd, log: here(cwd, *command))
     command = [tmp_path / "steel", "--splits", "random", "--networks", "squeezenet", "--arms", "none", "expand", "full",
-               "--seeds", "2", "--alpha", "0.5", "--epochs", "1", "--iterations", "1", "--number", "2", "--tune-number", "2", "--steps", "2",
-               "--strengths", "0.5", "--guidances", "1", "--min-novelty", "0", "--out", tmp_path / "out"]
+               "--seeds", "2", "--alpha", "0.5", "--epochs", "1", "--iterations", "1", "--number", "2",
+               "--tune-number", "2", "--steps", "2", "--strengths", "0.5", "--guidances", "1", "--min-novelty", "0",
+               "--out", tmp_path / "out"]
     recognition.main([str(word) for word in command])
     rows = list(csv.DictReader(open(tmp_path / "out" / "random" / "summary.csv")))
     pairs = list(csv.DictReader(open(tmp_path / "out" / "random" / "pairs.csv")))
     assert [row["arm"] for row in rows] == ["expand", "full", "none"]
-    embeddings = [tmp_path / "out" / "random" / "runs" / name / "patches" / "embedding.safetensors" for name in ("steel", "steel-full")]
+    runs = tmp_path / "out" / "random" / "runs"
+    embeddings = [runs / name / "patches" / "embedding.safetensors" for name in ("steel", "steel-full")]
     assert embeddings[0].read_bytes() == embeddings[1].read_bytes()  # LoRA and full adaptation start from one TI
-    assert [(pair["arm"], pair["against"]) for pair in pairs] == [("expand", "full"), ("expand", "none"), ("full", "expand"),
-                                                                  ("full", "none")]
+    assert [(pair["arm"], pair["against"]) for pair in pairs] == [
+        ("expand", "full"), ("expand", "none"), ("full", "expand"), ("full", "none")]
     for pair in pairs:
         assert pair["p"] <= pair["adjusted p"]
         assert -1 <= float(pair["low"]) <= float(pair["difference"]) <= float(pair["high"]) <= 1
@@ -97,7 +101,8 @@ def test_a_command_of_a_benchmark_that_fails_is_named_with_its_reason(tmp_path):
 def test_sharpness_is_one_for_copies_and_falls_first_in_the_finest_octave_for_blurred_ones(steel_set):
     for name, sigma in (("copied", 0), ("blurred", 1)):
         for i in range(3):
-            save_image(steel_set / name / f"{i}.png", steel.draw("patches", i).filter(ImageFilter.GaussianBlur(sigma)))
+            image = steel.steel_image("patches", i).filter(ImageFilter.GaussianBlur(sigma))
+            save_image(steel_set / name / f"{i}.png", image)
         rows = "".join(f"{i}.png,patches/{i}.png\n" for i in range(3))
         (steel_set / name / "manifest.csv").write_text("file,source\n" + rows)
     out = call(steel_set, "benchmarks/sharpness.py", "steel", "copied", "blurred").splitlines()
@@ -119,22 +124,25 @@ def test_the_probe_is_at_the_optimum_of_its_penalised_loss():
 def test_the_probe_adds_what_was_generated_from_the_real_images_that_were_drawn(tmp_path):
     for category in ("patches", "scratches"):
         for i in range(12):
-            save_image(tmp_path / "steel" / category / f"{i}.png", steel.draw(category, i).crop((0, 0, 64, 64)))
+            save_image(tmp_path / "steel" / category / f"{i}.png", steel.steel_image(category, i).crop((0, 0, 64, 64)))
     here(tmp_path, "-m", "stablesdg.split", "steel", "--split", "random")
     rows = {"patches": "file,source\n", "scratches": "file,source\n"}
     for i, (name, entry) in enumerate(read_json(tmp_path / "runs" / "steel" / "split.json")["files"].items()):
         if entry["part"] == "train":
             category = name.split("/")[0]
-            save_image(tmp_path / "made" / category / "new" / f"{i}.png", steel.draw(category, 50 + i).crop((0, 0, 64, 64)))
+            image = steel.steel_image(category, 50 + i).crop((0, 0, 64, 64))
+            save_image(tmp_path / "made" / category / "new" / f"{i}.png", image)
             rows[category] += f"{i}.png,{name}\n"
     for category, text in rows.items():
         (tmp_path / "made" / category / "new" / "manifest.csv").write_text(text)
-    seen = [entry["sha256"] for entry in read_json(tmp_path / "runs" / "steel" / "split.json")["files"].values() if entry["part"] == "train"]
+    split = read_json(tmp_path / "runs" / "steel" / "split.json")["files"]
+    seen = [entry["sha256"] for entry in split.values() if entry["part"] == "train"]
     write_json(tmp_path / "made" / "patches" / "new" / "settings.json", {"seen": seen})
-    out = here(tmp_path, "probe.py", "steel", "more=made/*/new", "--per-class", 3, "--draws", 2, "--weights", ROOT / "weights" / "nano",
-               "--out", "p.csv")
+    out = here(tmp_path, "probe.py", "steel", "more=made/*/new", "--per-class", 3, "--draws", 2,
+               "--weights", ROOT / "weights" / "nano", "--out", "p.csv")
     assert f"images of more has seen {len(seen) - 6} real images that none has not" in out
     none, more = csv.DictReader(open(tmp_path / "p.csv"))
     assert (none["training images"], more["training images"]) == ("6", "12") and "more" in out
-    assert none["recognised"] == "" and 0.5 < float(more["recognised"]) <= 1  # patches and scratches are told apart easily
-    assert float(more["accuracy"]) - float(none["accuracy"]) == pytest.approx(float(more["difference from none"]), abs=2e-4)
+    assert none["recognised"] == "" and 0.5 < float(more["recognised"]) <= 1  # patches are easily told from scratches
+    difference = float(more["accuracy"]) - float(none["accuracy"])
+    assert difference == pytest.approx(float(more["difference from none"]), abs=2e-4)
