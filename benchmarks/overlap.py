@@ -1,15 +1,17 @@
-"""How many overlapping crops does stablesdg.split find, and how many that share nothing does it take for overlapping?
+"""How many overlapping crops does stablesdg.split find, and how often does it find an overlap where there is none?
 
     python benchmarks/overlap.py                # recall at known overlaps, rate of false pairs; no data needed
 
 Pairs of crops of 200 px are cut from procedural textures of 520 px. Each crop has its own exposure and sensor noise and
-goes through JPEG, as a camera's would; without noise they are crops of one photograph. Crops of one texture that share
-nothing are the hardest false pairs: their grain is the same, its place is not. Stripes are left out: they are alike
+goes through JPEG, as a camera's would. Without noise they are crops of one photograph. The hardest false pairs are
+crops of one texture that share nothing: they have the same grain in another place. Stripes are left out: they are alike
 wherever they are cut.
 """
+import argparse
 import io
 import sys
-from itertools import combinations
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -22,12 +24,22 @@ from stablesdg.app.command_line import parser, positive, run_main
 from stablesdg.data.overlap import find_copies, find_overlaps
 from stablesdg.prior.textures import draw
 
-SIDE, SHARES = 200, (0.15, 0.2, 0.3, 0.5, 0.8)
-FIRST = 40_000_000  # textures that nothing else in the project has drawn
+CROP_SIDE, TEXTURE_SIDE = 200, 520  # pixels
+SHARES = (0.15, 0.2, 0.3, 0.5, 0.8)  # of a crop's area that a pair has in common
+FIRST_TEXTURE = 40_000_000  # nothing else in the project has drawn these
+TEXTURES_TRIED = 10  # for each one that is used, as stripes are left out
 
 
-def parse(argv=None):
-    p = parser(__doc__.splitlines()[0], "python benchmarks/overlap.py --number 100")
+@dataclass
+class Tally:
+    """What was found among the pairs."""
+    found: dict[float, int] = field(default_factory=lambda: dict.fromkeys(SHARES, 0))  # of one pair a texture and share
+    false_pairs: int = 0
+    pairs_apart: int = 0
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    p = parser(__doc__, "python benchmarks/overlap.py --number 100")
     p.add_argument("--number", type=positive, default=50, help="textures, each of which gives a pair for each overlap")
     p.add_argument("--noise", type=float, nargs="+", default=[0, 2, 4],
                    help="standard deviations of the sensor's noise, in gray levels")
@@ -35,35 +47,53 @@ def parse(argv=None):
     return p.parse_args(argv)
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     for sd in args.noise:
-        rng = np.random.default_rng(0)
-        found, false, apart = dict.fromkeys(SHARES, 0), 0, 0
-        textures = (draw(FIRST + i, side=520) for i in range(10 * args.number))
-        textures = (texture for texture in textures if texture.attributes["base"] != "striped")
-        for texture, _ in tqdm(zip(textures, range(args.number)), total=args.number, unit="texture"):
-            ground = texture.image.mean(-1)
-            for share in SHARES:
-                # moved along both axes, so that the common part is a rectangle of the asked share of the area
-                dx = round(SIDE * (1 - share) * rng.uniform())
-                dy = round(SIDE * (1 - share * SIDE / (SIDE - dx)))
-                crops = [photograph(ground, y, x, sd, args.quality, rng) for y, x in ((0, 0), (dy, dx))]
-                found[share] += any(abs(o.dy - dy) <= 1 and abs(o.dx - dx) <= 1 for o in find_overlaps(crops))
-            corners = [photograph(ground, y, x, sd, args.quality, rng) for y in (0, 520 - SIDE) for x in (0, 520 - SIDE)]
-            false += len({(o.i, o.j) for o in find_overlaps(corners)} | set(find_copies(corners)))
-            apart += len(list(combinations(corners, 2)))
+        camera, tally = Camera(sd, args.quality), Tally()
+        for ground, _ in tqdm(zip(textures(args.number), range(args.number)), total=args.number, unit="texture"):
+            count_pairs(ground, camera, tally)
         print(f"noise of {sd:g} gray levels: "
-              + ", ".join(f"{share:.0%} in common {n / args.number:.0%}" for share, n in found.items())
-              + f"; nothing in common {false} of {apart}", flush=True)
+              + ", ".join(f"{share:.0%} in common {n / args.number:.0%}" for share, n in tally.found.items())
+              + f"; nothing in common {tally.false_pairs} of {tally.pairs_apart}", flush=True)
 
 
-def photograph(ground, y, x, sd, quality, rng):
-    """A crop at (y, x) with an exposure, a noise and a JPEG compression of its own."""
-    crop = ground[y:y + SIDE, x:x + SIDE] * rng.uniform(0.85, 1.15) + sd * rng.standard_normal((SIDE, SIDE))
-    with io.BytesIO() as file:
-        Image.fromarray(crop.clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=quality)
-        return np.asarray(Image.open(file), dtype=float)
+def textures(number: int) -> Iterator[np.ndarray]:
+    """Gray textures without stripes, at least `number` of them."""
+    for index in range(TEXTURES_TRIED * number):
+        texture = draw(FIRST_TEXTURE + index, side=TEXTURE_SIDE)
+        if texture.attributes["base"] != "striped":
+            yield texture.image.mean(-1)
+
+
+class Camera:
+    """Takes crops, each with an exposure, a noise and a JPEG compression of its own."""
+
+    def __init__(self, noise_sd: float, quality: int) -> None:
+        self.noise_sd, self.quality, self.rng = noise_sd, quality, np.random.default_rng(0)
+
+    def photograph(self, ground: np.ndarray, y: int, x: int) -> np.ndarray:
+        """The crop at (y, x), gray levels (CROP_SIDE, CROP_SIDE)."""
+        exposure = self.rng.uniform(0.85, 1.15)
+        noise = self.noise_sd * self.rng.standard_normal((CROP_SIDE, CROP_SIDE))
+        crop = ground[y:y + CROP_SIDE, x:x + CROP_SIDE] * exposure + noise
+        with io.BytesIO() as file:
+            Image.fromarray(crop.clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=self.quality)
+            return np.asarray(Image.open(file), dtype=float)
+
+
+def count_pairs(ground: np.ndarray, camera: Camera, tally: Tally) -> None:
+    """Add what is found in one texture: a pair for each share, and the pairs of its four corners."""
+    for share in SHARES:
+        # moved along both axes, so that the common part is a rectangle of the asked share of the area
+        dx = round(CROP_SIDE * (1 - share) * camera.rng.uniform())
+        dy = round(CROP_SIDE * (1 - share * CROP_SIDE / (CROP_SIDE - dx)))
+        crops = [camera.photograph(ground, y, x) for y, x in ((0, 0), (dy, dx))]
+        tally.found[share] += any(abs(o.dy - dy) <= 1 and abs(o.dx - dx) <= 1 for o in find_overlaps(crops))
+    ends = (0, TEXTURE_SIDE - CROP_SIDE)
+    corners = [camera.photograph(ground, y, x) for y in ends for x in ends]
+    tally.false_pairs += len({(o.i, o.j) for o in find_overlaps(corners)} | set(find_copies(corners)))
+    tally.pairs_apart += len(corners) * (len(corners) - 1) // 2
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
     python benchmarks/sharpness.py neu runs/neu/Pa/samples      # 1.00 is the source's own sharpness
 
-neu is the data set that the sources come from, the rest are folders that sample.py filled. Each figure is the median
-over a folder's images; the finest octave, waves of 2 to 4 pixels, is the one that blur takes first.
+neu is the data set that the sources come from. The rest are folders that sample.py filled. Each figure is the median
+over a folder's images. The finest octave, waves of 2 to 4 pixels, is the one that blur takes first.
 """
+import argparse
 import sys
 from pathlib import Path
 
@@ -20,14 +21,14 @@ from stablesdg.storage.files import read_csv
 OCTAVES = ((2, 4), (4, 8), (8, 16), (16, 32))  # wavelengths in pixels
 
 
-def parse(argv=None):
-    p = parser(__doc__.splitlines()[0], "python benchmarks/sharpness.py neu runs/neu/Pa/samples")
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    p = parser(__doc__, "python benchmarks/sharpness.py neu runs/neu/Pa/samples")
     p.add_argument("data", type=Path, help="data set that the sources are in")
     p.add_argument("generated", nargs="+", type=Path, help="folders that sample.py filled, not from pure noise")
     return p.parse_args(argv)
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     print("waves of, in pixels" + "".join(f"{f'{low} to {high}':>10}" for low, high in OCTAVES) + "   images")
     for folder in args.generated:
@@ -39,12 +40,13 @@ def main(argv=None):
         print(f"{folder}\n{'':19}" + "".join(f"{x:10.2f}" for x in np.median(ratios, axis=0)) + f"{len(rows):9}")
 
 
-def amplitudes(file):
-    """Root mean square of an image's gray levels within each octave."""
+def amplitudes(file: Path) -> np.ndarray:
+    """Root mean square of an image's gray levels within each octave, (4,)."""
     x = np.asarray(Image.open(file).convert("L"), dtype=float)
     window = np.hanning(len(x))[:, None] * np.hanning(x.shape[1])
     power = np.abs(np.fft.fft2((x - x.mean()) * window)) ** 2
-    wave = 1 / np.maximum(np.hypot(np.fft.fftfreq(len(x))[:, None], np.fft.fftfreq(x.shape[1])), 1e-9)
+    frequency = np.hypot(np.fft.fftfreq(len(x))[:, None], np.fft.fftfreq(x.shape[1]))
+    wave = 1 / np.maximum(frequency, 1e-9)
     return np.sqrt([power[(low <= wave) & (wave < high)].mean() for low, high in OCTAVES])
 
 

@@ -2,35 +2,87 @@
 
     python benchmarks/table2.py neu/Pa neu/Cr neu/Sc --seeds 2
 
-Every cell comes from the project's own command lines, run as a user would run them; what is finished is not run again.
-Beside the paper's rows stand full adaptation, and the same full training from random instead of pretrained weights.
+The project's own command lines make every cell, run as a user would run them. What is finished is not run again. Beside
+the paper's rows stand full adaptation, and the same full training from random instead of pretrained weights.
+
 The reference is the training part, which the adapters saw, as FID's usual reading of the paper has it. A distance falls
-with the number of images, so every one here, the floor of real against other real images among them, is the mean over
-random draws of the same number on both sides. Novelty stands beside it (0 is a copy of a training image, see
-stablesdg/novelty.py), because a distance rewards copies. --imagenet measures the same images by an unrelated network,
-too (see imagenet.py).
+with the number of images. So every one here is the mean over random draws of the same number on both sides, and so is
+the floor, which compares real with other real images. Novelty stands beside it, because a distance rewards copies: 0 is
+a copy of a training image (see stablesdg/evaluate/novelty.py). --imagenet also measures the same images by an unrelated
+network (see imagenet.py).
 """
 import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
 
+import torch
 from calls import ROOT, atomic_folder, call, copy_folder, keep_settings
+from imagenet import folder_features
 
 from stablesdg.app.command_line import parser, positive, run_main
 from stablesdg.app.paths import split_file
 from stablesdg.data.split import load_split, part_files
 from stablesdg.evaluate.score import score
+from stablesdg.models.stable_diffusion import load_stable_diffusion
+from stablesdg.models.unet import UNet
 from stablesdg.storage.files import read_csv, read_json, write_csv, write_json
+from stablesdg.weights.configs import unet_arguments
+from stablesdg.weights.export import save_half, save_half_text
 
-# row -> (training commands that its run folder needs, which of the adapters it samples with)
-ROWS = {"prior as it is": (["ti"], "none"), "TI": (["ti"], "all"), "LoRA": (["lora"], "all"),
-        "TI + LoRA": (["ti", "lora"], "all"), "TI + full": (["ti", "full"], "all"), "full, from random weights": (["full"], "all")}
-HEADER = ("network", "category", "row", "from noise", "from images", "each seed, noise", "each seed, images", "floor", "N",
-          "novelty, noise", "novelty, images")
+ADAPTER_OF_STAGE = {"ti": "embedding", "lora": "lora", "full": "full"}
+STARTS = ("noise", "images")
+COLUMNS = ("network", "category", "row", "from noise", "from images", "each seed, noise", "each seed, images", "floor",
+           "N", "novelty, noise", "novelty, images")
+FIRST_SAMPLING_SEED = 100  # the seeds of training begin at 0
 
 
-def parse(argv=None):
-    p = parser(__doc__.splitlines()[0], "python benchmarks/table2.py neu/Pa neu/Sc --seeds 2")
+@dataclass(frozen=True)
+class Row:
+    """One row of the table: the training stages that its run folder needs, and the adapters that it samples with."""
+    name: str
+    stages: Sequence[str]
+    adapters: str = "all"
+    random_weights: bool = False
+
+
+ROWS = (Row("prior as it is", ["ti"], "none"), Row("TI", ["ti"]), Row("LoRA", ["lora"]),
+        Row("TI + LoRA", ["ti", "lora"]), Row("TI + full", ["ti", "full"]),
+        Row("full, from random weights", ["full"], random_weights=True))
+
+
+@dataclass(frozen=True)
+class BenchmarkSettings:
+    """The arguments."""
+    data: Sequence[Path]
+    seeds: int
+    iterations: int
+    number: int
+    steps: int
+    sampler: str
+    strength: float | None
+    imagenet: bool
+    weights: Path
+    out: Path
+
+    @property
+    def random_weights(self) -> Path:
+        """The folder of the weights with a random UNet and text encoder."""
+        return self.out / "random-weights"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one folder of generated images scores."""
+    distance: float
+    floor: float
+    n: int  # images on both sides
+    novelty: float  # median
+
+
+def parse(argv: list[str] | None = None) -> BenchmarkSettings:
+    p = parser(__doc__, "python benchmarks/table2.py neu/Pa neu/Sc --seeds 2")
     p.add_argument("data", nargs="+", type=Path, help="category folders")
     p.add_argument("--seeds", type=positive, default=2, help="runs with seeds 0, 1, ..")
     p.add_argument("--iterations", type=positive, default=1000, help="of each training stage")
@@ -41,81 +93,81 @@ def parse(argv=None):
     p.add_argument("--imagenet", action="store_true", help="measure with the second network as well")
     p.add_argument("--weights", type=Path, default=ROOT / "weights" / "nano")
     p.add_argument("--out", type=Path, default=Path("runs/benchmarks/table2"))
-    return p.parse_args(argv)
+    return BenchmarkSettings(**vars(p.parse_args(argv)))
 
 
-def main(argv=None):
-    args = parse(argv)
-    keep_settings(args.out, {k: getattr(args, k) for k in ("iterations", "number", "steps", "sampler", "strength")}
-                  | {"weights": args.weights.resolve()})
-    random_weights = args.out / "random-weights"
-    if not random_weights.exists():
-        make_random(args.weights, random_weights)
+def main(argv: list[str] | None = None) -> None:
+    settings = parse(argv)
+    kept = {name: getattr(settings, name) for name in ("iterations", "number", "steps", "sampler", "strength")}
+    keep_settings(settings.out, kept | {"weights": settings.weights.resolve()})
+    if not settings.random_weights.exists():
+        make_random(settings.weights, settings.random_weights)
     table = []
-    for network in ("nano", "imagenet")[:1 + args.imagenet]:
-        for data in args.data:
-            table += rows(args, data, network, random_weights)
-    file, done = args.out / "table2.csv", {(row[0], row[1]) for row in table}
-    earlier = [[row[key] for key in HEADER] for row in (read_csv(file) if file.is_file() else [])
+    for network in ("nano", "imagenet") if settings.imagenet else ("nano",):
+        for data in settings.data:
+            table += [measure_row(settings, data, row, network) for row in ROWS]
+    file, done = settings.out / "table2.csv", {(row[0], row[1]) for row in table}
+    earlier = [tuple(row[name] for name in COLUMNS) for row in (read_csv(file) if file.is_file() else [])
                if (row["network"], row["category"]) not in done]
-    write_csv(file, HEADER, earlier + table)
-    print(f"wrote {args.out / 'table2.csv'}; N generated {args.number}, {args.seeds} seeds")
+    write_csv(file, COLUMNS, earlier + table)
+    print(f"wrote {file}; N generated {settings.number}, {settings.seeds} seeds")
 
 
-def rows(args, data, network, random_weights):
-    """The table of one category by one feature network."""
-    table = []
-    for row, (stages, adapters) in ROWS.items():
-        weights = random_weights if "random" in row else args.weights
-        cells, novelty = {"noise": [], "images": []}, {"noise": [], "images": []}
-        for seed in range(args.seeds):
-            folder = args.out / data.name / f"{'random-' * ('random' in row)}{'-'.join(stages)}-{seed}"
-            train(args, data, folder, stages, weights, seed)
-            for start in cells:
-                result, out = measure(args, data, folder, adapters, start, seed, network)
-                cells[start].append(result["fid_same_n"])
-                novelty[start].append(median(float(image["novelty"]) for image in read_csv(out / "manifest.csv")))
-        seeds = {start: " ".join(f"{x:.3f}" for x in v) for start, v in cells.items()}
-        table.append((network, data.name, row, *(f"{mean(v):.3f}" for v in cells.values()), *seeds.values(),
-                      f"{result['floor']:.3f}", result["same_n"], *(f"{mean(v):.2f}" for v in novelty.values())))
-        print(f"{data.name} {network} {row:25} from noise {seeds['noise']:16} (novelty {mean(novelty['noise']):.2f}) from images "
-              f"{seeds['images']:14} ({mean(novelty['images']):.2f}) floor {result['floor']:.3f} N = {result['same_n']}", flush=True)
-    return table
+def measure_row(settings: BenchmarkSettings, data: Path, row: Row, network: str) -> tuple[object, ...]:
+    """One row for one category, as it stands in table2.csv, by one feature network. Prints it."""
+    measured: dict[str, list[Measured]] = {start: [] for start in STARTS}
+    for seed in range(settings.seeds):
+        folder = train(settings, data, row, seed)
+        for start in STARTS:
+            measured[start].append(measure(settings, data, folder, row.adapters, start, seed, network))
+    distances = {start: f"{mean(m.distance for m in cells):.3f}" for start, cells in measured.items()}
+    each_seed = {start: " ".join(f"{m.distance:.3f}" for m in cells) for start, cells in measured.items()}
+    novelty = {start: f"{mean(m.novelty for m in cells):.2f}" for start, cells in measured.items()}
+    last = measured["images"][-1]
+    print(f"{data.name} {network} {row.name:25} from noise {each_seed['noise']:16} (novelty {novelty['noise']}) "
+          f"from images {each_seed['images']:14} ({novelty['images']}) floor {last.floor:.3f} N = {last.n}", flush=True)
+    return (network, data.name, row.name, *distances.values(), *each_seed.values(), f"{last.floor:.3f}", last.n,
+            *novelty.values())
 
 
-def train(args, data, folder, stages, weights, seed):
-    first = args.out / data.name / f"ti-{seed}"
-    if len(stages) > 1 and stages[0] == "ti" and not folder.exists():  # the same TI: its row has trained it already
-        copy_folder(first, folder, "samples-*")
-    for stage in stages:
-        output = folder / {"ti": "embedding", "lora": "lora", "full": "full"}[stage]
-        if not output.with_suffix(".safetensors").is_file():
-            common = ["--data", data, "--out", folder, "--weights", weights, "--iterations", args.iterations, "--seed", seed,
-                      "--resume"]
-            call(["train_ti.py" if stage == "ti" else "train_lora.py", *common, *["--full"] * (stage == "full")], None,
-                 args.out / "log.txt")
+def train(settings: BenchmarkSettings, data: Path, row: Row, seed: int) -> Path:
+    """Run the stages of a row that are not finished. Returns the run folder."""
+    name = f"{'random-' if row.random_weights else ''}{'-'.join(row.stages)}-{seed}"
+    folder = settings.out / data.name / name
+    if len(row.stages) > 1 and row.stages[0] == "ti" and not folder.exists():  # its own row has trained this TI already
+        copy_folder(settings.out / data.name / f"ti-{seed}", folder, "samples-*")
+    for stage in row.stages:
+        if (folder / f"{ADAPTER_OF_STAGE[stage]}.safetensors").is_file():
+            continue
+        script = ["train_ti.py"] if stage == "ti" else ["train_lora.py", *(["--full"] if stage == "full" else [])]
+        weights = settings.random_weights if row.random_weights else settings.weights
+        call([*script, "--data", data, "--out", folder, "--weights", weights, "--iterations", settings.iterations,
+              "--seed", seed, "--resume"], None, settings.out / "log.txt")
+    return folder
 
 
-def measure(args, data, folder, adapters, start, seed, network):
-    """One cell: the score of images of a run folder against the training part of the real ones, and their folder."""
-    out = folder / f"samples-{start}-{adapters}"
+def measure(settings: BenchmarkSettings, data: Path, folder: Path, adapters: str, start: str, seed: int,
+            network: str) -> Measured:
+    """One cell: images of a run folder, made from `start`, against the training part of the real ones."""
+    out, log = folder / f"samples-{start}-{adapters}", settings.out / "log.txt"
     if not (out / "manifest.csv").is_file():
-        how = ["--from-noise"] if start == "noise" else ["--strength", args.strength] if args.strength is not None else []
-        call(["sample.py", "--run", folder, "--out", out, "--adapters", adapters, "--number", args.number, "--steps", args.steps,
-              "--sampler", args.sampler, "--seed", 100 + seed, *how, "--resume"], None, args.out / "log.txt")
-    file = out / f"score-{network}.json"
+        how: list[object] = ["--strength", settings.strength] if settings.strength is not None else []
+        call(["sample.py", "--run", folder, "--out", out, "--adapters", adapters, "--number", settings.number,
+              "--steps", settings.steps, "--sampler", settings.sampler, "--seed", FIRST_SAMPLING_SEED + seed,
+              *(["--from-noise"] if start == "noise" else how), "--resume"], None, log)
+    file, real = out / f"score-{network}.json", training_part(settings.out, data)
     if not file.is_file() and network == "nano":
-        call(["fid.py", training_part(args, data), out, "--features", "nano", "--json", file], None, args.out / "log.txt")
+        call(["fid.py", real, out, "--features", "nano", "--json", file], None, log)
     elif not file.is_file():
-        from imagenet import folder_features
+        write_json(file, score(folder_features(real), folder_features(out)).as_json())
+    result = read_json(file)
+    novelty = median(float(image["novelty"]) for image in read_csv(out / "manifest.csv"))
+    return Measured(result["fid_same_n"], result["floor"], result["same_n"], novelty)
 
-        write_json(file, score(folder_features(training_part(args, data)), folder_features(out)))
-    return read_json(file), out
 
-
-def training_part(args, data):
+def training_part(out: Path, data: Path) -> Path:
     """A folder of links to the training images."""
-    folder = args.out / data.name / "real"
+    folder = out / data.name / "real"
     if not folder.is_dir():
         split = load_split(split_file(data), [data])
         with atomic_folder(folder) as temporary:
@@ -124,19 +176,14 @@ def training_part(args, data):
     return folder
 
 
-def make_random(weights, folder):
+def make_random(weights: Path, folder: Path) -> None:
     """A copy of the weights with UNet and text encoder drawn at random."""
-    import torch
-
-    from stablesdg.models.stable_diffusion import load_stable_diffusion, unet_sizes
-    from stablesdg.models.unet import UNet
-    from stablesdg.weights.export import save_half, save_half_text
-
     torch.manual_seed(0)
     sd = load_stable_diffusion(weights)
     with atomic_folder(folder) as temporary:
         shutil.copytree(weights, temporary, dirs_exist_ok=True)
-        save_half(UNet(**unet_sizes(read_json(weights / "unet" / "config.json"), weights)), temporary / "unet")
+        config = read_json(weights / "unet" / "config.json")
+        save_half(UNet(**unet_arguments(config, weights)), temporary / "unet")
         save_half_text(type(sd.text.model)(sd.text.model.config), temporary / "text_encoder")
 
 
