@@ -27,7 +27,7 @@ from stablesdg.data.images import (
     to_tensor,
 )
 from stablesdg.evaluate.features import load_feature_network
-from stablesdg.evaluate.metrics import frechet_distance
+from stablesdg.evaluate.frechet import frechet_distance
 from stablesdg.models.stable_diffusion import load_stable_diffusion
 from stablesdg.prior.pretraining import psnr
 from stablesdg.prior.textures import ATTRIBUTES, draw
