@@ -33,7 +33,8 @@ CLEAN_GRAIN = 0.006  # standard deviation of detail below which no grain is seen
 MIN_COHERENCE = 0.3  # of the structure tensor, between 0 for no direction and 1 for stripes
 HALF_SECTOR = 22.5  # degrees about the vertical and the horizontal; the rest is diagonal
 MIN_CHROMA = 0.035  # difference of two colours' means
-MARK_SIZE = 1 / 5  # of the side: the structuring element of the top-hat, wider than any mark
+MARK_WIDTH = 1 / 8  # of the side: a mark is narrower than this, the ground changes more slowly
+GROUND_STEP = 4  # pixels between the places at which the ground is looked at
 MIN_MARK_DEPTH = 0.07  # of a mark against the ground around it, between 0 and 1
 MARK_DEVIATIONS = 5.0  # the same, in robust standard deviations of the ground
 MIN_MARK_AREA, MAX_MARK_SHARE = 5, 0.25  # pixels; share of the image, above which it is a pattern and not marks
@@ -132,11 +133,12 @@ def grain(gray: np.ndarray) -> str:
 
 
 def find_marks(gray: np.ndarray) -> Marks:
-    """Bounded marks by top-hats: bright ones rise above the opening of the image, dark ones lie below its closing."""
+    """Bounded marks: what differs from the median of the image around it."""
     soft = ndimage.gaussian_filter(gray, 0.8)
-    size = max(3, round(MARK_SIZE * min(gray.shape)))
-    ground = ndimage.median_filter(soft[::2, ::2], size // 2).repeat(2, 0).repeat(2, 1)[:gray.shape[0], :gray.shape[1]]
-    residual = soft - ndimage.gaussian_filter(ground, 2.0)
+    size = max(3, round(2 * MARK_WIDTH * min(gray.shape) / GROUND_STEP))
+    ground = ndimage.median_filter(ndimage.gaussian_filter(gray, 1.5)[::GROUND_STEP, ::GROUND_STEP], size)
+    ground = ground.repeat(GROUND_STEP, 0).repeat(GROUND_STEP, 1)[:gray.shape[0], :gray.shape[1]]
+    residual = soft - ndimage.gaussian_filter(ground, GROUND_STEP)
     spread = 1.4826 * float(np.median(np.abs(residual - np.median(residual))))
     depth = max(MIN_MARK_DEPTH, MARK_DEVIATIONS * spread)
     found = {tone: sign * residual > depth for tone, sign in (("dark", -1), ("bright", 1))}

@@ -1,20 +1,20 @@
 """Photographs of surfaces to pretrain on: read, rid of near-duplicates, packed into one file, cropped and described.
 
 A folder of photographs may hold a manifest.csv with the columns file, words, repository and licence. Without one, all
-images in it and below it are taken. Folders inside are sources: a source of many like images shall not outweigh the
-others, so each is drawn from in proportion to the root of the number of its photographs. The pack is one safetensors
-file with the compressed images. It travels to a machine that has neither folder nor network.
+images in it and below it are taken. Folders inside are sources. How often a source is drawn from grows with the number of
+its photographs and with how unlike they are, so that a source of many like images does not outweigh the others.
+The pack is one safetensors file with the compressed images. It travels to a machine that has neither folder nor network.
 """
+import functools
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from safetensors import safe_open
 from tqdm import tqdm
 
 from ..data.folders import EXTENSIONS
@@ -54,7 +54,9 @@ class Photographs:
     """All photographs of a pack. It is small: images are read from the file when they are asked for."""
     pack: Path
     photographs: tuple[Photograph, ...]
+    weights: Mapping[str, float]  # source -> how often it is drawn from, in proportion
 
+    @functools.cached_property
     def sources(self) -> dict[str, list[Photograph]]:
         """The photographs of each source."""
         groups: dict[str, list[Photograph]] = {}
@@ -64,9 +66,11 @@ class Photographs:
 
     def read(self, photograph: Photograph) -> Image.Image:
         """The RGB image of a photograph."""
-        with safe_open(self.pack, framework="pt") as file:
-            data = file.get_slice("images")[photograph.start:photograph.end]
-        with Image.open(io.BytesIO(data.numpy().tobytes())) as image:
+        with open(self.pack, "rb") as file:
+            header = int.from_bytes(file.read(8), "little")  # of a safetensors file; its only tensor follows
+            file.seek(8 + header + photograph.start)
+            data = file.read(photograph.end - photograph.start)
+        with Image.open(io.BytesIO(data)) as image:
             return image.convert("RGB")
 
     def draw(self, index: int, seed: int, side: int) -> Texture:
@@ -75,9 +79,10 @@ class Photographs:
         It depends on (seed, index, side) and the pack alone.
         """
         rng = np.random.default_rng([seed, index, 1])
-        groups = self.sources()
-        weights = np.sqrt([len(group) for group in groups.values()])
-        photograph = pick(rng, list(groups.values())[rng.choice(len(groups), p=weights / weights.sum())])
+        groups = self.sources
+        weights = np.array([self.weights[source] for source in groups])
+        source = list(groups)[rng.choice(len(groups), p=weights / weights.sum())]
+        photograph = pick(rng, groups[source])
         image = augment(rng, crop(rng, self.read(photograph), side))
         attributes = describe(image, photograph.words)
         return Texture(image, caption(rng, attributes), attributes)
@@ -85,10 +90,11 @@ class Photographs:
 
 def open_pack(pack: Path) -> Photographs:
     """The photographs of a file that `write_pack` wrote."""
-    rows = read_metadata(pack).get("photographs")
-    if rows is None:
+    metadata = read_metadata(pack)
+    if "photographs" not in metadata:
         raise UserError(f"{pack} holds no photographs: pass a folder of images, or a file that was packed from one.")
-    return Photographs(pack, tuple(Photograph(**row) for row in json.loads(rows)))
+    photographs = tuple(Photograph(**row) for row in json.loads(metadata["photographs"]))
+    return Photographs(pack, photographs, json.loads(metadata["weights"]))
 
 
 # ---- from a folder to a pack ------------------------------------------------------------------------------------
@@ -114,7 +120,9 @@ def write_pack(folder: Path, pack: Path) -> None:
         chunks.append(np.frombuffer(data, dtype=np.uint8))
     if not rows:
         raise UserError(f"{folder} holds no photograph of at least {MIN_SIDE} pixels that shows something.")
-    save_tensors(pack, {"images": torch.from_numpy(np.concatenate(chunks))}, {"photographs": json.dumps(rows)})
+    weights = {source: weight(np.stack(marks)) for source, marks in thumbnails.items() if marks}
+    save_tensors(pack, {"images": torch.from_numpy(np.concatenate(chunks))},
+                 {"photographs": json.dumps(rows), "weights": json.dumps(weights)})
     print(f"{pack}: {len(rows)} photographs, {len(listed) - len(rows)} near-duplicates and empty ones left out, "
           f"{position / 2**20:.1f} MiB")
 
@@ -163,6 +171,17 @@ def is_duplicate(mark: np.ndarray, others: Sequence[np.ndarray]) -> bool:
         return False
     distances = np.sqrt(np.square(np.stack(others) - mark).mean(axis=1))
     return bool(distances.min() < DUPLICATE_DISTANCE)
+
+
+def weight(marks: np.ndarray) -> float:
+    """How often a source is drawn from, in proportion, by the thumbnails (n, THUMBNAIL^2) of its photographs.
+
+    It is (n n')^(1/4). n' = n^2 / sum of c_ij^2 is the number of unlike photographs that would spread as much; c_ij is the
+    correlation of two thumbnails.
+    """
+    unit = marks / np.linalg.norm(marks, axis=1, keepdims=True).clip(min=1e-6)
+    unlike = len(marks) ** 2 / np.square(unit @ unit.T).sum()
+    return round(float(len(marks) * unlike) ** 0.25, 3)
 
 
 def packed_bytes(path: Path, image: Image.Image, mode: str) -> bytes:

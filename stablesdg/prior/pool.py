@@ -2,7 +2,7 @@
 import hashlib
 import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +83,7 @@ def parted(photographs: Photographs) -> tuple[Photographs, Photographs]:
 
     parts = {flag: tuple(p for p in photographs.photographs if is_kept_out(p.file) == flag) for flag in (False, True)}
     train = parts[False] or parts[True]
-    return Photographs(photographs.pack, train), Photographs(photographs.pack, parts[True] or train)
+    return replace(photographs, photographs=train), replace(photographs, photographs=parts[True] or train)
 
 
 def digest(*tensors: Tensor) -> str:

@@ -1,4 +1,6 @@
 """Photographs: packed without near-duplicates, cropped, and described by what can be measured."""
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from class_names import CLASS_NAMES
@@ -6,7 +8,7 @@ from PIL import Image
 
 from stablesdg.data.images import save_image
 from stablesdg.prior.descriptions import MATERIALS, PHOTOGRAPH_ATTRIBUTES, caption, describe
-from stablesdg.prior.photographs import MAX_SIDE, open_pack, write_pack
+from stablesdg.prior.photographs import MAX_SIDE, open_pack, weight, write_pack
 from stablesdg.prior.textures import draw
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.files import write_csv
@@ -37,14 +39,14 @@ def folder(tmp_path):
 
 def test_near_duplicates_and_empty_images_are_left_out_of_a_pack(folder, tmp_path):
     write_pack(folder, tmp_path / "pack.safetensors")
-    sources = open_pack(tmp_path / "pack.safetensors").sources()
+    sources = open_pack(tmp_path / "pack.safetensors").sources
     assert {name: len(group) for name, group in sources.items()} == {"belt": 1, "metal-plate": 3}
 
 
 def test_a_pack_keeps_small_jpegs_as_they_are_and_shrinks_large_ones(folder, tmp_path):
     write_pack(folder, tmp_path / "pack.safetensors")
     pack = open_pack(tmp_path / "pack.safetensors")
-    large, small, _ = pack.sources()["metal-plate"]
+    large, small, _ = pack.sources["metal-plate"]
     assert pack.read(large).size == (MAX_SIDE, MAX_SIDE)
     assert np.array_equal(np.asarray(pack.read(small)), np.asarray(Image.open(folder / small.file).convert("RGB")))
 
@@ -68,16 +70,17 @@ def test_crops_depend_on_seed_and_index_alone_and_have_any_side(folder, tmp_path
     assert pack.draw(6, seed=0, side=120).image.shape == (120, 120, 3)
 
 
-def test_a_source_of_many_images_does_not_drown_a_small_one(tmp_path):
-    for source, n, level in (("many", 16, 60), ("one", 1, 200)):
-        for i in range(n):
-            image = gray(ground(64, level / 255, 0.02 + 0.001 * i) + 0.1 * (np.arange(64) % (i + 2) == 0))
-            save_image(tmp_path / "surfaces" / source / f"{i}.png", Image.fromarray(image))
-    write_pack(tmp_path / "surfaces", tmp_path / "pack.safetensors")
-    pack = open_pack(tmp_path / "pack.safetensors")
-    many = len(pack.sources()["many"])
-    bright = np.mean([pack.draw(i, 0, 48).image.mean() > 130 for i in range(300)])
-    assert many >= 8 and bright == pytest.approx(1 / (1 + many**0.5), abs=0.08)
+def test_a_source_of_like_images_weighs_less_than_one_of_as_many_unlike_ones():
+    unlike = np.random.default_rng(0).standard_normal((50, 576))
+    like = unlike[:1] + 0.5 * unlike
+    assert weight(unlike) > 1.5 * weight(like) > 1.5 * weight(like[:5])
+
+
+def test_sources_are_drawn_from_by_their_weights(folder, tmp_path):
+    write_pack(folder, tmp_path / "pack.safetensors")
+    pack = replace(open_pack(tmp_path / "pack.safetensors"), weights={"belt": 1.0, "metal-plate": 3.0})
+    materials = [pack.draw(i, 0, 64).attributes["material"] for i in range(200)]
+    assert np.mean([material == "metal" for material in materials]) == pytest.approx(0.75, abs=0.1)
 
 
 def test_what_is_measured_is_what_is_there():
