@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    p = parser(__doc__.splitlines()[0], "python sample.py --strength 0.4")
+    p = parser(__doc__, "python sample.py --strength 0.4")
     add_model(p)
     p.add_argument("--data", type=Path, help="folder of source images (default: the run's; its training part)")
     p.add_argument("--out", type=Path, help="folder for the images (default: samples in the run folder)")

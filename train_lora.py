@@ -19,7 +19,7 @@ LEARNING_RATE = 1e-4  # Adam's, the paper's
 
 
 def main(argv: list[str] | None = None) -> None:
-    p = parser(__doc__.splitlines()[0], "python train_lora.py --rank 1 --data neu/Pa")
+    p = parser(__doc__, "python train_lora.py --rank 1 --data neu/Pa")
     add_training(p, LEARNING_RATE)
     method = p.add_argument_group("method")
     method.add_argument("--rank", type=positive, default=1, help="r, the rank of BA")
@@ -43,12 +43,12 @@ def train_lora(settings: TrainingSettings) -> None:
     from stablesdg.app.training import close_stage, open_stage, train_stage
     from stablesdg.weights.adapters import Factors, save_lora
 
-    stage = open_stage("lora", settings, LEARNING_RATE)
-    layers = lora.inject(stage.sd, settings.rank, settings.alpha, settings.seed)
+    stage, rank = open_stage("lora", settings, LEARNING_RATE), settings.rank or 1
+    layers = lora.inject(stage.sd, rank, settings.alpha, settings.seed)
     parameters = {f"{part}.{name}.{factor}": getattr(layer, factor)
                   for (part, name), layer in layers.items() for factor in "AB"}
     print(f"training {sum(p.numel() for p in parameters.values()):,} parameters: A and B of {len(layers)} layers, "
-          f"rank {settings.rank}")
+          f"rank {rank}")
     log = train_stage(stage, parameters)
 
     output = settings.folder / "lora.safetensors"
@@ -67,8 +67,8 @@ def train_full(settings: TrainingSettings) -> None:
     from stablesdg.storage.tensors import save_tensors
 
     stage = open_stage("full", settings, LEARNING_RATE, kept=torch.float32)
-    parameters = {f"{part}.{name}": p.requires_grad_() for part, network in
-                  (("unet", stage.sd.unet), ("text_encoder", stage.sd.text.model)) for name, p in network.named_parameters()}
+    networks = {"unet": stage.sd.unet.requires_grad_(), "text_encoder": stage.sd.text.model.requires_grad_()}
+    parameters = {f"{part}.{name}": p for part, network in networks.items() for name, p in network.named_parameters()}
     print(f"training all {sum(p.numel() for p in parameters.values()):,} parameters")
     dtype = pick_dtype(settings.dtype, stage.sd.device)
     log = train_stage(stage, parameters, autocast_dtype=None if dtype == torch.float32 else dtype)

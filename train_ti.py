@@ -10,7 +10,7 @@ LEARNING_RATE = 5e-4  # Adam's, the paper's
 
 
 def main(argv: list[str] | None = None) -> None:
-    p = parser(__doc__.splitlines()[0], "python train_ti.py --data neu/Pa")
+    p = parser(__doc__, "python train_ti.py --data neu/Pa")
     add_training(p, LEARNING_RATE)
     args = p.parse_args(argv)
 

@@ -69,27 +69,28 @@ def predict_z_0(z_t: Tensor, eps: Tensor, alpha_bar_t: float) -> Tensor:
     return (z_t - (1 - alpha_bar_t) ** 0.5 * eps) / alpha_bar_t**0.5
 
 
-# ---- one step of a sampler: z_t -> z_prev -----------------------------------------------------------------------
-# All have one signature. `before` is what the step before knew, or None in the first step. `noise()` draws fresh noise.
+# ---- one step of a sampler, z_t -> z_prev -----------------------------------------------------------------------
+# All have one signature. `before` is what the step before estimated, None in the first step; noise() draws fresh noise.
 
 
 class Estimate(NamedTuple):
-    """What a sampler step knew, for the step after it."""
+    """The clean latent that a step implied."""
     z_0: Tensor
     alpha_bar_t: float
 
 
-Sampler = Callable[[Tensor, Tensor, float, float, "Estimate | None", Callable[[], Tensor]], Tensor]
+Noise = Callable[[], Tensor]
+Sampler = Callable[[Tensor, Tensor, float, float, Estimate | None, Noise], Tensor]
 
 
-def ddim_step(z_t: Tensor, eps: Tensor, alpha_bar_t: float, alpha_bar_prev: float,
-              before: Estimate | None = None, noise: Callable[[], Tensor] | None = None) -> Tensor:
+def ddim_step(z_t: Tensor, eps: Tensor, alpha_bar_t: float, alpha_bar_prev: float, before: Estimate | None = None,
+              noise: Noise | None = None) -> Tensor:
     """Deterministic: the estimated noise itself is carried on (Song et al. 2021, eq. 12 with sigma = 0)."""
     return alpha_bar_prev**0.5 * predict_z_0(z_t, eps, alpha_bar_t) + (1 - alpha_bar_prev) ** 0.5 * eps
 
 
-def ddpm_step(z_t: Tensor, eps: Tensor, alpha_bar_t: float, alpha_bar_prev: float,
-              before: Estimate | None, noise: Callable[[], Tensor]) -> Tensor:
+def ddpm_step(z_t: Tensor, eps: Tensor, alpha_bar_t: float, alpha_bar_prev: float, before: Estimate | None,
+              noise: Noise) -> Tensor:
     """A draw from the posterior q(z_prev | z_t, z_0) (Ho et al. 2020, eq. 6 and 7), for any t_prev < t."""
     alpha = alpha_bar_t / alpha_bar_prev  # 1 - beta of the step, which may span several timesteps
     beta = 1 - alpha
@@ -99,8 +100,8 @@ def ddpm_step(z_t: Tensor, eps: Tensor, alpha_bar_t: float, alpha_bar_prev: floa
     return mean + variance**0.5 * noise()
 
 
-def paper_step(z_t: Tensor, eps: Tensor, alpha_bar_t: float, alpha_bar_prev: float,
-               before: Estimate | None, noise: Callable[[], Tensor]) -> Tensor:
+def paper_step(z_t: Tensor, eps: Tensor, alpha_bar_t: float, alpha_bar_prev: float, before: Estimate | None,
+               noise: Noise) -> Tensor:
     """Algorithm 1: alpha_{i-1} (z_i - sigma_i eps_hat) / alpha_i + sigma_{i-1} noise.
 
     The paper prints sigma_i for the last factor. z_{i-1} would then hold the noise of level i and the signal of
@@ -109,8 +110,8 @@ def paper_step(z_t: Tensor, eps: Tensor, alpha_bar_t: float, alpha_bar_prev: flo
     return alpha_bar_prev**0.5 * predict_z_0(z_t, eps, alpha_bar_t) + (1 - alpha_bar_prev) ** 0.5 * noise()
 
 
-def dpm_step(z_t: Tensor, eps: Tensor, alpha_bar_t: float, alpha_bar_prev: float,
-             before: Estimate | None, noise: Callable[[], Tensor] | None = None) -> Tensor:
+def dpm_step(z_t: Tensor, eps: Tensor, alpha_bar_t: float, alpha_bar_prev: float, before: Estimate | None,
+             noise: Noise | None = None) -> Tensor:
     """DPM-Solver++(2M): DDIM with a corrected noise (Lu et al. 2022, Algorithm 2).
 
     DDIM holds the predicted z_0 fixed within a step. Second order follows its trend along lambda = log(alpha / sigma).

@@ -51,7 +51,8 @@ def generate(sd: StableDiffusion, x: Tensor | Posterior, seeds: Sequence[int], p
 
     Returns (B, 3, H, W) in [-1, 1]. Raises ValueError if seeds and images are not equally many.
     """
-    if len(seeds) != (B := len(x.mean if isinstance(x, Posterior) else x)):
+    B, shape = (len(x.mean), x.mean.shape[1:]) if isinstance(x, Posterior) else (len(x), sd.latent_shape(x))
+    if len(seeds) != B:
         raise ValueError(f"{len(seeds)} seeds for {B} images")
     path = plan(sd, 1.0 if from_noise else strength, steps) if path is None else path
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -61,11 +62,9 @@ def generate(sd: StableDiffusion, x: Tensor | Posterior, seeds: Sequence[int], p
         return noise.to(sd.device, sd.fine_dtype)
 
     if from_noise:
-        shape = sd.latent_shape(x)
         z = draw()
     else:
         posterior = x if isinstance(x, Posterior) else sd.vae.encode(x.to(sd.device, sd.fine_dtype))
-        shape = posterior.mean.shape[1:]
         z_0 = sd.vae.scaling_factor * posterior.sample(draw())  # E(x)
         z = add_noise(z_0, draw(), path[0].alpha_bar_t) if path else z_0  # z_T'
 
@@ -83,12 +82,12 @@ def generate(sd: StableDiffusion, x: Tensor | Posterior, seeds: Sequence[int], p
 
 def estimate_noise(sd: StableDiffusion, z: Tensor, t: int, context: Tensor, empty: Tensor, w: float, uncond: str) -> Tensor:
     """eps_hat of eq. (2). At w = 1 it is the conditional estimate alone, which costs half as much."""
-    t = torch.tensor(t, device=sd.device)  # a tensor, so that a compiled UNet is compiled once
+    step = torch.tensor(t, device=sd.device)  # a tensor, so that a compiled UNet is compiled once
     if w == 1:
-        return sd.unet(z, t, context)
+        return sd.unet(z, step, context)
     if uncond == "base":
         with sd.without_adapters():
-            eps_uncond = sd.unet(z, t, empty)
-        return guide(eps_uncond, sd.unet(z, t, context), w)
-    eps_uncond, eps_cond = sd.unet(torch.cat([z, z]), t, torch.cat([empty, context])).chunk(2)
+            eps_uncond = sd.unet(z, step, empty)
+        return guide(eps_uncond, sd.unet(z, step, context), w)
+    eps_uncond, eps_cond = sd.unet(torch.cat([z, z]), step, torch.cat([empty, context])).chunk(2)
     return guide(eps_uncond, eps_cond, w)

@@ -30,9 +30,6 @@ class LoRALinear(nn.Module):
 
     def __init__(self, base: nn.Linear, A: Tensor, B: Tensor, alpha: float) -> None:
         super().__init__()
-        if A.shape != (len(A), base.in_features) or B.shape != (base.out_features, len(A)):
-            raise ValueError(f"A {tuple(A.shape)} and B {tuple(B.shape)} do not fit a layer of "
-                             f"{base.in_features} inputs and {base.out_features} outputs")
         self.base = base
         self.A = nn.Parameter(A)
         self.B = nn.Parameter(B)
@@ -55,18 +52,21 @@ def initial_factors(layer: nn.Linear, rank: int, generator: torch.Generator) -> 
     return A.to(layer.weight.device, dtype), torch.zeros(layer.out_features, rank, device=layer.weight.device, dtype=dtype)
 
 
-def linear_layers(sd: StableDiffusion) -> dict[LayerName, nn.Linear | LoRALinear]:
-    """Every linear layer of text encoder and UNet by its official name. An adapted layer counts as one."""
-    layers: dict[LayerName, nn.Linear | LoRALinear] = {}
+def linear_layers(sd: StableDiffusion) -> dict[LayerName, nn.Linear]:
+    """Every original linear layer of text encoder and UNet by its official name, adapted or not."""
+    layers = {}
     for part, model in (("unet", sd.unet), ("text", sd.text.model)):
         for name, module in model.named_modules():
-            if isinstance(module, (nn.Linear, LoRALinear)) and not name.endswith(".base"):
-                layers[LayerName(part, _official(part, name))] = module
+            if isinstance(module, nn.Linear):
+                name = name.removesuffix(".base")  # that of a LoRALinear
+                if part == "text" and not name.startswith("text_model."):  # some versions of transformers leave it out
+                    name = "text_model." + name
+                layers[LayerName(part, name)] = module
     return layers
 
 
 def inject(sd: StableDiffusion, rank: int, alpha: float | None = None, seed: int = 0) -> dict[LayerName, LoRALinear]:
-    """Adapt all attention layers of the text encoder and the UNet. Returns the new layers, ready for training."""
+    """Adapt all attention layers of text encoder and UNet. Returns the new layers, ready for training."""
     generator = torch.Generator().manual_seed(seed)
     factors = {}
     for key, layer in linear_layers(sd).items():
@@ -76,31 +76,22 @@ def inject(sd: StableDiffusion, rank: int, alpha: float | None = None, seed: int
 
 
 def wrap(sd: StableDiffusion, factors: Mapping[LayerName, Factors]) -> dict[LayerName, LoRALinear]:
-    """Put LoRALinear layers with these factors into the models. Raises ValueError where a shape does not fit."""
+    """Put LoRALinear layers with these factors into the models."""
     layers, wrapped = linear_layers(sd), {}
     for key, (A, B, alpha) in factors.items():
         base = layers[key]
         dtype = torch.promote_types(base.weight.dtype, torch.float32)
-        try:
-            wrapped[key] = LoRALinear(base, A.to(base.weight.device, dtype), B.to(base.weight.device, dtype), alpha)
-        except ValueError as error:
-            raise ValueError(f"{key.name}: {error}") from None
+        wrapped[key] = LoRALinear(base, A.to(base.weight.device, dtype), B.to(base.weight.device, dtype), alpha)
         _set_layer(sd, key, wrapped[key])
     return wrapped
 
 
 def remove(sd: StableDiffusion) -> None:
     """Put the original layers back."""
-    for key, layer in linear_layers(sd).items():
-        if isinstance(layer, LoRALinear):
-            _set_layer(sd, key, layer.base)
+    for key, base in linear_layers(sd).items():
+        _set_layer(sd, key, base)
 
 
 def _set_layer(sd: StableDiffusion, key: LayerName, layer: nn.Module) -> None:
     model = sd.unet if key.part == "unet" else sd.text.model
     model.set_submodule(key.name if hasattr(model, key.name.split(".")[0]) else key.name.removeprefix("text_model."), layer)
-
-
-def _official(part: str, name: str) -> str:
-    """Some versions of transformers leave out text_model."""
-    return "text_model." + name if part == "text" and not name.startswith("text_model.") else name

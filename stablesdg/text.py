@@ -26,10 +26,15 @@ class TextEncoder(nn.Module):
         self.model = model
         self.vectors = nn.ParameterDict()  # token -> v_d (n, C); keys as _key writes them
         self.length = min(tokenizer.model_max_length, model.config.max_position_embeddings)
-        # transformers looks embeddings up deep inside its forward pass, and takes token numbers only. So a hook puts v_d
-        # into what was looked up, and encode leaves a note for it: which row of v_d each position takes, -1 for none.
+        # transformers takes token numbers and looks them up deep inside. So a hook puts v_d into what was looked up, and
+        # encode leaves a note for it: which row of all v_d each position takes, -1 for none.
         self._rows: Tensor | None = None  # (B, length)
         model.get_input_embeddings().register_forward_hook(self._substitute)
+
+    @property
+    def table(self) -> Tensor:
+        """The embedding table (vocabulary, C), which never changes."""
+        return self.model.get_input_embeddings().get_parameter("weight")
 
     def ids(self, text: str) -> list[int]:
         """The token numbers of a piece of text, without start and end."""
@@ -37,16 +42,14 @@ class TextEncoder(nn.Module):
 
     def pretrained_vectors(self, token: str) -> Tensor:
         """The rows (n, C) of the embedding table that `token` stands for before any learning."""
-        table = self.model.get_input_embeddings().weight
-        return table[torch.tensor(self.ids(token), device=table.device)].detach().clone()
+        return self.table[torch.tensor(self.ids(token), device=self.table.device)].detach().clone()
 
     def set_vectors(self, token: str, v_d: Tensor) -> nn.Parameter:
         """Put v_d (n, C) in the place of `token` from now on. Returns the Parameter."""
-        table = self.model.get_input_embeddings().weight
-        if v_d.ndim != 2 or v_d.shape[1] != table.shape[1]:
+        if v_d.ndim != 2 or v_d.shape[1] != self.table.shape[1]:
             raise UserError(f"The embedding of {token} has shape {tuple(v_d.shape)}, but this text encoder takes "
-                            f"(n, {table.shape[1]}): use it with the weights it was trained on.")
-        parameter = nn.Parameter(v_d.to(table.device, table.dtype).contiguous())
+                            f"(n, {self.table.shape[1]}): use it with the weights it was trained on.")
+        parameter = nn.Parameter(v_d.to(self.table.device, self.table.dtype).contiguous())
         self.vectors[_key(token)] = parameter
         return parameter
 
@@ -56,10 +59,9 @@ class TextEncoder(nn.Module):
         Raises UserError if a prompt is so long that a learned token would be cut off.
         """
         ids, rows = zip(*(self._tokenize(prompt) for prompt in prompts))
-        device = self.model.get_input_embeddings().weight.device
-        self._rows = torch.tensor(rows, device=device)
+        self._rows = torch.tensor(rows, device=self.table.device)
         try:
-            return self.model(input_ids=torch.tensor(ids, device=device)).last_hidden_state
+            return self.model(input_ids=torch.tensor(ids, device=self.table.device)).last_hidden_state
         finally:
             self._rows = None
 
@@ -69,7 +71,8 @@ class TextEncoder(nn.Module):
         for key, v_d in self.vectors.items():
             first_row[_token(key)] = total
             total += len(v_d)
-        ids, rows = [], []
+        ids: list = []
+        rows: list[int] = []
         for piece in split_at_tokens(prompt, first_row):
             if piece.lower() in first_row:
                 n = len(self.vectors[_key(piece)])

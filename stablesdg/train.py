@@ -97,14 +97,6 @@ class TrainingLog:
     held_out: dict[int, float] = field(default_factory=dict)  # step -> fixed-noise loss of the held-out images
     seconds: float = 0.0  # of the whole run, its earlier parts included
 
-    def mean_loss(self, steps: int) -> float:
-        """The mean loss of the last steps. Raises UserError if it is not a number."""
-        self.losses = [float(loss) for loss in self.losses]
-        recent = self.losses[-steps:]
-        if not math.isfinite(mean := sum(recent) / len(recent)):
-            raise UserError(f"The loss became infinite before iteration {len(self.losses)}: lower --lr or use --dtype float32.")
-        return mean
-
 
 def adapt(sd: StableDiffusion, parameters: Mapping[str, torch.nn.Parameter], posteriors: Sequence[Posterior],
           held_out: Sequence[Posterior], prompt: str, checkpoint: Checkpoint, *, iterations: int, batch_size: int, lr: float,
@@ -123,7 +115,7 @@ def adapt(sd: StableDiffusion, parameters: Mapping[str, torch.nn.Parameter], pos
     start, saved = time.monotonic() - log.seconds, time.monotonic()
     amp = torch.autocast(sd.device.type, autocast_dtype, enabled=autocast_dtype is not None)
 
-    first = len(log.losses)
+    first, recent = len(log.losses), []
     if held_out and first == 0:
         with amp:
             log.held_out[0] = fixed_noise_loss(sd, held_out, prompt, crop)
@@ -138,15 +130,19 @@ def adapt(sd: StableDiffusion, parameters: Mapping[str, torch.nn.Parameter], pos
         scaler.scale(loss).backward()
         scaler.step(optimiser)
         scaler.update()
-        log.losses.append(loss.detach())  # a tensor until it is logged, so that a GPU need not be waited for
+        recent.append(loss.detach())  # not read before it is logged, so that a GPU need not be waited for
 
         measure = (step + 1) % LOG_STEPS == 0 or step + 1 == iterations
         if measure or time.monotonic() - saved > CHECKPOINT_SECONDS:
-            recent = log.mean_loss(LOG_STEPS)
+            log.losses += [float(value) for value in recent]
+            recent = []
+            mean = sum(log.losses[-LOG_STEPS:]) / len(log.losses[-LOG_STEPS:])
+            if not math.isfinite(mean):
+                raise UserError(f"The loss became infinite before iteration {step + 1}: lower --lr or use --dtype float32.")
             if held_out and measure:
                 with amp:
                     log.held_out[step + 1] = fixed_noise_loss(sd, held_out, prompt, crop)
-                bar.set_postfix({"loss": f"{recent:.4f}", "held out": f"{log.held_out[step + 1]:.4f}"})
+                bar.set_postfix({"loss": f"{mean:.4f}", "held out": f"{log.held_out[step + 1]:.4f}"})
             log.seconds, saved = time.monotonic() - start, time.monotonic()
             checkpoint.save(parameters, optimiser, {**asdict(log), "scaler": scaler.state_dict()})
     return log

@@ -48,9 +48,9 @@ def from_recipe(sd: StableDiffusion, stage: str, **values: Any) -> dict[str, Any
     return {**values, **taken}
 
 
-def pixels(setting: int | str) -> int | None:
+def pixels(setting: int | str | None) -> int | None:
     """--resolution or --crop as a number of pixels, or None for native and none."""
-    return None if isinstance(setting, str) else setting
+    return setting if isinstance(setting, int) else None
 
 
 @dataclass(frozen=True)

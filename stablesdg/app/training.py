@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ..data.images import read_batches, save_image, to_image
-from ..data.split import SEEN, load_split, part_files, refuse_leak
+from ..data.split import SEEN, Split, load_split, part_files, refuse_leak
 from ..generation import GUIDANCE, generate
 from ..models.encode import encode_images
 from ..models.stable_diffusion import StableDiffusion
@@ -79,6 +79,9 @@ class TrainingStage:
     """One category's images and model, ready for training."""
     name: str  # "ti", "lora" or "full"
     settings: TrainingSettings  # resolved
+    lr: float  # Adam's learning rate
+    resolution: int | None  # shorter side in pixels, or None for the images' own size
+    crop: int | None  # side in pixels, or None for whole images
     sd: StableDiffusion
     training_files: list[Path]
     training: list[Posterior]
@@ -146,11 +149,11 @@ def open_stage(name: str, settings: TrainingSettings, learning_rate: float,
     if settings.compile:
         sd.unet.compile()
     embedding = load_learned_embedding(sd, settings, split) if name != "ti" else None
-    return TrainingStage(name, settings, sd, files["train"], posteriors["train"], posteriors["val"],
+    return TrainingStage(name, settings, settings.lr or learning_rate, resolution, crop, sd, files["train"], posteriors["train"], posteriors["val"],
                          [sha256(file) for file in files["train"]], embedding)
 
 
-def load_learned_embedding(sd: StableDiffusion, settings: TrainingSettings, split: dict[str, Any]) -> str | None:
+def load_learned_embedding(sd: StableDiffusion, settings: TrainingSettings, split: Split) -> str | None:
     """Load v_d* of the run folder, fixed, if an earlier stage learned one. Returns the file's sha256."""
     file = settings.folder / "embedding.safetensors"
     if not file.is_file():
@@ -170,13 +173,13 @@ def load_learned_embedding(sd: StableDiffusion, settings: TrainingSettings, spli
 def train_stage(stage: TrainingStage, parameters: dict[str, nn.Parameter],
                 autocast_dtype: torch.dtype | None = None) -> TrainingLog:
     """Run the loop of train.py over `parameters`."""
-    settings, crop = stage.settings, pixels(stage.settings.crop)
+    settings, crop = stage.settings, stage.crop
     depends_on = {name: getattr(settings, name) for name in CHECKPOINT_SETTINGS}
     depends_on |= {"weights": stage.sd.sha256, "embedding": stage.embedding_sha256, "device": stage.sd.device.type,
                    "dtype": str(stage.sd.dtype), "autocast": str(autocast_dtype), "images": stage.seen}
     return adapt(stage.sd, parameters, stage.training, stage.held_out, settings.prompt,
                  Checkpoint(stage.checkpoint_file, depends_on),
-                 iterations=settings.iterations, batch_size=settings.batch_size, lr=settings.lr, seed=settings.seed,
+                 iterations=settings.iterations, batch_size=settings.batch_size, lr=stage.lr, seed=settings.seed,
                  crop=max(1, crop // stage.sd.vae.factor) if crop else None, resume=settings.resume,
                  autocast_dtype=autocast_dtype)
 
@@ -209,7 +212,7 @@ def save_preview(path: Path, stage: TrainingStage) -> None:
     w = sd.recipe.get("sample", {}).get("guidance", GUIDANCE)
     rows = [("real", []), (f"generated from these, s = {PREVIEW_STRENGTH}, w = {w:g}", []), (f"from pure noise, w = {w:g}", [])]
     jobs = [(file, seed + i) for i, file in enumerate(stage.training_files[:PREVIEW_IMAGES])]
-    for batch in read_batches(jobs, PREVIEW_IMAGES, pixels(stage.settings.resolution), sd.vae.factor):
+    for batch in read_batches(jobs, PREVIEW_IMAGES, stage.resolution, sd.vae.factor):
         x, seeds = torch.stack([source.x for source in batch]), [source.job[1] for source in batch]
         oriented, free = (generate(sd, x, seeds, stage.settings.prompt, strength=PREVIEW_STRENGTH, guidance=w, sampler="dpm",
                                    steps=PREVIEW_STEPS, from_noise=from_noise) for from_noise in (False, True))

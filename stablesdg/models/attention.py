@@ -1,12 +1,12 @@
 """Softmax attention with h heads (Vaswani et al. 2017, eq. 1), shared by the UNet and the VAE."""
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-MOST_SCORES = 2**27  # B h N M numbers of Q K^T that are worth holding in memory
+MOST_SCORES = 2**27  # numbers of Q K^T, B h N M, that are worth holding in memory
 
 
-def attention(q, k, v, heads):
+def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
     """softmax(Q K^T / sqrt(d)) V, computed in `heads` slices of width d = C / heads.
 
     q (B, N, C), k and v (B, M, C) -> (B, N, C).
@@ -25,15 +25,15 @@ def attention(q, k, v, heads):
     return out.transpose(1, 2).reshape(B, N, C)
 
 
-def attend_in_parts(q, k, v, n):
-    """The same for n queries at a time: Apple GPUs hold all scores at once, and fail from 2^31 of them on."""
+def attend_in_parts(q: Tensor, k: Tensor, v: Tensor, n: int) -> Tensor:
+    """The same for n queries at a time. Apple GPUs hold all scores at once, and fail from 2^31 of them on."""
     return torch.cat([F.scaled_dot_product_attention(part, k, v) for part in q.split(n, dim=2)], dim=2)
 
 
 class Attention(nn.Module):
-    """Attention with learned projections: self-attention without a context, else cross-attention to it."""
+    """Attention with learned projections. Without a context it is self-attention, else cross-attention to the context."""
 
-    def __init__(self, channels, heads, context_channels=None, bias=False):
+    def __init__(self, channels: int, heads: int, context_channels: int | None = None, bias: bool = False) -> None:
         super().__init__()
         if channels % heads:
             raise ValueError(f"{channels} channels do not divide into {heads} heads")
@@ -44,7 +44,7 @@ class Attention(nn.Module):
         self.to_v = nn.Linear(context_channels, channels, bias=bias)
         self.to_out = nn.ModuleList([nn.Linear(channels, channels)])  # a list, because the files say to_out.0
 
-    def forward(self, x, context=None):
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """x (B, N, C), context (B, M, context_channels) -> (B, N, C)."""
         context = x if context is None else context
         return self.to_out[0](attention(self.to_q(x), self.to_k(context), self.to_v(context), self.heads))

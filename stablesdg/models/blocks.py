@@ -1,16 +1,19 @@
 """The convolutional pieces that the UNet and the VAE are made of."""
-from torch import nn
+from collections.abc import Iterator, Sequence
+
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 
 class ResnetBlock(nn.Module):
     """x + conv(silu(norm(conv(silu(norm(x))) + time))): the residual block of DDPM (Ho et al. 2020, app. B).
 
-    `time_channels` is the width of the timestep embedding, or None in the VAE, which knows no time.
-    `eps` differs (1e-5 in the UNet, 1e-6 in the VAE), hence is never left to a default.
+    time_channels  width of the timestep embedding, or None in the VAE, which knows no time
+    eps            of the norms: 1e-5 in the UNet, 1e-6 in the VAE, hence without a default
     """
 
-    def __init__(self, in_channels, out_channels, groups, eps, time_channels=None):
+    def __init__(self, in_channels: int, out_channels: int, groups: int, eps: float,
+                 time_channels: int | None = None) -> None:
         super().__init__()
         self.norm1 = nn.GroupNorm(groups, in_channels, eps=eps)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
@@ -20,7 +23,7 @@ class ResnetBlock(nn.Module):
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.conv_shortcut = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
 
-    def forward(self, x, time=None):
+    def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
         """x (B, in, H, W), time (B, time_channels) -> (B, out, H, W)."""
         h = self.conv1(F.silu(self.norm1(x)))
         if time is not None:
@@ -32,27 +35,29 @@ class ResnetBlock(nn.Module):
 class Downsample(nn.Module):
     """Halve height and width with a strided convolution.
 
-    The UNet pads every side by one; the VAE (`pad_right_bottom`) only the right and the bottom one.
-    Confusing the two shifts decoded images by several pixels.
+    The UNet pads every side by one. The VAE (`pad_right_bottom`) pads the right and the bottom side only.
+    Who confuses the two shifts decoded images by several pixels.
     """
 
-    def __init__(self, channels, pad_right_bottom=False):
+    def __init__(self, channels: int, pad_right_bottom: bool = False) -> None:
         super().__init__()
         self.pad_right_bottom = pad_right_bottom
         self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=0 if pad_right_bottom else 1)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H / 2, W / 2); the UNet rounds odd sizes up, the VAE has even ones."""
         return self.conv(F.pad(x, (0, 1, 0, 1)) if self.pad_right_bottom else x)
 
 
 class Upsample(nn.Module):
     """Enlarge by nearest neighbour, twofold or to `size` (H, W), then convolve."""
 
-    def __init__(self, channels):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
-    def forward(self, x, size=None):
+    def forward(self, x: Tensor, size: Sequence[int] | None = None) -> Tensor:
+        """(B, C, H, W) -> (B, C, 2 H, 2 W), or (B, C, *size)."""
         x = F.interpolate(x, size=size, scale_factor=None if size else 2.0, mode="nearest")
         return self.conv(x)
 
@@ -60,9 +65,17 @@ class Upsample(nn.Module):
 class Level(nn.Module):
     """The modules of one resolution, under the names that the official files give them."""
 
-    def __init__(self, resnets, attentions=(), downsampler=None, upsampler=None):
+    def __init__(self, resnets: Sequence[nn.Module], attentions: Sequence[nn.Module] = (),
+                 downsampler: nn.Module | None = None, upsampler: nn.Module | None = None) -> None:
         super().__init__()
         self.resnets = nn.ModuleList(resnets)
         self.attentions = nn.ModuleList(attentions)
         self.downsamplers = nn.ModuleList([downsampler] if downsampler else [])
         self.upsamplers = nn.ModuleList([upsampler] if upsampler else [])
+
+
+class Levels(nn.ModuleList):
+    """A list of levels. It is a ModuleList that tells type checkers what it holds."""
+
+    def __iter__(self) -> Iterator[Level]:
+        return super().__iter__()  # pyright: ignore[reportReturnType]

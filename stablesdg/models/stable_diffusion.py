@@ -79,12 +79,7 @@ class StableDiffusion:
     def load_lora(self, file: str | Path, scale: float = 1.0) -> None:
         """Adapt the layers that the file names (kohya, diffusers or PEFT). A former LoRA is taken off first."""
         self.unload_lora()
-        factors = read_lora(Path(file), lora.linear_layers(self))
-        try:
-            layers = lora.wrap(self, factors)
-        except ValueError as error:
-            raise UserError(f"The LoRA {file} does not fit these weights at {error}.") from None
-        for layer in layers.values():
+        for layer in lora.wrap(self, read_lora(Path(file), lora.linear_layers(self))).values():
             layer.multiplier = scale
             layer.requires_grad_(False)
         self.adapter_files.append(Path(file))

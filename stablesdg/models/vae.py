@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .attention import Attention
-from .blocks import Downsample, Level, ResnetBlock, Upsample
+from .blocks import Downsample, Level, Levels, ResnetBlock, Upsample
 
 EPS = 1e-6  # every GroupNorm of the VAE; the UNet's residual blocks use 1e-5
 LOGVAR_RANGE = (-30.0, 20.0)
@@ -62,7 +62,7 @@ class Encoder(nn.Module):
                  attention: bool) -> None:
         super().__init__()
         self.conv_in = nn.Conv2d(in_channels, widths[0], 3, padding=1)
-        self.down_blocks = nn.ModuleList()
+        self.down_blocks = Levels()
         c = widths[0]
         for i, width in enumerate(widths):
             resnets = [ResnetBlock(c if j == 0 else width, width, groups, EPS) for j in range(layers)]
@@ -90,7 +90,7 @@ class Decoder(nn.Module):
         c = widths[-1]
         self.conv_in = nn.Conv2d(latent_channels, c, 3, padding=1)
         self.mid_block = middle(c, groups, attention)
-        self.up_blocks = nn.ModuleList()
+        self.up_blocks = Levels()
         for i, width in enumerate(reversed(widths)):
             resnets = [ResnetBlock(c if j == 0 else width, width, groups, EPS) for j in range(layers + 1)]
             double = Upsample(width) if i < len(widths) - 1 else None

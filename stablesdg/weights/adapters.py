@@ -4,12 +4,12 @@ An embedding file holds one tensor (n, C), and its key is the token.
 """
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..storage.errors import UserError
 from ..storage.files import read_json
@@ -60,10 +60,10 @@ def save_lora(path: Path, layers: Mapping[LayerName, Factors], metadata: Mapping
                                  "ss_network_alpha": str(float(first.alpha)), **metadata})
 
 
-def read_lora(path: Path, layers: Iterable[LayerName]) -> dict[LayerName, Factors]:
+def read_lora(path: Path, layers: Mapping[LayerName, nn.Linear]) -> dict[LayerName, Factors]:
     """Read a LoRA in kohya's, diffusers' or PEFT's spelling, for these linear layers.
 
-    Raises UserError if the file names any other layer, or is no plain LoRA.
+    Raises UserError if the file names any other layer, if a shape does not fit, or if it is no plain LoRA.
     """
     tensors, metadata = load_tensors(path)
     by_name = {}  # underscored name -> layer; text layers with and without their text_model_
@@ -87,6 +87,11 @@ def read_lora(path: Path, layers: Iterable[LayerName]) -> dict[LayerName, Factor
         raise UserError(f"{path} is not a LoRA for the linear layers of these weights (convolutions are not supported); "
                         f"it holds\n  {shown or 'nothing'}\n"
                         "Train it again on them, or pass the weights that it belongs to.")
+    for key, f in found.items():
+        k, d = layers[key].in_features, layers[key].out_features
+        if f["A"].shape[1] != k or f["B"].shape != (d, len(f["A"])):
+            raise UserError(f"The LoRA does not fit these weights at {key.name}: A {tuple(f['A'].shape)} and "
+                            f"B {tuple(f['B'].shape)} do not fit a layer of {k} inputs and {d} outputs.")
     return {key: Factors(f["A"], f["B"], _alpha(path, metadata, key.part, f)) for key, f in found.items()}
 
 

@@ -56,7 +56,7 @@ def fetch_inception(path):
 
     try:
         with atomic_path(path) as temporary:
-            torch.hub.download_url_to_file(INCEPTION_URL, temporary, hash_prefix=INCEPTION_SHA256)
+            torch.hub.download_url_to_file(INCEPTION_URL, str(temporary), hash_prefix=INCEPTION_SHA256)
     except (OSError, RuntimeError) as error:
         raise UserError(f"{path.name} could not be fetched ({first_line(error)}): where there is a network, run this "
                         f"again, or fetch {INCEPTION_URL} by other means and put it into {path.parent}.") from None

@@ -53,7 +53,7 @@ RESNET = {"norm1": "in_layers.0", "conv1": "in_layers.2", "time_emb_proj": "emb_
 
 def compvis_unet_names(unet: UNet) -> dict[str, str]:
     """{official key: CompVis key}. CompVis numbers all blocks of the way down, and up, in one list."""
-    layers = len(unet.down_blocks[0].resnets)
+    layers = len(next(iter(unet.down_blocks)).resnets)
     prefixes = {"time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2",
                 "conv_in": "input_blocks.0.0", "conv_norm_out": "out.0", "conv_out": "out.2",
                 "mid_block.resnets.0": "middle_block.0", "mid_block.attentions.0": "middle_block.1",

@@ -23,4 +23,5 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], where: object, advice:
     if faults:
         shown = "\n  ".join(faults[:MOST_SHOWN] + [f".. and {len(faults) - MOST_SHOWN} more"] * (len(faults) > MOST_SHOWN))
         raise UserError(f"{where} does not hold the weights of this architecture:\n  {shown}\n{advice}")
-    model.load_state_dict({k: v.to(torch.promote_types(v.dtype, torch.float32)) for k, v in tensors.items()}, assign=True)
+    fine = {k: v.to(torch.promote_types(v.dtype, torch.float32)) for k, v in tensors.items()}
+    model.load_state_dict(fine, assign=True)

@@ -1,0 +1,40 @@
+"""The virtual environment that `make demo` and `make test` set up for themselves. Needs Python alone."""
+import hashlib
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path, PurePath
+
+ROOT = Path(__file__).resolve().parents[2]
+OLDEST_PYTHON = (3, 10)
+
+
+def environment_python(environment: PurePath, windows: bool) -> PurePath:
+    """The interpreter of a virtual environment."""
+    return environment / "Scripts" / "python.exe" if windows else environment / "bin" / "python"
+
+
+def ensure_environment(requirements: str = "requirements.txt", root: Path = ROOT) -> Path:
+    """Make root/.venv with these requirements, unless it is there already. Returns its interpreter."""
+    if sys.version_info < OLDEST_PYTHON:
+        sys.exit("error: Python 3.10 or newer is needed; with make, say which: make PYTHON=python3.12 ...")
+    environment = root / ".venv"
+    python = Path(environment_python(environment, os.name == "nt"))
+    if not python.is_file():
+        print(f"making {environment}", flush=True)
+        venv.create(environment, with_pip=True)
+    wanted = hashlib.sha256(b"".join((root / name).read_bytes() for name in ("requirements.txt", requirements))).hexdigest()
+    done = environment / ("installed-" + requirements.replace("/", "-"))
+    if not done.is_file() or done.read_text() != wanted:
+        print(f"installing {requirements}; PyTorch is a large download", flush=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", "-r", requirements], cwd=root, check=True)
+        done.write_text(wanted)
+    return python
+
+
+def run(python: Path, *command: str) -> None:
+    """Run the environment's Python at the root of the project. Ends this process if the command fails."""
+    code = subprocess.run([python, *command], cwd=ROOT).returncode
+    if code:
+        sys.exit(code)

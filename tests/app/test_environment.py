@@ -1,0 +1,49 @@
+"""The virtual environment that the two commands make, and the console command."""
+import subprocess
+import sys
+from pathlib import PurePosixPath, PureWindowsPath
+
+import pytest
+from conftest import ROOT
+
+from stablesdg.app import environment
+
+
+def test_the_interpreter_lies_where_each_system_has_it():
+    assert environment.environment_python(PureWindowsPath("C:/steel/.venv"), True) == PureWindowsPath(
+        r"C:\steel\.venv\Scripts\python.exe")
+    assert environment.environment_python(PurePosixPath("/home/me/.venv"), False) == PurePosixPath("/home/me/.venv/bin/python")
+
+
+def test_requirements_are_installed_once_and_again_after_they_change(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(environment.venv, "create", lambda folder, with_pip: folder.mkdir(exist_ok=True))
+    monkeypatch.setattr(environment.subprocess, "run", lambda command, **options: calls.append(command))
+    (tmp_path / "requirements.txt").write_text("torch\n")
+    for _ in range(2):
+        environment.ensure_environment(root=tmp_path)
+    assert len(calls) == 1 and calls[0][-2:] == ["-r", "requirements.txt"]
+    (tmp_path / "requirements.txt").write_text("torch\ntqdm\n")
+    environment.ensure_environment(root=tmp_path)
+    assert len(calls) == 2
+
+
+def test_an_old_python_is_told_so(monkeypatch):
+    monkeypatch.setattr(environment.sys, "version_info", (3, 9, 1))
+    with pytest.raises(SystemExit, match=r"Python 3\.10 or newer"):
+        environment.ensure_environment()
+
+
+@pytest.mark.parametrize("command", ["train-lora", "train_lora", "split", "classify"])
+def test_the_console_command_runs_every_stage(command, tmp_path):
+    code = "import sys; sys.argv = ['stablesdg', {!r}, '--help']; from stablesdg.app.console import main; main()".format(command)
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True,
+                            text=True)
+    assert result.returncode == 0 and "--data" in result.stdout or "data" in result.stdout, result.stderr
+
+
+def test_the_console_command_names_what_it_has(tmp_path):
+    code = "import sys; sys.argv = ['stablesdg', 'bake']; from stablesdg.app.console import main; main()"
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True,
+                            text=True)
+    assert result.returncode == 1 and "has no command bake" in result.stderr and "train-lora" in result.stderr
