@@ -8,22 +8,14 @@ copies: --min-novelty excludes cells whose median novelty is lower. Cells within
 may have been ranked by chance, so the one of least s among them is chosen. sample.py then uses the choice by itself,
 with the sampler and steps that it was made with.
 """
-from __future__ import annotations
-
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stablesdg.app.command_line import add_common, add_model, numbers, parser, positive, run_main
 from stablesdg.storage.errors import UserError
 
-if TYPE_CHECKING:
-    from stablesdg.data.split import Split
-    from stablesdg.evaluate.tuning import Cell, CellResult, Grid
-
 GUIDANCES = (3.0, 4.0, 5.0, 6.0, 7.0)  # Table IV, as the default of --strengths is
-LEAST_IMAGES = 2  # a distance needs that many on either side
+LEAST_IMAGES = 2  # of a cell: a distance needs that many
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -56,6 +48,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
 
     from stablesdg.app import model, runs, sampling
+    from stablesdg.app.tuning import find_images, report_choice, save_pictures
     from stablesdg.data.split import refuse_leak
     from stablesdg.evaluate import extract, tuning
 
@@ -87,41 +80,6 @@ def main(argv: list[str] | None = None) -> None:
     for name, chosen, tried in (("--strengths", best.s, strengths), ("--guidances", best.w, guidances)):
         if len(tried) > 1 and chosen in (tried[0], tried[-1]):
             print(f"the choice lies at the edge of {name}: others beyond {chosen:g} may be better")
-
-
-def find_images(data: Path) -> tuple[Split, list[Path], list[Path]]:
-    """(the split, training images, validation images). Raises UserError if there are too few to compare with."""
-    from stablesdg.app.paths import split_file
-    from stablesdg.data.split import load_split, part_files
-
-    split = load_split(split_file(data), [data])
-    sources, held_out = (part_files(split, data, part) for part in ("train", "val"))
-    if len(held_out) < LEAST_IMAGES:
-        raise UserError(f"{data} has {len(held_out)} validation images, too few to compare with: choose s and w by "
-                        "eye.")
-    return split, sources, held_out
-
-
-def save_pictures(folder: Path, grid: Grid, strengths: Sequence[float], guidances: Sequence[float],
-                  chosen: Cell) -> None:
-    """tune.png, the distances as a heat map, and tune-images.png, one source in every cell."""
-    from stablesdg.report.tuning import save_first_images, save_heat_map
-
-    title = (f"{grid.extractor.distance_name} on validation images (floor {grid.floor:.2f}); novelty beneath; "
-             "chosen: framed")
-    save_heat_map(folder / "tune.png", strengths, guidances, grid.results, title, chosen)
-    firsts = {cell: images.first for cell, images in grid.images.items() if images.first is not None}
-    save_first_images(folder / "tune-images.png", strengths, guidances, firsts)
-
-
-def report_choice(folder: Path, grid: Grid, best: CellResult, least: CellResult) -> None:
-    """Say which cell is chosen, and why if it is not the one of least distance."""
-    name = grid.extractor.distance_name
-    if best is not least:
-        print(f"s = {least.s:g}, w = {least.w:g} has the least {name}, {least.fid:.3f} +- {least.fid_sd:.3f}; "
-              "within that, the cell nearest to the sources is taken")
-    print(f"chosen: s = {best.s:g}, w = {best.w:g} ({name} {best.fid:.3f}, floor of real against real at these numbers "
-          f"{grid.floor:.3f}); sample.py --run {folder} uses them; wrote {folder}/tune.csv, tune.png, tune-images.png")
 
 
 if __name__ == "__main__":

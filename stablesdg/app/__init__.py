@@ -4,6 +4,9 @@
     devices          device and number format, chosen once
     runs             run folders and run.json
     model            the weights that a command asks for
-    training_stage   what surrounds the training loop
+    training         what surrounds the training loop
+    sampling         what surrounds generation
+    tuning           what surrounds the grid of tune.py
+    classification   what surrounds classify.py
     commands/        python -m stablesdg.split and its like
 """

@@ -59,6 +59,7 @@ class InceptionA(nn.Module):
         self.branch_pool = BasicConv2d(c_in, pool, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, c_in, 35, 35) -> (B, 224 + pool, 35, 35)."""
         return torch.cat([self.branch1x1(x), chain(x, self.branch5x5_1, self.branch5x5_2),
                           chain(x, self.branch3x3dbl_1, self.branch3x3dbl_2, self.branch3x3dbl_3),
                           self.branch_pool(average(x))], dim=1)
@@ -75,6 +76,7 @@ class InceptionB(nn.Module):
         self.branch3x3dbl_3 = BasicConv2d(96, 96, 3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, 288, 35, 35) -> (B, 768, 17, 17)."""
         return torch.cat([self.branch3x3(x), chain(x, self.branch3x3dbl_1, self.branch3x3dbl_2, self.branch3x3dbl_3),
                           F.max_pool2d(x, 3, stride=2)], dim=1)
 
@@ -97,6 +99,7 @@ class InceptionC(nn.Module):
         self.branch_pool = BasicConv2d(768, 192, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, 768, 17, 17) -> the same shape."""
         return torch.cat([self.branch1x1(x), chain(x, self.branch7x7_1, self.branch7x7_2, self.branch7x7_3),
                           chain(x, self.branch7x7dbl_1, self.branch7x7dbl_2, self.branch7x7dbl_3, self.branch7x7dbl_4,
                                 self.branch7x7dbl_5), self.branch_pool(average(x))], dim=1)
@@ -115,6 +118,7 @@ class InceptionD(nn.Module):
         self.branch7x7x3_4 = BasicConv2d(192, 192, 3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, 768, 17, 17) -> (B, 1280, 8, 8)."""
         return torch.cat([chain(x, self.branch3x3_1, self.branch3x3_2),
                           chain(x, self.branch7x7x3_1, self.branch7x7x3_2, self.branch7x7x3_3, self.branch7x7x3_4),
                           F.max_pool2d(x, 3, stride=2)], dim=1)
@@ -137,6 +141,7 @@ class InceptionE(nn.Module):
         self.branch_pool = BasicConv2d(c_in, 192, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, c_in, 8, 8) -> (B, 2048, 8, 8)."""
         a = self.branch3x3_1(x)
         b = chain(x, self.branch3x3dbl_1, self.branch3x3dbl_2)
         pooled = average(x) if self.pool == "average" else F.max_pool2d(x, 3, stride=1, padding=1)
