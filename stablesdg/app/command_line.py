@@ -23,8 +23,8 @@ def parser(doc: str | None, example: str) -> argparse.ArgumentParser:
 
     Options must be written out.
     """
-    return argparse.ArgumentParser(description=(doc or "").partition("\n")[0], epilog=f"example: {example}", allow_abbrev=False,
-                                   formatter_class=HelpFormatter)
+    return argparse.ArgumentParser(description=(doc or "").partition("\n")[0], epilog=f"example: {example}",
+                                   allow_abbrev=False, formatter_class=HelpFormatter)
 
 
 Arguments = argparse.ArgumentParser | argparse._ArgumentGroup  # what takes add_argument
