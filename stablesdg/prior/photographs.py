@@ -1,9 +1,9 @@
 """Photographs of surfaces to pretrain on: read, rid of near-duplicates, packed into one file, cropped and described.
 
 A folder of photographs may hold a manifest.csv with the columns file, words, repository and licence. Without one, all
-images in it and below it are taken. Folders inside are sources. How often a source is drawn from grows with the number of
-its photographs and with how unlike they are, so that a source of many like images does not outweigh the others.
-The pack is one safetensors file with the compressed images. It travels to a machine that has neither folder nor network.
+images in it and below it are taken. Folders inside are sources. How often a source is drawn from grows with the number
+of its photographs and with how unlike they are, so that a source of many like images does not outweigh the others.
+The pack is one safetensors file with the compressed images. It travels to a machine that has no folder and no network.
 """
 import functools
 import io
@@ -176,8 +176,8 @@ def is_duplicate(mark: np.ndarray, others: Sequence[np.ndarray]) -> bool:
 def weight(marks: np.ndarray) -> float:
     """How often a source is drawn from, in proportion, by the thumbnails (n, THUMBNAIL^2) of its photographs.
 
-    It is (n n')^(1/4). n' = n^2 / sum of c_ij^2 is the number of unlike photographs that would spread as much; c_ij is the
-    correlation of two thumbnails.
+    It is (n n')^(1/4). n' = n^2 / sum of c_ij^2 is the number of unlike photographs that would spread as much, and c_ij
+    the correlation of two thumbnails.
     """
     unit = marks / np.linalg.norm(marks, axis=1, keepdims=True).clip(min=1e-6)
     unlike = len(marks) ** 2 / np.square(unit @ unit.T).sum()

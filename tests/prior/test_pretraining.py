@@ -11,6 +11,7 @@ from conftest import relative_error
 from PIL import Image as PILImage
 from PIL import ImageFilter
 
+from stablesdg.app.compat import plan_diffusers
 from stablesdg.data import steel
 from stablesdg.data.images import save_image, to_image, to_tensor
 from stablesdg.evaluate.features import load_feature_network
@@ -134,7 +135,8 @@ def test_diffusers_opens_the_embedded_prior_and_makes_our_image_from_the_same_no
     assert sd.text.encode([prompt]).shape[1] == pipe.tokenizer.model_max_length
     theirs = pipe(prompt, latents=noise, height=64, width=64, guidance_scale=2.0, num_inference_steps=10,
                   output_type="pt").images[0]
-    ours = generate(sd, (1, 4, 32, 32), [3], prompt, strength=1.0, guidance=2.0, steps=10, compat="diffusers")[0]
+    ours = generate(sd, torch.zeros(1, 3, 64, 64), [3], prompt, strength=1.0, guidance=2.0, from_noise=True,
+                    path=plan_diffusers(sd, 1.0, 10, "ddim"))[0]
     difference = (np.asarray(to_image(ours), dtype=int) - np.asarray(to_image(theirs * 2 - 1), dtype=int))
     assert relative_error(ours / 2 + 0.5, theirs) < 1e-2 and np.abs(difference).max() <= 1
 
