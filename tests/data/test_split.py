@@ -115,6 +115,11 @@ def test_the_split_command_keeps_strips_together_and_check_reports_the_leak_of_a
     assert "random split" in here(strips, "-m", "stablesdg.split", "set", "--replace")
 
 
+@pytest.mark.parametrize("ratios", [(0, 1, 1), (0, 0, 0), (8, -1, 1)])
+def test_ratios_that_leave_nothing_to_train_on_are_refused(strips, ratios):
+    assert "--ratios takes" in here(strips, "-m", "stablesdg.split", "set", "--ratios", *ratios, ok=False)
+
+
 def test_three_groups_larger_than_a_part_still_fill_all_parts():
     for photographs, tiles in ((8, 6), (3, 12), (9, 8)):
         groups = {f"c/{p}_{k}.png": f"c/{p}_0.png" for p in range(photographs) for k in range(tiles)}
@@ -195,7 +200,8 @@ def test_otsu_parts_two_gray_levels():
     assert 40 <= otsu_threshold(Image.fromarray(np.repeat([40, 41, 200, 203], 50).astype(np.uint8)[None])) < 200
 
 
-@pytest.mark.parametrize("length, side, overlap, expected", [(300, 100, 0, [0, 100, 200]), (300, 100, 0.5, [0, 50, 100, 150, 200]),
-                                                             (290, 100, 0, [45, 145]), (100, 100, 0.9, [0])])
+@pytest.mark.parametrize("length, side, overlap, expected", [
+    (300, 100, 0, [0, 100, 200]), (300, 100, 0.5, [0, 50, 100, 150, 200]), (290, 100, 0, [45, 145]),
+    (100, 100, 0.9, [0])])
 def test_tiles_are_laid_evenly(length, side, overlap, expected):
     assert tile_starts(length, side, overlap) == expected

@@ -30,7 +30,8 @@ def networks(tmp_path_factory):
     with patch.context() as m:
         m.setattr(theirs, "load_state_dict_from_url", no_download)
         load = torch.nn.Module.load_state_dict
-        m.setattr(torch.nn.Module, "load_state_dict", lambda self, state, **k: load(self, state, **k) if state else None)
+        m.setattr(torch.nn.Module, "load_state_dict",
+                  lambda self, state, **k: load(self, state, **k) if state else None)
         network = theirs.fid_inception_v3().eval()
     state = network.state_dict()
     for key, value in state.items():

@@ -30,7 +30,8 @@ def test_kid_equals_torch_fidelity():
 
     x, y = features(120), features(90, seed=1, shift=0.2)
     theirs = kid_features_to_metric(torch.from_numpy(x), torch.from_numpy(y), kid_subsets=20, kid_subset_size=50,
-                                    kid_degree=3, kid_gamma=None, kid_coef0=1, rng_seed=7, verbose=False, kid_kernel="poly")
+                                    kid_degree=3, kid_gamma=None, kid_coef0=1, rng_seed=7, verbose=False,
+                                    kid_kernel="poly")
     mean, sd = kernel_distance(x, y, subsets=20, subset_size=50, seed=7)
     assert mean == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-9)
     assert sd == pytest.approx(theirs["kernel_inception_distance_std"], rel=1e-9)
@@ -64,7 +65,7 @@ def test_ssim_equals_scikit_image():
 
 
 def test_fid_infinity_takes_away_the_bias_of_small_sets():
-    """The distance of two normal distributions is known; that of 100 samples is far above, the extrapolation near it."""
+    """The distance of two normal distributions is known. That of 100 samples is far above, the extrapolation near."""
     d = 24
     basis = np.random.default_rng(1).normal(size=(d, d)) / d**0.5
     exact = d * 0.3**2
@@ -144,4 +145,5 @@ def test_classic_augmentation_depends_on_its_seed_and_leaves_no_dark_corner():
     x = torch.full((3, 60, 40), 0.5)
     assert augment(x, 3).shape == x.shape and torch.allclose(augment(x, 3), x, atol=1e-5)
     texture = to_tensor(Image.fromarray(draw(5, side=64).image))
-    assert torch.equal(augment(texture, 1), augment(texture, 1)) and not torch.equal(augment(texture, 1), augment(texture, 2))
+    assert torch.equal(augment(texture, 1), augment(texture, 1))
+    assert not torch.equal(augment(texture, 1), augment(texture, 2))

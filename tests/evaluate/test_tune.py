@@ -12,7 +12,8 @@ from PIL import Image
 from stablesdg.app.commands import steel
 from stablesdg.evaluate import tuning
 
-CELLS = ["--strengths", "0.2,0.6", "--guidances", "1,3", "--number", "4", "--steps", "5", "--features", "nano", *FLOAT32]
+CELLS = ["--strengths", "0.2,0.6", "--guidances", "1,3", "--number", "4", "--steps", "5", "--features", "nano",
+         *FLOAT32]
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +49,16 @@ def test_tuning_measures_every_cell_and_sampling_uses_the_choice(place, monkeypa
         made.append(seeds), generate(sd, x, seeds, *args, **options))[1])
     picture = np.asarray(Image.open(folder / "tune-images.png"), dtype=int)
     here(place, "tune.py", "--run", "runs/steel/pits", *CELLS, "--sampler", "dpm", "--resume")
-    assert rows(folder / "tune.csv") == table and [len(seeds) for seeds in made] == [1] * 4  # the picture's, a cell each
+    assert rows(folder / "tune.csv") == table
+    assert [len(seeds) for seeds in made] == [1] * 4  # one image a cell, for the picture
     assert np.abs(np.asarray(Image.open(folder / "tune-images.png")) - picture).max() <= 1
-    assert "other settings" in here(place, "tune.py", "--run", "runs/steel/pits", *CELLS, "--sampler", "dpm", "--resume",
-                                    "--seed", "5", ok=False)
+    assert "other settings" in here(place, "tune.py", "--run", "runs/steel/pits", *CELLS, "--sampler", "dpm",
+                                    "--resume", "--seed", "5", ok=False)
 
 
 def test_a_full_adaptation_can_be_tuned(place, toy):
-    here(place, "train_lora.py", "--full", "--data", "steel/pits", "--weights", str(toy), *TRAINING, "--out", "runs/full/pits")
+    here(place, "train_lora.py", "--full", "--data", "steel/pits", "--weights", str(toy), *TRAINING,
+         "--out", "runs/full/pits")
     out = here(place, "tune.py", "--run", "runs/full/pits", *CELLS[:2], "--guidances", "1", *CELLS[4:])
     assert "adapters: full" in out and "chosen: s = " in out
     assert "at least 2" in here(place, "tune.py", "--run", "runs/full/pits", *CELLS, "--number", "1", ok=False)
@@ -104,27 +107,31 @@ def test_too_few_validation_images_are_an_error(place, tmp_path, toy):
 def test_strength_zero_is_a_round_trip_and_classic_needs_no_model(place):
     here(place, "sample.py", "--run", "runs/steel/pits", "--strength", "0", "--number", "3", "--out", "trip", *FLOAT32)
     assert {row["s"] for row in rows(place / "trip" / "manifest.csv")} == {"0"}
-    out = here(place, "sample.py", "--run", "runs/steel/pits", "--classic", "--number", "20", "--out", "classic", "--device", "cpu")
+    out = here(place, "sample.py", "--run", "runs/steel/pits", "--classic", "--number", "20", "--out", "classic",
+               "--device", "cpu")
     assert "weights" not in out and "novelty" in out
     table = rows(place / "classic" / "manifest.csv")
     assert {(row["s"], row["sampler"]) for row in table} == {("", "classic")}
     for row in table:
         assert Image.open(place / "classic" / row["file"]).size == (200, 200)
         assert -1 < float(row["ssim"]) < 1
-    assert np.median([float(row["novelty"]) for row in table]) < 1  # nearer to one real image than real ones are to each other
-    assert "leave out --strength" in here(place, "sample.py", "--run", "runs/steel/pits", "--classic", "--strength", "0.5", ok=False)
+    novelty = np.median([float(row["novelty"]) for row in table])
+    assert novelty < 1  # nearer to one real image than real ones are to each other
+    assert "leave out --strength" in here(place, "sample.py", "--run", "runs/steel/pits", "--classic",
+                                          "--strength", "0.5", ok=False)
 
 
 def test_images_below_the_least_novelty_are_drawn_again_and_then_left_out(place):
-    command = ["sample.py", "--run", "runs/steel/pits", "--strength", "0.4", "--guidance", "1", "--steps", "3", "--number", "6",
-               "--adapters", "none", *FLOAT32]
+    command = ["sample.py", "--run", "runs/steel/pits", "--strength", "0.4", "--guidance", "1", "--steps", "3",
+               "--number", "6", "--adapters", "none", *FLOAT32]
     here(place, *command, "--out", "plain")
     plain = {row["file"]: row for row in rows(place / "plain" / "manifest.csv")}
     threshold = sorted(float(row["novelty"]) for row in plain.values())[2] + 1e-3
     out = here(place, *command, "--min-novelty", str(threshold), "--out", "novel")
     novel = rows(place / "novel" / "manifest.csv")
     assert all(float(row["novelty"]) >= threshold for row in novel)
-    assert all(row["seed"] == plain[row["file"]]["seed"] for row in novel if float(plain[row["file"]]["novelty"]) >= threshold)
+    assert all(row["seed"] == plain[row["file"]]["seed"] for row in novel
+               if float(plain[row["file"]]["novelty"]) >= threshold)
     redrawn = [row for row in novel if float(plain[row["file"]]["novelty"]) < threshold]
     assert all(int(row["seed"]) > 10**9 - 1 for row in redrawn)
     assert (len(novel) < 6) == ("were left out" in out) and len(list((place / "novel").glob("*.png"))) == len(novel)

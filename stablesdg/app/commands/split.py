@@ -28,7 +28,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--out", type=Path, help="the manifest (default: runs/DATASET/split.json)")
     p.add_argument("--replace", action="store_true", help="make an existing manifest anew")
     p.add_argument("--check", action="store_true", help="report how far an existing manifest leaks, and change nothing")
-    return p.parse_args(argv)
+    args = p.parse_args(argv)
+    if args.ratios[0] <= 0 or min(args.ratios) < 0:
+        raise UserError("--ratios takes three shares: the first above 0, as training needs images, and none below 0.")
+    return args
 
 
 def main(argv: list[str] | None = None) -> None:
