@@ -1,0 +1,89 @@
+"""Do the 95 % intervals of significance.py cover 95 %, and how often do they see a gain?
+
+    python benchmarks/interval.py
+
+Two ways of training are simulated, by default of equal accuracy and with a gain of five points. Errors depend on the
+surface (some are hard), on the image, and on the training: not at all, as a whole, or class by class. Coverage is how
+often the interval holds the true difference. Power is how often it leaves out 0. The rule of the first edition is shown
+beside today's: it multiplied the errors of surfaces and of seeds by a quantile each, and added them in squares.
+"""
+import argparse
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from stablesdg.app.command_line import numbers, parser, positive, run_main
+from stablesdg.recognise.significance import compare, number_groups
+
+ERROR = 0.1  # share of wrong answers
+CLASSES = 6
+TRAININGS = {"alike": 0.0, "as a whole": 0.04, "class by class": 0.1}  # deviation of the error from training to training
+SHARED = 0.5  # share of the answers that the surface decides, and not the image
+
+
+def simulate(kind: str, seeds: int, images: int, surfaces: int, gain: float, rng: np.random.Generator,
+             ) -> tuple[NDArray, NDArray, NDArray]:
+    """Right and wrong answers (seeds, images) of two ways, and the surface of each image."""
+    groups = np.sort(rng.integers(0, surfaces, images))
+    hardness = rng.random(surfaces)[groups]  # an answer is wrong where this is below the training's error
+    tables = []
+    for error in (ERROR - gain, ERROR):
+        varies = rng.standard_normal((seeds, CLASSES))[:, groups % CLASSES] if kind == "class by class" else (
+            rng.standard_normal((seeds, 1)))
+        threshold = np.clip(error + TRAININGS[kind] * varies, 0, 1)
+        shared = rng.random((seeds, images)) < SHARED
+        tables.append((np.where(shared, hardness, rng.random((seeds, images))) > threshold).astype(float))
+    return tables[0], tables[1], groups
+
+
+def first_edition_half_width(table: NDArray, groups: NDArray) -> float:
+    """Half of the interval by the first edition's rule."""
+    n_seeds, n_images = table.shape
+    columns = table.mean(axis=0)
+    by_group = np.bincount(number_groups(groups, n_images), weights=columns - columns.mean())
+    total = 0.0
+    for deviations, size in ((by_group, n_images), (table.mean(axis=1) - table.mean(), n_seeds)):
+        m = len(deviations)
+        total += stats.t.ppf(0.975, m - 1) ** 2 * m / (m - 1) * (deviations**2).sum() / size**2
+    return float(np.sqrt(total))
+
+
+def measure(args: argparse.Namespace, seeds: int, kind: str, gain: float) -> Iterator[tuple[str, float, float, float]]:
+    """(rule, coverage, power, mean half width in points) over many experiments."""
+    rng = np.random.default_rng(args.seed)
+    found: dict[str, list[tuple[bool, bool, float]]] = {"first edition": [], "now": []}
+    for _ in range(args.experiments):
+        a, b, groups = simulate(kind, seeds, args.images, args.surfaces, gain, rng)
+        difference, c = float((a - b).mean()), compare(a, b, groups)
+        half = first_edition_half_width(a - b, groups)
+        found["first edition"].append((abs(difference - gain) <= half, abs(difference) > half, half))
+        found["now"].append((c.low <= gain <= c.high, c.p < 0.05, (c.high - c.low) / 2))
+    for rule, rows in found.items():
+        coverage, power, half = np.mean(rows, axis=0)
+        yield rule, coverage, power, 100 * half
+
+
+def parse() -> argparse.Namespace:
+    p = parser(__doc__, "python benchmarks/interval.py --experiments 400")
+    p.add_argument("--experiments", type=positive, default=1000, help="simulated for each row")
+    p.add_argument("--images", type=positive, default=300, help="of the test part")
+    p.add_argument("--surfaces", type=positive, default=100, help="that the test images show")
+    p.add_argument("--gains", type=numbers, default="0,0.05", help="true differences, between commas")
+    p.add_argument("--seed", type=int, default=0, help="all randomness follows from it")
+    return p.parse_args()
+
+
+def main() -> None:
+    args = parse()
+    print("| seeds | trainings differ | true gain | rule | coverage | power | half width, points |\n|---|---|---|---|---|---|---|")
+    for seeds in (2, 3, 5):
+        for kind in TRAININGS:
+            for gain in args.gains:
+                for rule, coverage, power, half in measure(args, seeds, kind, gain):
+                    print(f"| {seeds} | {kind} | {gain:g} | {rule} | {coverage:.1%} | {power:.1%} | {half:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    run_main(main)
