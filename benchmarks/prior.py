@@ -7,6 +7,7 @@
 
 neu is any folder of class folders. Pictures go to runs/benchmarks.
 """
+import argparse
 import io
 import sys
 from pathlib import Path
@@ -19,18 +20,14 @@ from PIL import Image, ImageFilter
 
 from stablesdg.app.command_line import parser, positive, run_main
 from stablesdg.data.folders import list_categories, list_images
-from stablesdg.data.images import (
-    read_fitted,
-    read_image,
-    save_image,
-    to_image,
-    to_tensor,
-)
-from stablesdg.evaluate.features import load_feature_network
+from stablesdg.data.images import read_fitted, read_image, save_image, to_image, to_tensor
+from stablesdg.diffusion import ddim_step
 from stablesdg.evaluate.frechet import frechet_distance
-from stablesdg.models.stable_diffusion import load_stable_diffusion
-from stablesdg.prior.pretraining import psnr
-from stablesdg.prior.textures import ATTRIBUTES, draw
+from stablesdg.generation import estimate_noise, plan
+from stablesdg.models.stable_diffusion import StableDiffusion, load_stable_diffusion
+from stablesdg.prior.autoencoder import psnr
+from stablesdg.prior.feature_network import NamingNetwork, load_naming_network
+from stablesdg.prior.textures import ATTRIBUTES, Texture, draw
 from stablesdg.report.pictures import image_grid
 from stablesdg.storage.errors import UserError
 from stablesdg.weights.read import NANO
@@ -40,7 +37,7 @@ HELD_OUT = 20_000_000  # textures from this index on had no part in pretraining
 
 
 def parse(argv=None):
-    p = parser(__doc__.splitlines()[0], "python benchmarks/prior.py vae neu")
+    p = parser(__doc__, "python benchmarks/prior.py vae neu")
     p.add_argument("what", choices=["vae", "yardstick", "agreement", "captions"])
     p.add_argument("data", nargs="?", type=Path, help="data set, for all but captions")
     p.add_argument("--number", type=positive, default=60, help="images a class; or captions")
@@ -54,7 +51,7 @@ def main(argv=None):
     args = parse(argv)
     if args.what != "captions" and not args.data:
         raise UserError(f"Which images? Pass a folder of class folders: prior.py {args.what} neu.")
-    network = load_feature_network(Path(args.weights) / "features.safetensors")
+    network = load_naming_network(Path(args.weights) / "features.safetensors")
     {"vae": vae, "yardstick": yardstick, "agreement": agreement, "captions": captions}[args.what](args, network)
 
 
@@ -83,7 +80,7 @@ def halves(files, number, seed=0):
 def vae(args, network):
     sd = load_stable_diffusion(args.weights)
     everything, pool = {"real": [], "plain": [], "noise": []}, []
-    print("class  N   PSNR  with noise | FD-nano: reconstructed  with noise  floor (real against other real images, 10 draws)")
+    print("class  N   PSNR  with noise | FD-nano: reconstructed  with noise  floor (real images against others, 10 draws)")
     shown = []
     for folder in list_categories(args.data):
         images = {file: read_fitted(file, None, sd.vae.factor)[0] for file in list_images(folder)}
@@ -116,8 +113,8 @@ def report(name, sets, network, pool):
         parts = [halves(list(own), len(x) // len(pool), seed) for own in pool]
         floors.append(frechet_distance(*(torch.stack(sum((part[k] for part in parts), [])) for k in (0, 1))))
     floor, sd = float(np.mean(floors)), float(np.std(floors))
-    print(f"{name:5} {len(x):3} {db[0]:6.1f} {db[1]:8.1f}    | {d[0]:10.3f} ({d[0] / floor:.2f} of the floor) {d[1]:10.3f} "
-          f"({d[1] / floor:.2f}) {floor:10.3f} +- {sd:.3f}", flush=True)
+    print(f"{name:5} {len(x):3} {db[0]:6.1f} {db[1]:8.1f}    | {d[0]:10.3f} ({d[0] / floor:.2f} of the floor) "
+          f"{d[1]:10.3f} ({d[1] / floor:.2f}) {floor:10.3f} +- {sd:.3f}", flush=True)
 
 
 # ---- is FD-nano a yardstick? ------------------------------------------------------------------------------------
@@ -132,10 +129,11 @@ def degraded_sets(args):
         strangers = [read_image(f)[0] for f in spread(list_images(other), len(second))]
         for label, levels in {
             "blur, sigma 0 .5 1 2 4": [[blur(image, s) for image in second] for s in (0, 0.5, 1, 2, 4)],
-            "noise, sd 0 4 8 16 32": [[noise(image, s, k) for k, image in enumerate(second)] for s in (0, 4, 8, 16, 32)],
+            "noise, sd 0 4 8 16 32": [[noise(image, s, k) for k, image in enumerate(second)]
+                                      for s in (0, 4, 8, 16, 32)],
             "JPEG, quality - 50 20 10 5": [[jpeg(image, q) for image in second] for q in (None, 50, 20, 10, 5)],
-            f"share of {other.name}, 0 .1 .25 .5 1": [strangers[:round(q * len(second))] + second[round(q * len(second)):]
-                                                      for q in (0, 0.1, 0.25, 0.5, 1)]}.items():
+            f"share of {other.name}, 0 .1 .25 .5 1": [strangers[:n] + second[n:] for n in (
+                round(q * len(second)) for q in (0, 0.1, 0.25, 0.5, 1))]}.items():
             yield folder.name, label, first, levels
 
 
@@ -152,12 +150,13 @@ def yardstick(args, network):
         d = distances(network, real, levels)
         good = all(a < b for a, b in zip(d, d[1:]))
         rising, total = rising + good, total + 1
-        print(f"{name:4} {label:30} " + " ".join(f"{value:8.3f}" for value in d) + ("" if good else "   NOT rising"), flush=True)
+        print(f"{name:4} {label:30} " + " ".join(f"{value:8.3f}" for value in d) + ("" if good else "   NOT rising"),
+              flush=True)
     print(f"{rising} of {total} rows rise from step to step; N = {len(real)} on both sides")
 
 
 def agreement(args, network):
-    """The yardstick's sets by two networks that share nothing: rank correlation of their distances within each class."""
+    """The yardstick's sets by two networks that share nothing: rank correlation of their distances in each class."""
     from imagenet import ImageNetFeatures
     from scipy.stats import spearmanr
 
@@ -168,7 +167,8 @@ def agreement(args, network):
             known = table.setdefault(name, {}).setdefault(judge, [])
             known.extend(values[1:] if known else values)  # the first level of each row is the same, undegraded set
             rising = "" if values == sorted(values) else "   NOT rising"
-            print(f"{name:4} {label:30} {judge:8} " + " ".join(f"{value:8.3f}" for value in values) + rising, flush=True)
+            print(f"{name:4} {label:30} {judge:8} " + " ".join(f"{value:8.3f}" for value in values) + rising,
+                  flush=True)
     for name, d in table.items():
         rho = spearmanr(d["nano"], d["ImageNet"])[0]
         print(f"{name:4} rank correlation of the two networks over {len(d['nano'])} sets: {rho:.3f}")
@@ -195,46 +195,57 @@ def jpeg(image, quality):
 # ---- captions ---------------------------------------------------------------------------------------------------
 
 
-@torch.no_grad()
-def captions(args, network):
-    """Images from held-out captions. A caption ranks all images by how likely the feature network holds the attributes
-    that it names; chance would put a caption's own image into its best tenth once in ten."""
-    from stablesdg.diffusion import ddim_step, guide
-    from stablesdg.generation import plan
-
+def captions(args: argparse.Namespace, network: NamingNetwork) -> None:
+    """Images from held-out captions, and how many of their attributes the network finds in them."""
     sd = load_stable_diffusion(args.weights)
-    side = sd.resolution
-    textures = [t for t in (draw(HELD_OUT + i, 0, side) for i in range(2 * args.number)) if named(t.caption)][:args.number]
-    made, path = [], plan(sd, 1.0, args.steps)
+    candidates = (draw(HELD_OUT + i, 0, sd.resolution) for i in range(2 * args.number))
+    textures = [texture for texture in candidates if named(texture.caption)][:args.number]
+    made = []
     for start in range(0, len(textures), 16):
-        batch = textures[start:start + 16]
-        prompts = [texture.caption for texture in batch]
-        context, empty = sd.text.encode(prompts), sd.text.encode([""] * len(prompts))
-        shape = (len(batch), 4, side // sd.vae.factor, side // sd.vae.factor)
-        z = torch.randn(shape, generator=torch.Generator().manual_seed(start))
-        for t, alpha_bar_t, alpha_bar_prev in path:
-            eps_uncond, eps_cond = sd.unet(torch.cat([z, z]), t, torch.cat([empty, context])).chunk(2)
-            z = ddim_step(z, guide(eps_uncond, eps_cond, args.guidance), alpha_bar_t, alpha_bar_prev, None)
-        made += list(sd.vae.decode(z / sd.vae.scaling_factor).clamp(-1, 1))
+        prompts = [texture.caption for texture in textures[start:start + 16]]
+        made += from_captions(sd, prompts, args.guidance, args.steps, seed=start)
         print(f"{len(made)} of {len(textures)} images", flush=True)
     drawn = [to_tensor(Image.fromarray(texture.image)) for texture in textures]
     for label, images in (("drawn", drawn), ("generated", made)):
-        log_p = {name: logits.log_softmax(1) for name, logits in network.name(features(network, images)).items()}
-        own, hits = torch.zeros(len(images)), {name: [] for name in ATTRIBUTES}
-        for i, texture in enumerate(textures):
-            words = named(texture.caption)
-            score = sum(log_p[name][:, ATTRIBUTES[name].index(value)] for name, value in words.items())
-            own[i] = (score > score[i]).float().mean()
-            for name, value in words.items():
-                hits[name].append(ATTRIBUTES[name][log_p[name][i].argmax()] == value)
-        print(f"{label:9}: own image in a caption's best tenth {float((own < 0.1).float().mean()):.1%} (chance 10 %); "
-              "attribute recognised: "
-              + ", ".join(f"{name} {sum(h) / max(1, len(h)):.0%}" for name, h in hits.items()))
+        report_captions(label, textures, features(network, images), network)
     rows = [("   |   ".join(t.caption.removeprefix("a photo of ") for t in textures[i:i + 4]),
              [to_image(x) for x in made[i:i + 4]]) for i in range(0, min(64, len(made)), 4)]
     for k in range(0, len(rows), 4):
         save_image(OUT / f"captions-{k // 4}.png", image_grid(rows[k:k + 4], cell=256))
     print(f"wrote {OUT}/captions-*.png")
+
+
+@torch.no_grad()
+def from_captions(sd: StableDiffusion, prompts: list[str], guidance: float, steps: int,
+                  seed: int) -> list[torch.Tensor]:
+    """One image (3, H, W) in [-1, 1] from noise for each prompt, of the model's own size, by DDIM."""
+    context, empty = sd.text.encode(prompts), sd.text.encode([""] * len(prompts))
+    side = sd.resolution // sd.vae.factor
+    shape = (len(prompts), sd.unet.conv_in.in_channels, side, side)
+    z = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    for t, alpha_bar_t, alpha_bar_prev in plan(sd, 1.0, steps):
+        eps_hat = estimate_noise(sd, z, t, context, empty, guidance, "adapted")
+        z = ddim_step(z, eps_hat, alpha_bar_t, alpha_bar_prev)
+    return list(sd.vae.decode(z / sd.vae.scaling_factor).clamp(-1, 1))
+
+
+def report_captions(label: str, textures: list[Texture], f: torch.Tensor, network: NamingNetwork) -> None:
+    """Print how well images with features f (N, C) fit the captions of the textures.
+
+    A caption ranks all images by how likely the network holds the attributes that it names. By chance its own image
+    would be in its best tenth once in ten.
+    """
+    log_p = {name: logits.log_softmax(1) for name, logits in network.name(f).items()}
+    own, hits = torch.zeros(len(f)), {name: [] for name in ATTRIBUTES}
+    for i, texture in enumerate(textures):
+        words = named(texture.caption)
+        score = torch.stack([log_p[name][:, ATTRIBUTES[name].index(value)] for name, value in words.items()]).sum(dim=0)
+        own[i] = (score > score[i]).float().mean()
+        for name, value in words.items():
+            hits[name].append(ATTRIBUTES[name][log_p[name][i].argmax()] == value)
+    recognised = ", ".join(f"{name} {sum(h) / max(1, len(h)):.0%}" for name, h in hits.items())
+    print(f"{label:9}: own image in a caption's best tenth {float((own < 0.1).float().mean()):.1%} (chance 10 %); "
+          f"attribute recognised: {recognised}")
 
 
 def named(caption):

@@ -19,7 +19,7 @@ DEFAULTS = {"autoencoder": (120000, 4, 1e-3, 0.999), "features": (20000, 64, 2e-
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    p = parser(str(__doc__).splitlines()[0], "python -m stablesdg.prior --photographs surfaces --out weights/nano")
+    p = parser(__doc__, "python -m stablesdg.prior --photographs surfaces --out weights/nano")
     p.add_argument("--photographs", type=Path,
                    help="folder of photographs of surfaces, or the photographs.safetensors that an earlier call packed "
                         "from it (default: drawn textures alone)")

@@ -44,7 +44,7 @@ class Origin:
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    p = parser(str(__doc__).splitlines()[0], "python -m stablesdg.prior.fetch surfaces")
+    p = parser(__doc__, "python -m stablesdg.prior.fetch surfaces")
     p.add_argument("out", type=Path, help="folder for the photographs and their manifest.csv")
     return p.parse_args(argv)
 
