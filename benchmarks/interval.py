@@ -8,11 +8,15 @@ often the interval holds the true difference. Power is how often it leaves out 0
 beside today's: it multiplied the errors of surfaces and of seeds by a quantile each, and added them in squares.
 """
 import argparse
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from stablesdg.app.command_line import numbers, parser, positive, run_main
 from stablesdg.recognise.significance import compare, number_groups

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 LEVEL = 0.05  # of significance
-MIN_SEEDS = 3  # for a statement about two ways: intervals of two seeds cover 90 % (benchmarks/interval.py)
+MIN_SEEDS = 3  # for a statement about two ways: those of two seeds may cover only 89 % (benchmarks/interval.py)
 SMALLEST_P_SHOWN = 0.001
 
 Groups = Sequence[object] | NDArray | None
