@@ -2,8 +2,8 @@
 
     python sample.py --strength 0.4        # latest run -> runs/DATASET/CATEGORY/samples/*.png, manifest.csv
 
-Each image has the size and mode of its source, and depends on its seed and its source alone (in bfloat16, up to what that
-rounds away). How novel it is stands beside it in the manifest.
+Each image has the size and mode of its source. It depends on its seed and its source alone, up to rounding in bfloat16.
+The manifest says how novel it is.
 """
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--data", type=Path, help="folder of source images (default: the run's; its training part)")
     p.add_argument("--out", type=Path, help="folder for the images (default: samples in the run folder)")
     method = p.add_argument_group("method")
-    method.add_argument("--strength", type=float, help="s in (0, 1]; 0 sends the sources through the VAE and back, to compare "
-                                                       "with (default: tune.py's choice, the recipe's, Table I's, or 0.4)")
+    method.add_argument("--strength", type=float,
+                        help="s in (0, 1]; 0 sends the sources through the VAE and back, to compare with "
+                             "(default: tune.py's choice, the recipe's, Table I's, or 0.4)")
     method.add_argument("--guidance", type=float, help="w (default: tune.py's choice, the recipe's, Table I's, or 5)")
     method.add_argument("--number", type=positive, default=100, help="images to make; the paper makes 1000")
     method.add_argument("--steps", type=positive,
@@ -49,9 +50,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
                         help="draw images below this novelty again, up to 5 times, and leave out those that stay below")
     method.add_argument("--uncond", default="adapted", choices=["adapted", "base"],
                         help="the unconditional branch runs with the adapters or without")
-    method.add_argument("--compat", choices=["diffusers"], help="use the timesteps of diffusers' image-to-image pipeline")
+    method.add_argument("--compat", choices=["diffusers"],
+                        help="use the timesteps of diffusers' image-to-image pipeline")
     p.add_argument("--batch-size", type=positive, default=8,
-                   help="images at once; in float32 it changes an image by one gray level at most")
+                   help="images at once; in float32 this changes an image by one gray level at most")
     add_common(p.add_argument_group("run"))
     p.add_argument("--resume", action="store_true", help="keep the images that an interrupted run has finished")
     args = p.parse_args(argv)
@@ -87,8 +89,8 @@ def main(argv: list[str] | None = None) -> None:
     maker = sampling.open_classic() if settings.classic else sampling.open_diffusion(settings, folder, record)
     split.refuse_leak(maker.seen, manifest, f"The adapters in {folder}")
     depends_on = {"seed": settings.seed, "number": settings.number, "from_noise": settings.from_noise,
-                  "classic": settings.classic, "min_novelty": settings.min_novelty, "data": str(data), **maker.depends_on,
-                  "seen": sorted(maker.seen | {sha256(file) for file in sources})}
+                  "classic": settings.classic, "min_novelty": settings.min_novelty, "data": str(data),
+                  **maker.depends_on, "seen": sorted(maker.seen | {sha256(file) for file in sources})}
     if settings.resume and generated.is_finished(out, depends_on):
         print(f"the images in {out} are already finished; leave out --resume to make them again")
         return
@@ -100,8 +102,9 @@ def main(argv: list[str] | None = None) -> None:
     rows = images.finish(jobs)
     save_pictures(folder, out, rows, jobs, sources, maker)
     if maker.sd:
-        arguments = {**vars(settings), "data": data, "strength": maker.depends_on["s"], "guidance": maker.depends_on["w"],
-                     "sampler": maker.depends_on["sampler"], "steps": maker.depends_on["steps"]}
+        arguments = {**vars(settings), "data": data, "strength": maker.depends_on["s"],
+                     "guidance": maker.depends_on["w"], "sampler": maker.depends_on["sampler"],
+                     "steps": maker.depends_on["steps"]}
         runs.record_sampling(folder, arguments, maker.sd, seconds)
     values = sorted(float(row["novelty"]) for row in rows)
     print(f"wrote {len(rows)} images to {out} in {duration(seconds)}; novelty {values[len(values) // 2]:.2f} (median; "
@@ -111,7 +114,8 @@ def main(argv: list[str] | None = None) -> None:
               f"{sampling.MOST_TRIES} tries and were left out")
 
 
-def make_images(jobs: list[Job], maker: ImageMaker, meter: NoveltyMeter, images: ImageSet, settings: SamplingSettings) -> float:
+def make_images(jobs: list[Job], maker: ImageMaker, meter: NoveltyMeter, images: ImageSet,
+                settings: SamplingSettings) -> float:
     """Make all images that are not there yet. Returns the seconds it took."""
     from tqdm import tqdm
 
@@ -121,19 +125,21 @@ def make_images(jobs: list[Job], maker: ImageMaker, meter: NoveltyMeter, images:
     started = time.monotonic()
     with tqdm(total=len(jobs), unit="image") as bar:
         for batch in read_batches(jobs, settings.batch_size, maker.resolution, maker.multiple):
-            if not all(images.has(source.job.name) for source in batch):  # by whole batches: see --batch-size
+            if not all(images.has(source.job.name) for source in batch):  # whole batches: see --batch-size
                 make_batch(batch, maker, meter, images, settings.min_novelty, settings.from_noise)
             bar.update(len(batch))
     return time.monotonic() - started
 
 
-def save_pictures(folder: Path, out: Path, rows: list[Row], jobs: list[Job], sources: list[Path], maker: ImageMaker) -> None:
+def save_pictures(folder: Path, out: Path, rows: list[Row], jobs: list[Job], sources: list[Path],
+                  maker: ImageMaker) -> None:
     """Sources and what was made of them; the least and the most novel images beside the nearest training images."""
     from stablesdg.data.generated import source_name
     from stablesdg.report.pictures import save_novelty_picture, save_pairs
 
     source_of = {job.name: job.source for job in jobs}
-    save_pairs(folder / f"preview-{out.name}.png", [(source_of[row["file"]], out / row["file"]) for row in rows], maker.label)
+    save_pairs(folder / f"preview-{out.name}.png", [(source_of[row["file"]], out / row["file"]) for row in rows],
+               maker.label)
     named = {source_name(file): file for file in sources}
     save_novelty_picture(folder / f"novelty-{out.name}.png",
                          [(out / row["file"], float(row["novelty"]), named[row["nearest"]]) for row in rows])

@@ -2,8 +2,8 @@
 
     python train_lora.py --rank 1 --data neu/Pa        # -> runs/neu/Pa/lora.safetensors
 
-Uses the token embedding v_d* of the same run folder, fixed. --full trains every parameter of both networks instead,
-the paper's full adaptation, and writes full.safetensors.
+Uses the token embedding v_d* of the same run folder, fixed. --full trains every parameter of both networks instead
+(the paper's full adaptation) and writes full.safetensors.
 """
 from __future__ import annotations
 

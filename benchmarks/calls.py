@@ -44,6 +44,6 @@ def keep_settings(folder: Path, settings: Mapping[str, Any]) -> None:
 
 
 def copy_folder(source: Path, folder: Path, *without: str) -> None:
-    """Copy `source` to `folder`, but for files and folders that match the patterns `without`."""
+    """Copy `source` to `folder`, except files and folders that match the patterns `without`."""
     with atomic_folder(folder) as temporary:
         shutil.copytree(source, temporary, ignore=shutil.ignore_patterns(*without), dirs_exist_ok=True)

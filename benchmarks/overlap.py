@@ -33,14 +33,14 @@ TEXTURES_TRIED = 10  # for each one that is used, as stripes are left out
 @dataclass
 class Tally:
     """What was found among the pairs."""
-    found: dict[float, int] = field(default_factory=lambda: dict.fromkeys(SHARES, 0))  # of one pair a texture and share
+    found: dict[float, int] = field(default_factory=lambda: dict.fromkeys(SHARES, 0))  # share -> pairs, one a texture
     false_pairs: int = 0
     pairs_apart: int = 0
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p = parser(__doc__, "python benchmarks/overlap.py --number 100")
-    p.add_argument("--number", type=positive, default=50, help="textures, each of which gives a pair for each overlap")
+    p.add_argument("--number", type=positive, default=50, help="textures; each one gives a pair for each overlap")
     p.add_argument("--noise", type=float, nargs="+", default=[0, 2, 4],
                    help="standard deviations of the sensor's noise, in gray levels")
     p.add_argument("--quality", type=positive, default=80, help="of the JPEG compression")
@@ -85,7 +85,7 @@ class Camera:
 def count_pairs(ground: np.ndarray, camera: Camera, tally: Tally) -> None:
     """Add what is found in one texture: a pair for each share, and the pairs of its four corners."""
     for share in SHARES:
-        # moved along both axes, so that the common part is a rectangle of the asked share of the area
+        # moved along both axes, so that the common part is a rectangle with this share of the area
         dx = round(CROP_SIDE * (1 - share) * camera.rng.uniform())
         dy = round(CROP_SIDE * (1 - share * CROP_SIDE / (CROP_SIDE - dx)))
         crops = [camera.photograph(ground, y, x) for y, x in ((0, 0), (dy, dx))]

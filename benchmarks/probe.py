@@ -5,11 +5,12 @@
 Logistic regression has one optimum. It does not depend on a seed, on the order of images or on the number of steps. So
 two training sets can be compared far more finely than by networks that start from random weights, and in minutes.
 
-Each NAME=FOLDER are generated images to add to the real training images: a run folder of the data set, a folder of
-class folders, or a path in which * stands for the class. Every set is compared with the real images alone. The penalty
-on weights is the one with the least cross-entropy on the validation part.
-"Recognised" is the share of a set's images that the classifier of the real images alone takes for their own class. The
-others are wrong labels, as far as it can tell.
+Each NAME=FOLDER is a set of generated images that is added to the real training images. FOLDER is a run folder of the
+data set, a folder of class folders, or a path in which * stands for the class. Every set is compared with the real
+images alone. The penalty on weights is the one with the least cross-entropy on the validation part.
+
+A classifier of the real images alone looks at each set. "Recognised" is the share that it puts into their own class.
+As far as it can tell, the others have wrong labels.
 """
 import argparse
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +36,7 @@ from stablesdg.storage.errors import UserError
 from stablesdg.storage.files import read_csv, sha256, write_csv
 
 PENALTIES = [10.0**k for k in range(1, -5, -1)]
-LEAST_STD = 0.1  # of the mean one: a feature that few real images have must not outweigh all others where it occurs
+LEAST_STD = 0.1  # of the mean one: else a feature that few real images have would outweigh all others
 REAL_ALONE = "none"  # name of the set without generated images
 COLUMNS = ("name", "training images", "accuracy", "difference from none", "low", "high", "p", "test cross-entropy",
            "validation cross-entropy", "recognised")
@@ -122,7 +123,7 @@ def main(argv: list[str] | None = None) -> None:
     rows = summarise(outcomes, real)
     for name, generated in sets.items():
         if unseen := max(len(generated.seen - {sha256(f) for files in drawn for f in files}) for drawn in draws):
-            print(f"what made the images of {name} has seen {unseen} real images that {REAL_ALONE} has not: no fair "
+            print(f"the generator of {name} has seen {unseen} real images that {REAL_ALONE} has not seen: no fair "
                   "comparison")
     if settings.out:
         write_csv(settings.out, COLUMNS, rows)
@@ -200,7 +201,7 @@ def try_sets(settings: ProbeSettings, sets: Mapping[str, GeneratedSet], real: Re
         fits = fit(x, y, len(drawn), PENALTIES)
         validation = [float(F.cross_entropy(linear(x_val), real.y_val)) for linear in fits]
         linear = fits[validation.index(min(validation))]
-        by_real_images = by_real_images or linear  # the first set has no others
+        by_real_images = by_real_images or linear  # the first set holds real images alone
         logits = linear(x_test)
         recognised = share_recognised(by_real_images, *features(extra)) if any(extra) else None
         outcomes[name] = Outcome((logits.argmax(dim=1) == real.y_test).int().tolist(), len(y), min(validation),

@@ -12,7 +12,7 @@ All seeds share one draw of real images, one training of the adapters and one se
 hold for these, and for classifiers trained anew.
 
 --substitute adds the paper's Fig. 9. Its real images are drawn from the whole training part, anew for each seed. Its
-generated images come from the same adapters, which have seen other real images than its arms have, as pairs.csv says.
+generated images come from the same adapters. These have seen real images that its arms have not: pairs.csv counts them.
 """
 import argparse
 import random
@@ -31,7 +31,7 @@ from stablesdg.recognise.results import accuracy, compare_with_all, read_results
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.files import read_json, write_csv, write_json
 
-MOST_OF_A_SURFACE = 10  # test images of one surface, of those that are not kept
+MOST_OF_A_SURFACE = 10  # so many images of a surface that is not kept become test images
 ARMS = ("none", "steps", "classic", "copies", "expand", "full", "synthetic")
 SUMMARY_COLUMNS = ("experiment", "network", "alpha", "arm", "seeds", "epochs", "accuracy", "sd", "low", "high")
 PAIR_COLUMNS = ("experiment", "network", "alpha", "arm", "against", "seeds", "seen by its generator alone",
@@ -70,7 +70,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--networks", nargs="+", default=["squeezenet", "resnet"], help="names as classify.py takes them",
                    choices=["alexnet", "vgg", "resnet", "squeezenet", "densenet"])
     p.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS,
-                   help="of classify.py; full is expand by a generator of full adaptation instead of LoRA")
+                   help="arms of classify.py; full is expand with a generator of full adaptation instead of LoRA")
     p.add_argument("--seeds", type=positive, default=3, help="trainings of each classifier, with seeds 0, 1, ..")
     p.add_argument("--alpha", type=float, default=0.4, help="share of the training part that is kept")
     p.add_argument("--epochs", type=positive, default=20, help="of each classifier")
@@ -130,7 +130,7 @@ def call(place: Path, *command: object, done: Path | None = None) -> None:
 
 
 def keep_share(place: Path, settings: BenchmarkSettings, method: str) -> None:
-    """Make the split of `place`: of each class's training part only a share alpha stays, see `share_out`."""
+    """Make the split of `place`. Only a share alpha of each class's training part stays, see `share_out`."""
     manifest = place / "runs" / settings.data.name / "split.json"
     if manifest.exists():
         return
@@ -149,13 +149,13 @@ def keep_share(place: Path, settings: BenchmarkSettings, method: str) -> None:
 def share_out(groups: Mapping[str, Sequence[str]], alpha: float) -> dict[str, str]:
     """{name: part} of {group: names}. A share alpha of all names, in whole groups, stays in the training part.
 
-    The others become test images, MOST_OF_A_SURFACE at most of one group, since more tell little. Raises UserError if
-    no group is as small as that share.
+    The others become test images, but at most MOST_OF_A_SURFACE of one group: more of them tell little. Raises
+    UserError if every group is larger than that share.
     """
     room = round(alpha * sum(map(len, groups.values())))
     if min(map(len, groups.values())) > room:
-        raise UserError(f"{min(groups)} is one of groups of overlapping images, the smallest of which is larger than "
-                        f"{room} images: a larger --alpha is needed.")
+        raise UserError(f"Every group of overlapping images, {min(groups)} for example, is larger than {room} images: "
+                        "pass a larger --alpha.")
     parts = {}
     for group in random.Random(0).sample(sorted(groups), len(groups)):
         names = groups[group]
@@ -198,7 +198,7 @@ def train(place: Path, settings: BenchmarkSettings, category: Path, folder: Path
 
 
 def sample(place: Path, settings: BenchmarkSettings, folder: Path, name: str, *how: object) -> None:
-    """Images of a run in its folder `name`, by the s and w that tune.py chooses for it, unless `how` says otherwise."""
+    """Make a run's images in its folder `name`, with the s and w that tune.py chooses unless `how` says otherwise."""
     sampling = ["--run", folder, "--sampler", "dpm", "--steps", settings.steps, "--resume"]
     call(place, "tune.py", *sampling, "--features", "nano", "--strengths", settings.strengths,
          "--guidances", settings.guidances, "--min-novelty", settings.min_novelty, "--number", settings.tune_number,

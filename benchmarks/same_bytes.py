@@ -1,4 +1,4 @@
-"""Does this checkout make the same files as another one? For every change that is to change nothing.
+"""Does this checkout make the same files as another one? For code changes that must not change results.
 
     git worktree add ../before 89ead57
     python benchmarks/same_bytes.py ../before
@@ -54,7 +54,8 @@ def main() -> None:
             made.append(make_files(checkout, Path(folder)))
     before, now = made
     different = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
-    print(f"{len(before.keys() & now.keys()) - len([n for n in different if n in before and n in now])} files are the same")
+    both = before.keys() & now.keys()
+    print(f"{len(both - set(different))} files are the same")
     if different:
         sys.exit("different: " + ", ".join(different))
 

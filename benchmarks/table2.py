@@ -2,14 +2,14 @@
 
     python benchmarks/table2.py neu/Pa neu/Cr neu/Sc --seeds 2
 
-The project's own command lines make every cell, run as a user would run them. What is finished is not run again. Beside
-the paper's rows stand full adaptation, and the same full training from random instead of pretrained weights.
+The project's own command lines make every cell, run as a user would run them. What is finished is not run again. Two
+rows are added to the paper's: full adaptation, and the same full training from random instead of pretrained weights.
 
-The reference is the training part, which the adapters saw, as FID's usual reading of the paper has it. A distance falls
-with the number of images. So every one here is the mean over random draws of the same number on both sides, and so is
-the floor, which compares real with other real images. Novelty stands beside it, because a distance rewards copies: 0 is
-a copy of a training image (see stablesdg/evaluate/novelty.py). --imagenet also measures the same images by an unrelated
-network (see imagenet.py).
+The reference is the training part, as the paper is usually read. The adapters saw it. A distance falls when the number
+of images grows. So every distance here is a mean over random draws of the same number of images on both sides. The
+floor is such a mean, too: it compares real with other real images. A distance rewards copies. So novelty stands beside
+it, and 0 is a copy of a training image (see stablesdg/evaluate/novelty.py). --imagenet also measures the same images by
+an unrelated network (see imagenet.py).
 """
 import shutil
 from collections.abc import Sequence
@@ -114,7 +114,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def measure_row(settings: BenchmarkSettings, data: Path, row: Row, network: str) -> tuple[object, ...]:
-    """One row for one category, as it stands in table2.csv, by one feature network. Prints it."""
+    """Print and return a row of table2.csv, for one category and one feature network."""
     measured: dict[str, list[Measured]] = {start: [] for start in STARTS}
     for seed in range(settings.seeds):
         folder = train(settings, data, row, seed)

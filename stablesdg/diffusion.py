@@ -10,7 +10,7 @@ Symbols, after the paper (z_i = alpha_i z_0 + sigma_i eps):
     eps             noise, shape of z_t; eps_hat is its estimate
     s, w            strength in (0, 1] and guidance scale of image-oriented generation
 
-The timestep before t = 0 is written -1: no noise is left there, alpha_bar = 1.
+The timestep before t = 0 is written -1. No noise is left there: alpha_bar = 1.
 """
 import math
 from collections.abc import Callable
@@ -38,8 +38,7 @@ def alpha_bar_table(T: int = T, beta_start: float = BETA_START, beta_end: float 
 def timesteps(steps: int, strength: float = 1.0, T: int = T) -> list[tuple[int, int]]:
     """[(t, t_prev), ..] from the noisiest to (t, -1), evenly spaced.
 
-    The first t is exactly round(s T) - 1, the paper's T' = sT, however many steps there are. A full run
-    (s = 1) has `steps` steps; this one has round(s * steps), at least 1.
+    The first t is round(s T) - 1, the paper's T' = sT, for any `steps`. There are round(s * steps) steps, at least 1.
     """
     if not 0 < strength <= 1:
         raise ValueError(f"strength must lie in (0, 1], not {strength}")
@@ -52,7 +51,7 @@ def timesteps(steps: int, strength: float = 1.0, T: int = T) -> list[tuple[int, 
 
 
 def add_noise(z_0: Tensor, eps: Tensor, alpha_bar: float | Tensor) -> Tensor:
-    """z_t = alpha_t z_0 + sigma_t eps. `alpha_bar` is a number, or (B,) on the CPU for one timestep a sample."""
+    """z_t = alpha_t z_0 + sigma_t eps. `alpha_bar` is a number, or (B,) on the CPU, one for each sample."""
     alpha_bar = torch.as_tensor(alpha_bar, dtype=torch.float64).to(z_0.dtype).to(z_0.device)  # Apple has no float64
     if alpha_bar.ndim:
         alpha_bar = alpha_bar.view(-1, 1, 1, 1)
@@ -70,7 +69,7 @@ def predict_z_0(z_t: Tensor, eps: Tensor, alpha_bar_t: float) -> Tensor:
 
 
 # ---- one step of a sampler, z_t -> z_prev -----------------------------------------------------------------------
-# All have one signature. `before` is what the step before estimated, None in the first step; noise() draws fresh noise.
+# All have one signature. `before` is the estimate of the step before, None in the first. noise() draws fresh noise.
 
 
 class Estimate(NamedTuple):
@@ -85,7 +84,7 @@ Sampler = Callable[[Tensor, Tensor, float, float, Estimate | None, Noise], Tenso
 
 def ddim_step(z_t: Tensor, eps: Tensor, alpha_bar_t: float, alpha_bar_prev: float, before: Estimate | None = None,
               noise: Noise | None = None) -> Tensor:
-    """Deterministic: the estimated noise itself is carried on (Song et al. 2021, eq. 12 with sigma = 0)."""
+    """Deterministic: the estimated noise is added back at the next level (Song et al. 2021, eq. 12 with sigma = 0)."""
     return alpha_bar_prev**0.5 * predict_z_0(z_t, eps, alpha_bar_t) + (1 - alpha_bar_prev) ** 0.5 * eps
 
 
@@ -104,8 +103,7 @@ def paper_step(z_t: Tensor, eps: Tensor, alpha_bar_t: float, alpha_bar_prev: flo
                noise: Noise) -> Tensor:
     """Algorithm 1: alpha_{i-1} (z_i - sigma_i eps_hat) / alpha_i + sigma_{i-1} noise.
 
-    The paper prints sigma_i for the last factor. z_{i-1} would then hold the noise of level i and the signal of
-    level i - 1, and eps_theta was not trained on such a mixture. We read sigma_{i-1}.
+    The paper prints sigma_i: noise of level i, signal of level i - 1. eps_theta never saw that. We read sigma_{i-1}.
     """
     return alpha_bar_prev**0.5 * predict_z_0(z_t, eps, alpha_bar_t) + (1 - alpha_bar_prev) ** 0.5 * noise()
 
@@ -114,8 +112,8 @@ def dpm_step(z_t: Tensor, eps: Tensor, alpha_bar_t: float, alpha_bar_prev: float
              noise: Noise | None = None) -> Tensor:
     """DPM-Solver++(2M): DDIM with a corrected noise (Lu et al. 2022, Algorithm 2).
 
-    DDIM holds the predicted z_0 fixed within a step. Second order follows its trend along lambda = log(alpha / sigma).
-    The first step and the last one (alpha_bar_prev is 1 and lambda infinite) stay DDIM's.
+    DDIM holds the predicted z_0 fixed within a step. Here it follows its trend along lambda = log(alpha / sigma). The
+    first step knows no trend, and lambda is infinite at the end of the last one: these two are DDIM's.
     """
     if before is not None and alpha_bar_prev < 1:
         lambda_before, lambda_t, lambda_prev = (

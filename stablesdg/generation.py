@@ -1,4 +1,4 @@
-"""Image-oriented generation, the paper's Algorithm 1: a real defect image, partly noised, is denoised anew."""
+"""Image-oriented generation, the paper's Algorithm 1: noise a real defect image in part, then denoise it."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def plan(sd: StableDiffusion, strength: float, steps: int) -> list[Step]:
     """The steps to run, noisiest first. There are none for strength 0."""
     if strength == 0:
         return []
-    alpha_bar = sd.alpha_bar.tolist() + [1.0]  # the last one, at -1, is that of t_prev = -1
+    alpha_bar = sd.alpha_bar.tolist() + [1.0]  # t_prev = -1 finds the last one
     return [Step(t, alpha_bar[t], alpha_bar[t_prev]) for t, t_prev in timesteps(steps, strength, len(sd.alpha_bar))]
 
 
@@ -45,11 +45,11 @@ def generate(sd: StableDiffusion, x: Tensor | Posterior, seeds: Sequence[int], p
     guidance    w of eq. (2)
     steps       of a full run; s times these are run
     sampler     "ddim" or "dpm" (deterministic), "ddpm", or "paper" (Algorithm 1)
-    uncond      the unconditional branch of eq. (2) runs with the adapters, or without them if "base"
-    from_noise  start from noise alone at s = 1, the paper's ablation; of the images x only the size counts
+    uncond      the unconditional branch of eq. (2) runs with the adapters ("adapted") or without ("base")
+    from_noise  start from noise alone at s = 1, the paper's ablation; only the size of x counts
     path        steps to run instead of those of `strength` and `steps`
 
-    Returns (B, 3, H, W) in [-1, 1]. Raises ValueError if seeds and images are not equally many.
+    Returns (B, 3, H, W) in [-1, 1]. Raises ValueError if there is not one seed for each image.
     """
     B, shape = (len(x.mean), x.mean.shape[1:]) if isinstance(x, Posterior) else (len(x), sd.latent_shape(x))
     if len(seeds) != B:
@@ -80,7 +80,8 @@ def generate(sd: StableDiffusion, x: Tensor | Posterior, seeds: Sequence[int], p
     return sd.vae.decode(z / sd.vae.scaling_factor).clamp(-1, 1)  # D(z_0)
 
 
-def estimate_noise(sd: StableDiffusion, z: Tensor, t: int, context: Tensor, empty: Tensor, w: float, uncond: str) -> Tensor:
+def estimate_noise(sd: StableDiffusion, z: Tensor, t: int, context: Tensor, empty: Tensor, w: float,
+                   uncond: str) -> Tensor:
     """eps_hat of eq. (2). At w = 1 it is the conditional estimate alone, which costs half as much."""
     step = torch.tensor(t, device=sd.device)  # a tensor, so that a compiled UNet is compiled once
     if w == 1:

@@ -49,16 +49,17 @@ def initial_factors(layer: nn.Linear, rank: int, generator: torch.Generator) -> 
     """A ~ N(0, (1 / r)^2), drawn on the CPU. B = 0, so that training starts from the pretrained model."""
     dtype = torch.promote_types(layer.weight.dtype, torch.float32)
     A = torch.randn(rank, layer.in_features, generator=generator) / rank
-    return A.to(layer.weight.device, dtype), torch.zeros(layer.out_features, rank, device=layer.weight.device, dtype=dtype)
+    return (A.to(layer.weight.device, dtype),
+            torch.zeros(layer.out_features, rank, device=layer.weight.device, dtype=dtype))
 
 
 def linear_layers(sd: StableDiffusion) -> dict[LayerName, nn.Linear]:
-    """Every original linear layer of text encoder and UNet by its official name, adapted or not."""
+    """{official name: original layer} for all linear layers of text encoder and UNet, adapted or not."""
     layers = {}
     for part, model in (("unet", sd.unet), ("text", sd.text.model)):
         for name, module in model.named_modules():
             if isinstance(module, nn.Linear):
-                name = name.removesuffix(".base")  # that of a LoRALinear
+                name = name.removesuffix(".base")  # the layer inside a LoRALinear
                 if part == "text" and not name.startswith("text_model."):  # some versions of transformers leave it out
                     name = "text_model." + name
                 layers[LayerName(part, name)] = module
@@ -94,4 +95,5 @@ def remove(sd: StableDiffusion) -> None:
 
 def _set_layer(sd: StableDiffusion, key: LayerName, layer: nn.Module) -> None:
     model = sd.unet if key.part == "unet" else sd.text.model
-    model.set_submodule(key.name if hasattr(model, key.name.split(".")[0]) else key.name.removeprefix("text_model."), layer)
+    model.set_submodule(key.name if hasattr(model, key.name.split(".")[0]) else key.name.removeprefix("text_model."),
+                        layer)

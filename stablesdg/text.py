@@ -4,8 +4,7 @@
     v_d   (n, C)  the embeddings of the n tokens that <unknown> consists of (3 in SD v1.5)
     tau   CLIP's text encoder: prompt -> context (length, C)
 
-A learned token such as <unknown> is any piece of the prompt. Its vectors live beside the embedding table, which never
-changes. The model and its tokenizer come from transformers.
+A learned token may be any piece of the prompt. Its vectors live beside the embedding table, which never changes.
 """
 import re
 from collections.abc import Iterable
@@ -26,8 +25,8 @@ class TextEncoder(nn.Module):
         self.model = model
         self.vectors = nn.ParameterDict()  # token -> v_d (n, C); keys as _key writes them
         self.length = min(tokenizer.model_max_length, model.config.max_position_embeddings)
-        # transformers takes token numbers and looks them up deep inside. So a hook puts v_d into what was looked up, and
-        # encode leaves a note for it: which row of all v_d each position takes, -1 for none.
+        # transformers looks token numbers up deep inside. A hook then puts v_d in the place of what was found. For the
+        # hook, encode notes which row of all v_d each position takes, -1 for none.
         self._rows: Tensor | None = None  # (B, length)
         model.get_input_embeddings().register_forward_hook(self._substitute)
 
@@ -41,7 +40,7 @@ class TextEncoder(nn.Module):
         return self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
 
     def pretrained_vectors(self, token: str) -> Tensor:
-        """The rows (n, C) of the embedding table that `token` stands for before any learning."""
+        """The rows (n, C) of the embedding table for `token`: its vectors before any learning."""
         return self.table[torch.tensor(self.ids(token), device=self.table.device)].detach().clone()
 
     def set_vectors(self, token: str, v_d: Tensor) -> nn.Parameter:
@@ -66,7 +65,7 @@ class TextEncoder(nn.Module):
             self._rows = None
 
     def _tokenize(self, prompt: str) -> tuple[list[int], list[int]]:
-        """start, the prompt cut to length - 2, end, end .. end -> (token numbers, rows of v_d), `length` of each."""
+        """(token numbers, rows of v_d), `length` of each: start, the prompt cut to length - 2, end, end .. end."""
         first_row, total = {}, 0  # of each learned token among all learned vectors
         for key, v_d in self.vectors.items():
             first_row[_token(key)] = total
@@ -83,8 +82,8 @@ class TextEncoder(nn.Module):
                 rows += [-1] * (len(ids) - len(rows))
         room = self.length - 2
         if any(row >= 0 for row in rows[room:]):
-            raise UserError(f"The prompt {prompt!r} has {len(ids)} tokens, of which this text encoder reads {room}, and the "
-                            "learned one comes later: shorten the prompt, or say the learned token earlier.")
+            raise UserError(f"This text encoder reads only {room} of the {len(ids)} tokens of the prompt {prompt!r}, "
+                            "and the learned token comes later: shorten the prompt, or say the learned token earlier.")
         end = self.length - 1 - len(ids[:room])
         ids = [self.tokenizer.bos_token_id] + ids[:room] + [self.tokenizer.eos_token_id] * end
         return ids, [-1] + rows[:room] + [-1] * end
@@ -110,7 +109,7 @@ def split_at_tokens(prompt: str, tokens: Iterable[str]) -> list[str]:
 
 
 def _key(token: str) -> str:
-    """A token as a ParameterDict key: CLIP ignores case; names must hold no dot and not be a module's own, as type is."""
+    """A token as a ParameterDict key: in lower case, as CLIP reads it, without dots, and unlike a name of nn.Module."""
     return "v_d " + token.lower().replace(".", "%2e")
 
 

@@ -1,7 +1,6 @@
 """The loss of eq. (1) and the loop that learns v_d, BA or all weights with it.
 
-Symbols as in diffusion.py. The randomness of a step follows from (seed, step) alone, so that a run that was stopped and
-resumed ends with the same bytes as one that never stopped.
+Symbols as in diffusion.py. Seed and step number fix a step's randomness: a resumed run ends with the same bytes.
 """
 from __future__ import annotations
 
@@ -44,9 +43,9 @@ def denoising_loss(sd: StableDiffusion, z_0: Tensor, context: Tensor, t: Tensor,
 
 def draw_batch(sd: StableDiffusion, posteriors: Sequence[Posterior], indices: Sequence[int], generator: torch.Generator,
                crop: int | None = None) -> tuple[Tensor, Tensor]:
-    """(z_0, eps) for the images `indices`, (B, C, h, w) each: a fresh draw from each posterior.
+    """(z_0, eps) of the images `indices`, (B, C, h, w) each, freshly drawn.
 
-    Each is cropped at random to the smallest of them, and to `crop` latent positions a side if that is given.
+    Random crops have the size of the smallest latent, or `crop` positions a side if that is smaller.
     """
     h, w = (min([posteriors[i].mean.shape[axis] for i in indices] + ([crop] if crop else [])) for axis in (1, 2))
     z_0, eps = [], []
@@ -69,7 +68,7 @@ def generator_for(seed: int, *numbers: int) -> torch.Generator:
 
 
 def batch_indices(step: int, batch_size: int, n: int, seed: int) -> list[int]:
-    """The images of one step: epoch after epoch of fresh permutations, each image once an epoch."""
+    """The images of one step. Each epoch is a new permutation and takes every image once."""
     positions = range(step * batch_size, (step + 1) * batch_size)
     orders = {epoch: torch.randperm(n, generator=generator_for(seed, 0, epoch)).tolist()
               for epoch in {p // n for p in positions}}
@@ -77,15 +76,17 @@ def batch_indices(step: int, batch_size: int, n: int, seed: int) -> list[int]:
 
 
 @torch.no_grad()
-def fixed_noise_loss(sd: StableDiffusion, posteriors: Sequence[Posterior], prompt: str, crop: int | None = None) -> float:
-    """Eq. (1) on the same images, timesteps and noises whenever it is asked, so that values can be compared."""
+def fixed_noise_loss(sd: StableDiffusion, posteriors: Sequence[Posterior], prompt: str,
+                     crop: int | None = None) -> float:
+    """Eq. (1) with the same images, timesteps and noise in every call, so that values can be compared."""
     T, n = len(sd.alpha_bar), HELD_OUT_DRAWS
     context = sd.text.encode([prompt])
     losses = []
     for start in range(0, n, HELD_OUT_BATCH):
         draws = range(start, min(start + HELD_OUT_BATCH, n))
         t = torch.tensor([(2 * k + 1) * T // (2 * n) for k in draws])  # evenly over 0 .. T - 1
-        z_0, eps = draw_batch(sd, posteriors, [k % len(posteriors) for k in draws], generator_for(HELD_OUT_SEED, start), crop)
+        z_0, eps = draw_batch(sd, posteriors, [k % len(posteriors) for k in draws],
+                              generator_for(HELD_OUT_SEED, start), crop)
         losses += [float(denoising_loss(sd, z_0, context, t, eps))] * len(draws)
     return sum(losses) / n
 
@@ -99,15 +100,15 @@ class TrainingLog:
 
 
 def adapt(sd: StableDiffusion, parameters: Mapping[str, torch.nn.Parameter], posteriors: Sequence[Posterior],
-          held_out: Sequence[Posterior], prompt: str, checkpoint: Checkpoint, *, iterations: int, batch_size: int, lr: float,
-          seed: int, crop: int | None = None, resume: bool = False,
+          held_out: Sequence[Posterior], prompt: str, checkpoint: Checkpoint, *, iterations: int, batch_size: int,
+          lr: float, seed: int, crop: int | None = None, resume: bool = False,
           autocast_dtype: torch.dtype | None = None) -> TrainingLog:
     """Minimise eq. (1) over `parameters` (float32) with Adam, without weight decay.
 
-    posteriors      of the training images; `held_out` those of images kept out
+    posteriors      of the training images; `held_out` are those of images that are not trained on
     checkpoint      is written every minute and at every measurement; `resume` goes on from it
     crop            side of random crops in latent positions, or None for whole images
-    autocast_dtype  computes in another dtype than the parameters are kept in
+    autocast_dtype  of the arithmetic, where it is not the parameters' own dtype
     """
     optimiser = torch.optim.Adam(parameters.values(), lr=lr)
     scaler = torch.amp.GradScaler(sd.device.type, enabled=torch.float16 in (sd.dtype, autocast_dtype))
@@ -130,7 +131,7 @@ def adapt(sd: StableDiffusion, parameters: Mapping[str, torch.nn.Parameter], pos
         scaler.scale(loss).backward()
         scaler.step(optimiser)
         scaler.update()
-        recent.append(loss.detach())  # not read before it is logged, so that a GPU need not be waited for
+        recent.append(loss.detach())  # read only when it is logged, so that we need not wait for a GPU
 
         measure = (step + 1) % LOG_STEPS == 0 or step + 1 == iterations
         if measure or time.monotonic() - saved > CHECKPOINT_SECONDS:
@@ -138,7 +139,8 @@ def adapt(sd: StableDiffusion, parameters: Mapping[str, torch.nn.Parameter], pos
             recent = []
             mean = sum(log.losses[-LOG_STEPS:]) / len(log.losses[-LOG_STEPS:])
             if not math.isfinite(mean):
-                raise UserError(f"The loss became infinite before iteration {step + 1}: lower --lr or use --dtype float32.")
+                raise UserError(f"The loss became infinite before iteration {step + 1}: lower --lr or use "
+                                "--dtype float32.")
             if held_out and measure:
                 with amp:
                     log.held_out[step + 1] = fixed_noise_loss(sd, held_out, prompt, crop)

@@ -25,7 +25,7 @@ def call(cwd, *command, ok=True):
 
 
 def here(cwd, *command, ok=True):
-    """The same without the seconds that a new process spends on importing: exit code and output are the same."""
+    """The same in this process, which saves the seconds of importing. Exit code and output are the same."""
     command = command[1:] if command[0] == "-m" else command
     module = importlib.import_module(command[0].removesuffix(".py"))
     out, err = io.StringIO(), io.StringIO()

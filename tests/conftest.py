@@ -40,7 +40,7 @@ def pytest_terminal_summary(terminalreporter):
 
 
 def shrink_streams(model):
-    """Make norm epsilons matter: the layers that feed each norm get small weights, so that variances near 1e-5 arise."""
+    """Make the norms' epsilons matter: layers before a norm get small weights, so that variances are near 1e-5."""
     with torch.no_grad():
         for name, p in model.named_parameters():
             if p.ndim > 1 and "embedding" not in name and "time_emb" not in name:
@@ -71,7 +71,8 @@ def toy(tmp_path_factory, nano):
                               set_alpha_to_one=False, steps_offset=1)
     folder = tmp_path_factory.mktemp("weights") / "toy"
     StableDiffusionPipeline(vae=vae, text_encoder=text, tokenizer=tokenizer, unet=unet, scheduler=scheduler,
-                            safety_checker=None, feature_extractor=None, requires_safety_checker=False).save_pretrained(folder)
+                            safety_checker=None, feature_extractor=None,
+                            requires_safety_checker=False).save_pretrained(folder)
     return folder
 
 

@@ -1,11 +1,15 @@
 """Glue: command lines, devices, run folders. A reader of the method may skip this room.
 
     command_line     help, types of arguments, exit codes
+    console          the command `stablesdg`
+    environment      the virtual environment of `make demo` and `make test`
     devices          device and number format, chosen once
+    paths            where a run's files lie
     runs             run folders and run.json
     model            the weights that a command asks for
     training         what surrounds the training loop
     sampling         what surrounds generation
+    compat           the timesteps of diffusers
     tuning           what surrounds the grid of tune.py
     classification   what surrounds classify.py
     commands/        python -m stablesdg.split and its like

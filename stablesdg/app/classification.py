@@ -78,8 +78,8 @@ class LabelledImages:
 class GeneratedClasses:
     """The generated images of all classes, as far as an arm uses them."""
     files: FilesByClass  # [] for --mode none
-    seen: frozenset[str]  # sha256 of the real images that had a part in them
-    unknown: list[str]  # classes for which nothing is written down of that
+    seen: frozenset[str]  # sha256 of the real images that their generators have seen
+    unknown: list[str]  # classes whose images do not say what made them
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def open_experiment(settings: ClassifySettings) -> Experiment:
     generated = open_generated(settings, classes, split)
     if generated.unknown:
         print(f"the images in {settings.generated} for {generated.unknown[0]} do not say what made them: nothing tells "
-              "whether it has seen validation or test images")
+              "whether their generator has seen validation or test images")
     print(f"{len(classes)} classes, {split['method']} split; images: "
           + ", ".join(f"{sum(map(len, parts[part]))} {part}" for part in PARTS))
     setup = Setup(
@@ -144,7 +144,7 @@ def warn_of_small_classes(classes: list[str], train: FilesByClass, per_class: in
 
 
 def open_generated(settings: ClassifySettings, classes: list[str], split: Split) -> GeneratedClasses:
-    """Find and check the images of --generated. Steps and classic count them only: what made them does not matter."""
+    """Find and check the images of --generated. The arms steps and classic only count them, whatever made them."""
     folder, arm = settings.generated, settings.arm.name
     if not folder:
         return GeneratedClasses([], frozenset(), [])
@@ -203,7 +203,7 @@ def add_seed(experiment: Experiment, result: Result, images: TrainingSet, traine
 
 
 def keep_result(experiment: Experiment, result: Result) -> list[str]:
-    """Write all of a result but its weights. Returns a sentence for each result that it is compared with."""
+    """Write all of a result except its weights. Returns a sentence for each result that it is compared with."""
     stem = result.setup.stem
     verdicts = save_result(experiment.out, result)
     save_image(experiment.out / f"confusion-{stem}.png",

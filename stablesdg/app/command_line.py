@@ -12,7 +12,7 @@ PROMPT, TOKEN = "A photo of <unknown>", "<unknown>"
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Show a default where there is one. Where it depends on other things, the help text says on what."""
+    """Show a default where there is one. If it depends on other things, the help text names them."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         return action.help if action.default is None or action.default is False else super()._get_help_string(action)
@@ -35,8 +35,8 @@ def add_common(group: Arguments) -> None:
     group.add_argument("--seed", type=seed, default=0, help="all randomness follows from it")
     add_device(group)
     group.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"],
-                       help="of the UNet's arithmetic; auto takes bfloat16 on GPUs and CPUs that compute in it, "
-                            "float32 on others and on Apple GPUs")
+                       help="number format of the UNet; auto takes bfloat16 on GPUs that have it and CPUs that are "
+                            "faster with it, float32 on others and on Apple GPUs")
 
 
 def add_device(group: Arguments) -> None:
@@ -47,7 +47,8 @@ def add_device(group: Arguments) -> None:
 def add_model(group: Arguments) -> None:
     """Which run, weights and adapters make images."""
     group.add_argument("--run", type=Path, help="run folder of a category (default: the one used last)")
-    group.add_argument("--weights", help="diffusers folder or CompVis .safetensors (default: those the run was trained on)")
+    group.add_argument("--weights",
+                       help="diffusers folder or CompVis .safetensors (default: those the run was trained on)")
     group.add_argument("--adapters", default="all", help="all that the run has, none, or some of embedding,lora,full")
 
 
@@ -61,8 +62,9 @@ def add_training(p: argparse.ArgumentParser, learning_rate: float) -> None:
     data.add_argument("--token", default=TOKEN, help="the part of the prompt that stands for the category")
     data.add_argument("--resolution", type=resolution,
                       help="shorter side in pixels, or native (default: the recipe's, or the model's own)")
-    data.add_argument("--crop", type=crop, help="train on random square crops of so many pixels, at the scale that "
-                                                "--resolution sets, or none (default: the recipe's, or none)")
+    data.add_argument("--crop", type=crop,
+                      help="side in pixels of the random square crops to train on, at the scale that --resolution "
+                           "sets, or none (default: the recipe's, or none)")
     add_split(data)
     training = p.add_argument_group("training")
     training.add_argument("--iterations", type=positive, default=1000, help="optimiser steps")
@@ -78,8 +80,8 @@ def add_training(p: argparse.ArgumentParser, learning_rate: float) -> None:
 def add_split(group: Arguments) -> None:
     """--split."""
     group.add_argument("--split", choices=["group", "random"],
-                       help="keep images of one surface in one part, or split at random as the paper does (default: what "
-                            "runs/DATASET/split.json has, or group)")
+                       help="keep images of one surface in one part, or split at random as the paper does (default: "
+                            "what runs/DATASET/split.json has, or group)")
 
 
 # ---- types of arguments -----------------------------------------------------------------------------------------
@@ -147,9 +149,10 @@ def run_main(main: Callable[[], None]) -> None:
     except RuntimeError as error:
         if not re.search("out of memory|allocate memory", str(error)):
             raise
-        print(f"error: not enough memory ({str(error).splitlines()[0]}): lower --batch-size or --resolution, train with "
-              "--gradient-checkpointing, or for classify.py take a smaller --network.", file=sys.stderr)
+        print(f"error: not enough memory ({str(error).splitlines()[0]}): lower --batch-size or --resolution, train "
+              "with --gradient-checkpointing, or for classify.py take a smaller --network.", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print("\nstopped; commands that have --resume go on with it from what is finished", file=sys.stderr)
+        print("\nstopped; the same command with --resume, if it has that, goes on from what is finished",
+              file=sys.stderr)
         sys.exit(130)

@@ -21,7 +21,8 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device {name} cannot be used here ({str(error).splitlines()[0]}): try --device auto.") from None
+        raise UserError(f"--device {name} cannot be used here ({str(error).splitlines()[0]}): try "
+                        "--device auto.") from None
     if device.type == "cpu":
         keep_freed_memory()
     if device.type == "cuda":
@@ -30,7 +31,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep freed memory. Asking the system for large blocks again costs a sixth of a training step on a CPU."""
+    """Let glibc keep freed memory. Asking the system for it again costs a sixth of a training step on a CPU."""
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 2**27)):  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD; bytes
@@ -53,11 +54,11 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
 
 @functools.cache
 def bfloat16_speed() -> float:
-    """How many times as fast as in float32 this CPU multiplies matrices and convolves in bfloat16: a few milliseconds."""
+    """Speed of bfloat16 over that of float32 on this CPU, in matrix products and convolutions. Takes milliseconds."""
     operands = {dtype: [torch.ones(shape, dtype=dtype) for shape in ((256, 256), (1, 64, 25, 25), (64, 64, 3, 3))]
                 for dtype in (torch.float32, torch.bfloat16)}
     seconds = dict.fromkeys(operands, float("inf"))
-    for _ in range(SPEED_TRIALS):  # in turns, and the fastest counts: what else the machine does can only add to it
+    for _ in range(SPEED_TRIALS):  # in turns; the fastest counts, because other work on the machine only adds time
         for dtype, (a, x, kernel) in operands.items():
             start = time.perf_counter()
             for _ in range(2):

@@ -24,7 +24,8 @@ def ensure_environment(requirements: str = "requirements.txt", root: Path = ROOT
     if not python.is_file():
         print(f"making {environment}", flush=True)
         venv.create(environment, with_pip=True)
-    wanted = hashlib.sha256(b"".join((root / name).read_bytes() for name in ("requirements.txt", requirements))).hexdigest()
+    contents = b"".join((root / name).read_bytes() for name in ("requirements.txt", requirements))
+    wanted = hashlib.sha256(contents).hexdigest()
     done = environment / ("installed-" + requirements.replace("/", "-"))
     if not done.is_file() or done.read_text() != wanted:
         print(f"installing {requirements}; PyTorch is a large download", flush=True)

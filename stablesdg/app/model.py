@@ -71,7 +71,8 @@ def load_adapters(sd: StableDiffusion, folder: Path, record: Mapping[str, Any], 
     if missing := [name for name in wanted if name not in there]:
         raise UserError(f"{folder} has no {missing[0]}.safetensors: it has {', '.join(there) or 'no adapters'}.")
     if {"lora", "full"} <= set(wanted):
-        raise UserError(f"{folder} has both lora and full.safetensors: choose with --adapters embedding,lora or embedding,full.")
+        raise UserError(f"{folder} has both lora and full.safetensors: choose with --adapters embedding,lora or "
+                        "embedding,full.")
 
     stages = record["stages"]
     embedding = sha256(files["embedding"]) if "embedding" in there else None
@@ -81,8 +82,8 @@ def load_adapters(sd: StableDiffusion, folder: Path, record: Mapping[str, Any], 
             continue
         learned_with = stages.get(ADAPTERS[name], {}).get("embedding_sha256")
         if name != "embedding" and learned_with != embedding and (learned_with or adapters == "all"):
-            raise UserError(f"{files[name]} was trained with another embedding than {files['embedding']} holds now: run "
-                            f"train_lora.py again, or leave it out with --adapters embedding.")
+            raise UserError(f"{files[name]} was trained with another embedding than {files['embedding']} holds now: "
+                            "run train_lora.py again, or leave it out with --adapters embedding.")
         load(files[name])
     print(f"adapters: {', '.join(wanted) or 'none'}")
 

@@ -11,5 +11,5 @@ def run_folder(data: Path, out: Path | None = None) -> Path:
 
 
 def split_file(data: Path) -> Path:
-    """runs/DATASET/split.json for the category folder DATASET/CATEGORY: one split for all scripts, whatever --out is."""
+    """runs/DATASET/split.json for the category folder DATASET/CATEGORY. All scripts use it, whatever --out is."""
     return RUNS / (data.resolve().parent.name or "data") / "split.json"

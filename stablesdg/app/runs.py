@@ -18,8 +18,8 @@ ADAPTER_FILES = ("embedding.safetensors", "lora.safetensors", "full.safetensors"
 
 def latest_run() -> Path:
     """The run folder that was written to last and holds an adapter."""
-    runs = [f.parent for f in RUNS.glob("**/run.json")
-            if f.relative_to(RUNS).parts[0] != "benchmarks" and any((f.parent / name).is_file() for name in ADAPTER_FILES)]
+    runs = [f.parent for f in RUNS.glob("**/run.json") if f.relative_to(RUNS).parts[0] != "benchmarks"
+            and any((f.parent / name).is_file() for name in ADAPTER_FILES)]
     if not runs:
         raise UserError("There is no run to sample from yet: first type, for example, python train_ti.py --data neu/Pa "
                         "and python train_lora.py --data neu/Pa.")
@@ -49,7 +49,7 @@ def add_choice(folder: Path, tuned: Mapping[str, Any]) -> None:
 
 def record_training(folder: Path, stage: str, arguments: Mapping[str, Any], sd: StableDiffusion, seconds: float,
                     embedding_sha256: str | None) -> None:
-    """Add a training stage to run.json, and what the run is based on. A choice of s and w for other adapters goes."""
+    """Add a training stage to run.json. A choice of s and w is removed, because it was made for other adapters."""
     run = read_run(folder)
     run.pop("tuned", None)
     data = Path(arguments["data"])
@@ -62,7 +62,8 @@ def record_training(folder: Path, stage: str, arguments: Mapping[str, Any], sd: 
 def record_sampling(folder: Path, arguments: Mapping[str, Any], sd: StableDiffusion, seconds: float) -> None:
     """Add the stage "sample" to run.json."""
     run = read_run(folder)
-    write_json(folder / "run.json", {**run, "stages": {**run.get("stages", {}), "sample": _entry(arguments, sd, seconds)}})
+    stages = {**run.get("stages", {}), "sample": _entry(arguments, sd, seconds)}
+    write_json(folder / "run.json", {**run, "stages": stages})
 
 
 def _entry(arguments: Mapping[str, Any], sd: StableDiffusion, seconds: float) -> dict[str, Any]:

@@ -24,7 +24,7 @@ TABLE_I = {"Cr": (0.2, 2), "In": (0.9, 9), "Pa": (0.4, 6), "PS": (0.5, 3), "RS":
            "Inc": (0.5, 5), "Ind": (0.2, 7), "Ox": (0.6, 3), "SG": (0.5, 4)}
 STRENGTH, SAMPLER, STEPS = 0.4, "ddim", 50
 FEWEST_STEPS = 10  # of any sampler; docs/results/samplers.md shows what fewer lose
-MOST_TRIES = 5  # seeds that an image may use up to become as novel as --min-novelty asks
+MOST_TRIES = 5  # an image gets at most so many seeds to become as novel as --min-novelty asks
 RETRY_STRIDE = 1_000_000_000  # between the seeds of two tries
 
 
@@ -59,8 +59,8 @@ class ImageMaker:
     draw: Callable[[Tensor, Sequence[int]], Tensor]  # x (B, 3, H, W) and B seeds -> (B, 3, H, W), in [-1, 1]
     label: str  # for the preview
     columns: Mapping[str, str]  # s, w, sampler and steps, for the manifest
-    resolution: int | None  # that sources are read at
-    multiple: int  # that their sides are made a multiple of
+    resolution: int | None  # sources are read at it
+    multiple: int  # their sides are made a multiple of it
     depends_on: Mapping[str, Any]  # settings that the images follow from
     seen: frozenset[str]  # sha256 of the images that it has learned from
     sd: StableDiffusion | None = None
@@ -81,7 +81,8 @@ def open_diffusion(settings: SamplingSettings, folder: Path, record: Mapping[str
     sd = open_model(settings.weights, settings.device, settings.dtype, record)
     trained = load_adapters(sd, folder, record, settings.adapters)
     if settings.uncond == "base" and folder / "full.safetensors" in sd.adapter_files:
-        raise UserError("--uncond base needs the model without adapters, which a full adaptation has replaced: leave it out.")
+        raise UserError("--uncond base needs the model without adapters, but a full adaptation has replaced it: leave "
+                        "out --uncond.")
     tuned = {} if settings.from_noise else record.get("tuned", {})
     s, w = choose_strength_and_guidance(settings, sd, folder.resolve().name, tuned)
     sampler, steps = settings.sampler or tuned.get("sampler", SAMPLER), settings.steps or tuned.get("steps", STEPS)
@@ -113,7 +114,7 @@ def steps_to_run(sd: StableDiffusion, s: float, steps: int, sampler: str, compat
 
 
 def warn_of_few_steps(s: float, count: int) -> None:
-    """Say when so few steps are left to run that fine detail is lost, which the eye hardly sees."""
+    """Say when few steps are left to run. Fine detail is lost then, and the eye hardly sees it."""
     if 0 < count < FEWEST_STEPS:
         print(f"s = {s:g} leaves {count} steps to run, and fewer than {FEWEST_STEPS} lose fine detail: --steps "
               f"{math.ceil(FEWEST_STEPS / s)} keeps more of it")
@@ -137,7 +138,7 @@ def choose_strength_and_guidance(settings: SamplingSettings, sd: StableDiffusion
 
 def make_batch(batch: Sequence[Source[Job]], maker: ImageMaker, meter: NoveltyMeter, images: ImageSet,
                min_novelty: float, from_noise: bool) -> None:
-    """Make an image of each source, and again with another seed where it is not novel enough."""
+    """Make an image of each source. If it is not novel enough, make it again with another seed."""
     pending = list(batch)
     for attempt in range(MOST_TRIES if min_novelty > 0 else 1):
         seeds = [source.job.seed + attempt * RETRY_STRIDE for source in pending]

@@ -28,8 +28,8 @@ from .paths import run_folder, split_file
 from .runs import read_run, record_training
 
 # Settings that a checkpoint depends on: resuming with others would mix two runs.
-CHECKPOINT_SETTINGS = ("prompt", "token", "resolution", "crop", "iterations", "batch_size", "lr", "seed", "rank", "alpha",
-                       "full", "gradient_checkpointing", "compile")
+CHECKPOINT_SETTINGS = ("prompt", "token", "resolution", "crop", "iterations", "batch_size", "lr", "seed", "rank",
+                       "alpha", "full", "gradient_checkpointing", "compile")
 RESULT_SETTINGS = CHECKPOINT_SETTINGS[:-3]  # those that a finished adapter depends on
 PREVIEW_IMAGES, PREVIEW_STRENGTH, PREVIEW_STEPS = 6, 0.4, 12
 
@@ -101,7 +101,7 @@ class TrainingStage:
 
 
 def is_finished(settings: TrainingSettings, stage: str, output: str) -> bool:
-    """Whether --resume has nothing left to do: the stage is recorded, its adapter is there and no checkpoint is.
+    """Whether --resume has nothing left to do: the stage is recorded, its adapter is there, and there is no checkpoint.
 
     Raises UserError if it was finished with other settings than those given now.
     """
@@ -121,21 +121,21 @@ def is_finished(settings: TrainingSettings, stage: str, output: str) -> bool:
     if stage != "ti" and finished.get("embedding_sha256") != (sha256(embedding) if embedding.is_file() else None):
         changed.append(f"{embedding} was another")
     if changed:
-        raise UserError(f"{folder / output}.safetensors is finished, with other settings ({'; '.join(changed)}): leave out "
-                        "--resume to train it again.")
+        raise UserError(f"{folder / output}.safetensors is finished, with other settings ({'; '.join(changed)}): leave "
+                        "out --resume to train it again.")
     print(f"{folder / output}.safetensors is already finished; leave out --resume to train it again")
     return True
 
 
 def open_stage(name: str, settings: TrainingSettings, learning_rate: float,
                kept: torch.dtype | None = None) -> TrainingStage:
-    """Split, weights, recipe, latents, and v_d* of the run where a stage after TI needs it. Everything is frozen.
+    """Open split, weights, recipe and latents. A stage after TI gets v_d* of the run, too. Everything is frozen.
 
     kept  dtype that the parameters are kept in, where it is not that of the arithmetic
     """
     if not contains(settings.prompt, settings.token):
-        raise UserError(f"The prompt {settings.prompt!r} does not contain the token {settings.token!r}: nothing could be "
-                        "learned.")
+        raise UserError(f"The prompt {settings.prompt!r} does not contain the token {settings.token!r}: nothing could "
+                        "be learned.")
     split = load_split(split_file(settings.data), [settings.data], settings.split)
     files = {part: part_files(split, settings.data, part) for part in ("train", "val")}
     run = read_run(settings.folder) if name != "ti" else None
@@ -149,8 +149,8 @@ def open_stage(name: str, settings: TrainingSettings, learning_rate: float,
     if settings.compile:
         sd.unet.compile()
     embedding = load_learned_embedding(sd, settings, split) if name != "ti" else None
-    return TrainingStage(name, settings, settings.lr or learning_rate, resolution, crop, sd, files["train"], posteriors["train"], posteriors["val"],
-                         [sha256(file) for file in files["train"]], embedding)
+    return TrainingStage(name, settings, settings.lr or learning_rate, resolution, crop, sd, files["train"],
+                         posteriors["train"], posteriors["val"], [sha256(file) for file in files["train"]], embedding)
 
 
 def load_learned_embedding(sd: StableDiffusion, settings: TrainingSettings, split: Split) -> str | None:
@@ -195,7 +195,8 @@ def close_stage(stage: TrainingStage, output: Path, log: TrainingLog) -> None:
     held_out = log.held_out and f"; held-out loss {log.held_out[0]:.4f} -> {log.held_out[settings.iterations]:.4f}"
     print(f"wrote {output} after {settings.iterations} iterations in {duration(log.seconds)}{held_out or ''}")
     if name == "ti" and (stale := [f for f in ("lora", "full") if (folder / f"{f}.safetensors").is_file()]):
-        print(f"{' and '.join(stale)}.safetensors in {folder} learned with the former embedding: run train_lora.py again")
+        print(f"{' and '.join(stale)}.safetensors in {folder} learned with the former embedding: run train_lora.py "
+              "again")
 
 
 def write_log(path: Path, log: TrainingLog) -> None:
@@ -210,12 +211,14 @@ def save_preview(path: Path, stage: TrainingStage) -> None:
     """One grid: training images, images generated from them, and images from pure noise."""
     sd, seed = stage.sd, stage.settings.seed
     w = sd.recipe.get("sample", {}).get("guidance", GUIDANCE)
-    rows = [("real", []), (f"generated from these, s = {PREVIEW_STRENGTH}, w = {w:g}", []), (f"from pure noise, w = {w:g}", [])]
+    rows = [("real", []), (f"generated from these, s = {PREVIEW_STRENGTH}, w = {w:g}", []),
+            (f"from pure noise, w = {w:g}", [])]
     jobs = [(file, seed + i) for i, file in enumerate(stage.training_files[:PREVIEW_IMAGES])]
     for batch in read_batches(jobs, PREVIEW_IMAGES, stage.resolution, sd.vae.factor):
         x, seeds = torch.stack([source.x for source in batch]), [source.job[1] for source in batch]
-        oriented, free = (generate(sd, x, seeds, stage.settings.prompt, strength=PREVIEW_STRENGTH, guidance=w, sampler="dpm",
-                                   steps=PREVIEW_STEPS, from_noise=from_noise) for from_noise in (False, True))
+        oriented, free = (generate(sd, x, seeds, stage.settings.prompt, strength=PREVIEW_STRENGTH, guidance=w,
+                                   sampler="dpm", steps=PREVIEW_STEPS, from_noise=from_noise)
+                          for from_noise in (False, True))
         for (_, images), row in zip(rows, (x, oriented, free)):
             images += [to_image(image, source.size, source.mode) for image, source in zip(row, batch)]
     save_image(path, image_grid(rows))

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-MOST_SCORES = 2**27  # numbers of Q K^T, B h N M, that are worth holding in memory
+MOST_SCORES = 2**27  # so many scores Q K^T, B h N M, are held in memory at most
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
@@ -31,7 +31,7 @@ def attend_in_parts(q: Tensor, k: Tensor, v: Tensor, n: int) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Attention with learned projections. Without a context it is self-attention, else cross-attention to the context."""
+    """Attention with learned projections: cross-attention to a context, or self-attention without one."""
 
     def __init__(self, channels: int, heads: int, context_channels: int | None = None, bias: bool = False) -> None:
         super().__init__()

@@ -36,7 +36,7 @@ class Downsample(nn.Module):
     """Halve height and width with a strided convolution.
 
     The UNet pads every side by one. The VAE (`pad_right_bottom`) pads the right and the bottom side only.
-    Who confuses the two shifts decoded images by several pixels.
+    If the two are confused, decoded images shift by several pixels.
     """
 
     def __init__(self, channels: int, pad_right_bottom: bool = False) -> None:

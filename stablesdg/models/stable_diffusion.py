@@ -1,6 +1,6 @@
-"""StableDiffusion holds text encoder, UNet, VAE and noise schedule. load_stable_diffusion reads, builds, renames and fills.
+"""StableDiffusion holds text encoder, UNet, VAE and noise schedule. load_stable_diffusion makes it from official files.
 
-This is the one file below the paper that looks up to it: it holds the paper's text encoder and its LoRA.
+This is the one file below the paper that imports from it: it holds the paper's text encoder and LoRA.
 """
 import contextlib
 import functools
@@ -77,7 +77,7 @@ class StableDiffusion:
         return token
 
     def load_lora(self, file: str | Path, scale: float = 1.0) -> None:
-        """Adapt the layers that the file names (kohya, diffusers or PEFT). A former LoRA is taken off first."""
+        """Adapt the layers that the file names (kohya, diffusers or PEFT). An earlier LoRA is removed first."""
         self.unload_lora()
         for layer in lora.wrap(self, read_lora(Path(file), lora.linear_layers(self))).values():
             layer.multiplier = scale
@@ -136,8 +136,8 @@ def build_models(files: OfficialFiles, path: Path) -> tuple[UNet, VAE, TextEncod
     unet = build(UNet, **unet_arguments(files.unet_config, path / "unet"))
     vae = build(VAE, **vae_arguments(files.vae_config, path / "vae"))
     if unet.conv_in.in_channels != vae.post_quant_conv.in_channels:
-        raise UserError(f"{path} has a UNet of {unet.conv_in.in_channels} input channels (an inpainting model?) for latents "
-                        f"of {vae.post_quant_conv.in_channels}: only text-to-image models are implemented.")
+        raise UserError(f"{path} has a UNet of {unet.conv_in.in_channels} input channels (an inpainting model?) for "
+                        f"latents of {vae.post_quant_conv.in_channels}: only text-to-image models are implemented.")
     if not any((files.tokenizer / name).is_file() for name in ("vocab.json", "tokenizer.json")):
         raise UserError(f"{files.tokenizer} has neither vocab.json nor tokenizer.json: fetch the tokenizer's files.")
     tokenizer = CLIPTokenizer.from_pretrained(files.tokenizer, local_files_only=True)
@@ -145,6 +145,6 @@ def build_models(files: OfficialFiles, path: Path) -> tuple[UNet, VAE, TextEncod
 
 
 def build(model_class: type[nn.Module], **sizes: Any) -> Any:
-    """A model without storage, which `fill` gives it."""
+    """A model without memory for its parameters. `fill` gives it both."""
     with torch.device("meta"):
         return model_class(**sizes)

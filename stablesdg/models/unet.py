@@ -135,7 +135,7 @@ class UNet(nn.Module):
         self.time_embedding = TimestepEmbedding(widths[0], time_channels)
         self.conv_in = nn.Conv2d(in_channels, widths[0], 3, padding=1)
 
-        # What each step of the way down leaves for the way up, by its number of channels.
+        # Channels of what each step of the way down leaves for the way up.
         skips, c = [widths[0]], widths[0]
         self.down_blocks = Levels()
         for i, width in enumerate(widths):

@@ -19,7 +19,7 @@ SCALING_FACTOR = 0.18215  # 1 / standard deviation of SD v1's latents; multiplie
 
 
 class Posterior(NamedTuple):
-    """N(mean, exp(logvar)): what the encoder says of the unscaled latent of an image. Both (.., C, h, w)."""
+    """N(mean, exp(logvar)): the encoder's distribution of an image's unscaled latent. Both (.., C, h, w)."""
     mean: Tensor
     logvar: Tensor
 
@@ -29,7 +29,7 @@ class Posterior(NamedTuple):
 
 
 class SpatialAttention(Attention):
-    """Self-attention over the positions of a feature map, one head as wide as the map is deep."""
+    """Self-attention over the positions of a feature map, with one head over all channels."""
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__(channels, heads=1, bias=True)
@@ -124,7 +124,7 @@ class VAE(nn.Module):
         self.factor = 2 ** (len(block_out_channels) - 1)
 
     def encode(self, x: Tensor) -> Posterior:
-        """x (B, 3, H, W) in [-1, 1], H and W multiples of `factor` -> the posterior of its unscaled latent, (B, C, h, w)."""
+        """x (B, 3, H, W) in [-1, 1], H and W multiples of `factor` -> posterior of the unscaled latent (B, C, h, w)."""
         mean, logvar = self.quant_conv(self.encoder(x)).chunk(2, dim=1)
         return Posterior(mean, logvar.clamp(*LOGVAR_RANGE))
 

@@ -16,16 +16,17 @@ from .tensors import load_tensors, save_tensors
 class Checkpoint:
     """A file that holds parameters, Adam's state, further tensors, and a record of where the loop is.
 
-    Work goes on from it with the same `settings` alone: with others, two runs would be mixed.
+    Work can go on from it only with the same `settings`: others would mix two runs.
     """
     path: Path
     settings: Mapping[str, Any]
     advice: str = "repeat those, or start without --resume"
 
-    def save(self, parameters: Mapping[str, Tensor], optimiser: torch.optim.Optimizer, record: Mapping[str, Any]) -> None:
+    def save(self, parameters: Mapping[str, Tensor], optimiser: torch.optim.Optimizer,
+             record: Mapping[str, Any]) -> None:
         """Write all that `restore` reads. `record` is anything that JSON holds."""
         tensors = {f"parameter.{name}": p for name, p in parameters.items()}
-        for name, p in parameters.items():  # there is no state yet where float16 overflowed in every step so far
+        for name, p in parameters.items():  # there is no state yet if float16 overflowed in every step so far
             tensors |= {f"{key}.{name}": value for key, value in optimiser.state.get(p, {}).items()}
         save_tensors(self.path, tensors, {"settings": json.dumps(self.settings), "record": json.dumps(record)})
 

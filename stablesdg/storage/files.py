@@ -15,7 +15,7 @@ from .errors import UserError
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`. It takes the place of `path` if the block ends well, and is removed if not."""
+    """Give a temporary path beside `path`. It replaces `path` if the block ends well. If not, it is removed."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)

@@ -14,7 +14,7 @@ def as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Say for each setting of `now` that differs what it was: ["lr was 0.1 and is 0.2", "images", ..]."""
+    """Name each setting of `now` that differs, with both values: ["lr was 0.1 and is 0.2", "images", ..]."""
     changed = []
     for name, value in as_json(now).items():
         if (old := before.get(name)) != value:

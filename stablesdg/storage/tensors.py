@@ -59,5 +59,5 @@ def pickle_refusal(path: str | Path) -> str:
     code = (f"import torch, safetensors.torch as s; d = torch.load('{path.as_posix()}', weights_only=True); "
             f"s.save_file({{k: v.contiguous().clone() for k, v in d.get('state_dict', d).items() "
             f"if hasattr(v, 'shape')}}, '{path.with_suffix('.safetensors').as_posix()}')")
-    return (f"{path} is a pickle, which can run any code when it is opened: fetch the .safetensors file of the same name, "
-            f"or convert it once with python -c \"{code}\" (which refuses files that hold more than tensors).")
+    return (f"{path} is a pickle, which can run any code when it is opened: fetch the .safetensors file of the same "
+            f"name, or convert it once with python -c \"{code}\" (which refuses files that hold more than tensors).")

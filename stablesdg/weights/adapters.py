@@ -1,4 +1,4 @@
-"""Files of adapters. One LoRA format is written (kohya's names, which diffusers, ComfyUI and A1111 read, too); three are read.
+"""Files of adapters. Three LoRA formats are read. One is written: kohya's, which diffusers, ComfyUI and A1111 read.
 
 An embedding file holds one tensor (n, C), and its key is the token.
 """
@@ -16,10 +16,12 @@ from ..storage.files import read_json
 from ..storage.tensors import load_tensors, save_tensors
 
 GENERIC_TOKENS = ("emb_params", "emp_params", "clip_l", "*")  # keys that other tools use for every token
-MOST_SHOWN = 10  # strange keys of a file that an error lists
+MOST_SHOWN = 10  # an error names so many strange keys at most
 ENDINGS = (  # kohya | diffusers | PEFT | diffusers before 0.18
-    (re.compile(r"(\.lora_down|\.lora\.down|\.lora_linear_layer\.down|\.lora_A|\.lora_A\.default|_lora\.down)\.weight$"), "A"),
-    (re.compile(r"(\.lora_up|\.lora\.up|\.lora_linear_layer\.up|\.lora_B|\.lora_B\.default|_lora\.up)\.weight$"), "B"),
+    (re.compile(r"(\.lora_down|\.lora\.down|\.lora_linear_layer\.down|\.lora_A|\.lora_A\.default|_lora\.down)"
+                r"\.weight$"), "A"),
+    (re.compile(r"(\.lora_up|\.lora\.up|\.lora_linear_layer\.up|\.lora_B|\.lora_B\.default|_lora\.up)"
+                r"\.weight$"), "B"),
     (re.compile(r"\.alpha$"), "alpha"),
 )
 PREFIX = re.compile(r"^(lora_unet_|lora_te1?_|unet\.|text_encoder\.|base_model\.model\.)+")
@@ -39,7 +41,7 @@ class Factors(NamedTuple):
 
 
 def read_embedding(path: Path) -> tuple[str, Tensor]:
-    """(token, v_d (n, C)). The token is the file's only key, or the file's stem where a tool uses one key for all."""
+    """(token, v_d (n, C)). The token is the file's only key, or the file's name if a tool writes one key for all."""
     tensors, _ = load_tensors(path)
     if len(tensors) != 1:
         raise UserError(f"{path} holds {len(tensors)} tensors, but an embedding file has one: the vectors of a token.")
@@ -81,12 +83,14 @@ def read_lora(path: Path, layers: Mapping[LayerName, nn.Linear]) -> dict[LayerNa
             strange.append(key)
         else:
             found.setdefault(by_name[name], {})[kind] = tensor
-    strange += [f"{part} {name} without lora_down or lora_up" for (part, name), f in found.items() if not {"A", "B"} <= set(f)]
+    strange += [f"{part} {name} without lora_down or lora_up" for (part, name), f in found.items()
+                if not {"A", "B"} <= set(f)]
     if strange or not found:
-        shown = "\n  ".join(strange[:MOST_SHOWN] + [f".. and {len(strange) - MOST_SHOWN} more"] * (len(strange) > MOST_SHOWN))
-        raise UserError(f"{path} is not a LoRA for the linear layers of these weights (convolutions are not supported); "
-                        f"it holds\n  {shown or 'nothing'}\n"
-                        "Train it again on them, or pass the weights that it belongs to.")
+        shown = "\n  ".join(strange[:MOST_SHOWN]
+                            + [f".. and {len(strange) - MOST_SHOWN} more"] * (len(strange) > MOST_SHOWN))
+        raise UserError(f"{path} is not a LoRA for the linear layers of these weights (convolutions are not "
+                        f"supported); it holds\n  {shown or 'nothing'}\n"
+                        "Train it again on these weights, or pass the weights that it belongs to.")
     for key, f in found.items():
         k, d = layers[key].in_features, layers[key].out_features
         if f["A"].shape[1] != k or f["B"].shape != (d, len(f["A"])):

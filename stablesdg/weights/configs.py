@@ -8,7 +8,7 @@ from ..storage.errors import UserError
 SD15_TEXT = dict(vocab_size=49408, hidden_size=768, intermediate_size=3072, num_hidden_layers=12,
                  num_attention_heads=12, max_position_embeddings=77, hidden_act="quick_gelu", layer_norm_eps=1e-5)
 
-# Sizes that we take from config.json, and settings of which only this value is implemented.
+# .._SIZES are taken from config.json. .._ONLY holds settings for which this value alone is implemented.
 UNET_SIZES = ("in_channels", "out_channels", "block_out_channels", "layers_per_block", "attention_head_dim",
               "cross_attention_dim", "down_block_types", "up_block_types", "norm_num_groups", "sample_size")
 UNET_ONLY = dict(act_fn="silu", downsample_padding=1, flip_sin_to_cos=True, freq_shift=0, norm_eps=1e-5,
@@ -19,7 +19,8 @@ VAE_SIZES = ("in_channels", "out_channels", "latent_channels", "block_out_channe
              "norm_num_groups", "scaling_factor", "mid_block_add_attention")
 VAE_ONLY = dict(act_fn="silu", use_quant_conv=True, use_post_quant_conv=True)
 # These have no effect on the result, whatever they say.
-IGNORED = ("addition_embed_type_num_heads", "addition_time_embed_dim", "upcast_attention", "force_upcast", "sample_size")
+IGNORED = ("addition_embed_type_num_heads", "addition_time_embed_dim", "upcast_attention", "force_upcast",
+           "sample_size")
 UNET_BLOCKS = {"DownBlock2D", "CrossAttnDownBlock2D", "UpBlock2D", "CrossAttnUpBlock2D"}
 VAE_BLOCKS = {"DownEncoderBlock2D", "UpDecoderBlock2D"}
 ONLY_SD1 = "which is not implemented: only the architecture of Stable Diffusion v1 is"

@@ -1,8 +1,8 @@
 """Fetch the official weights: python -m stablesdg.download
 
 Stable Diffusion v1.5 (diffusers layout, safetensors) goes into weights/stable-diffusion-v1-5, the Inception network
-of FID into weights/. Size and sha256 of all weights are checked. What is whole is not fetched again, and an interrupted
-file of Stable Diffusion goes on where it stopped.
+of FID into weights/. Size and sha256 of all weights are checked. A file that is already whole is not fetched again. An
+interrupted file of Stable Diffusion goes on where it stopped.
 """
 
 from ..storage.errors import UserError
@@ -24,7 +24,7 @@ PARTS = "unet, vae, text_encoder, tokenizer and scheduler"
 CONFIG_FILES = ("unet/config.json", "vae/config.json", "text_encoder/config.json", "scheduler/scheduler_config.json",
                 "model_index.json")
 INCEPTION_URL = "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth"
-INCEPTION_SHA256 = "6726825d"  # its first digits, which the file's own name carries
+INCEPTION_SHA256 = "6726825d"  # its first digits, as in the file's name
 
 
 def fetch_from_hub(name, folder):
@@ -36,12 +36,14 @@ def fetch_from_hub(name, folder):
 
     try:
         hf_hub_download(REPOSITORY, name, local_dir=folder)
-    except Exception as error:  # connection, proxy and HTTP errors of whatever client the hub's library uses
-        raise UserError(f"{name} could not be fetched from huggingface.co/{REPOSITORY} ({first_line(error)}): run this again "
-                        f"where there is a network, or copy that repository's folders {PARTS} to {folder}.") from None
+    except Exception as error:  # of the connection, a proxy or HTTP; the class depends on the hub's library
+        raise UserError(f"{name} could not be fetched from huggingface.co/{REPOSITORY} ({first_line(error)}): run this "
+                        f"again where there is a network, or copy that repository's folders {PARTS} to "
+                        f"{folder}.") from None
     if name in WEIGHT_FILES and not is_whole(folder / name, *WEIGHT_FILES[name]):
         (folder / name).unlink()
-        raise UserError(f"{name} arrived with another size or sha256 than the official file and was removed: run this again.")
+        raise UserError(f"{name} arrived with another size or sha256 than the official file and was removed: run this "
+                        "again.")
 
 
 def is_whole(path, size, digest):
@@ -58,8 +60,8 @@ def fetch_inception(path):
         with atomic_path(path) as temporary:
             torch.hub.download_url_to_file(INCEPTION_URL, str(temporary), hash_prefix=INCEPTION_SHA256)
     except (OSError, RuntimeError) as error:
-        raise UserError(f"{path.name} could not be fetched ({first_line(error)}): where there is a network, run this "
-                        f"again, or fetch {INCEPTION_URL} by other means and put it into {path.parent}.") from None
+        raise UserError(f"{path.name} could not be fetched ({first_line(error)}): run this again where there is a "
+                        f"network, or fetch {INCEPTION_URL} by other means and put it into {path.parent}.") from None
 
 
 def first_line(error):

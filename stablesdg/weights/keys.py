@@ -1,4 +1,4 @@
-"""Other spellings of the official keys -> the official ones: older files, other transformers versions, CompVis' single file."""
+"""Other spellings of keys -> the official ones: older files, other transformers versions, CompVis' single file."""
 from __future__ import annotations
 
 import re
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..models.unet import UNet
     from ..models.vae import VAE
 
-# Older files name the attention of the VAE otherwise.
+# Older files have other names for the VAE's attention.
 OLD_VAE_ATTENTION = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
 
 
@@ -23,7 +23,7 @@ def unet_names(files: OfficialFiles, unet: UNet) -> dict[str, Tensor]:
 
 
 def vae_names(files: OfficialFiles, vae: VAE) -> dict[str, Tensor]:
-    """The VAE's tensors under official names. 1x1 convolutions (C, C, 1, 1) of its attention become linear layers (C, C)."""
+    """The VAE's tensors under official names. Its attention's convolutions (C, C, 1, 1) become linear layers (C, C)."""
     tensors = from_compvis(files.vae, compvis_vae_names(vae)) if files.layout == "compvis" else files.vae
     renamed = {}
     for key, value in tensors.items():
@@ -35,7 +35,7 @@ def vae_names(files: OfficialFiles, vae: VAE) -> dict[str, Tensor]:
 
 
 def text_names(files: OfficialFiles, model: nn.Module) -> dict[str, Tensor]:
-    """The text encoder's tensors, with or without text_model., as this version of transformers wants; no position_ids."""
+    """The text encoder's tensors but position_ids, named as this version of transformers does (text_model. or not)."""
     prefix = "text_model." if any(key.startswith("text_model.") for key in model.state_dict()) else ""
     return {prefix + key.removeprefix("text_model."): value for key, value in files.text.items()
             if not key.endswith("position_ids")}

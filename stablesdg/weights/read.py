@@ -1,6 +1,6 @@
 """Official files -> tensors, under the names that they have in the files. Nothing is renamed and nothing is unpickled.
 
-Two layouts are read: the diffusers folder (whole or in shards, float32 or float16), and the single CompVis .safetensors.
+Two layouts are read: the diffusers folder (whole or in shards, float32 or float16) and the single CompVis .safetensors.
 """
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ OFFICIAL, NANO = WEIGHTS / "stable-diffusion-v1-5", WEIGHTS / "nano"
 
 @dataclass(frozen=True)
 class OfficialFiles:
-    """What the files hold. The configs are empty for a single file, which has none: its sizes are Stable Diffusion v1.5's."""
+    """What the files hold. A single file has no configs: they are empty, and its sizes are Stable Diffusion v1.5's."""
     layout: str  # "diffusers" or "compvis"
     unet: dict[str, Tensor]
     vae: dict[str, Tensor]
@@ -81,10 +81,11 @@ def read_single_file(path: Path) -> OfficialFiles:
 
     Where a file has averaged copies of the UNet (EMA), these are taken: the diffusers folder holds them, too.
     """
-    tokenizer = next((folder for folder in (path.parent / "tokenizer", OFFICIAL / "tokenizer") if folder.is_dir()), None)
+    tokenizer = next((folder for folder in (path.parent / "tokenizer", OFFICIAL / "tokenizer") if folder.is_dir()),
+                     None)
     if tokenizer is None:
-        raise UserError(f"A single .safetensors file has no tokenizer: put vocab.json and merges.txt of Stable Diffusion "
-                        f"into {path.parent / 'tokenizer'}, or run python -m stablesdg.download --tokenizer.")
+        raise UserError("A single .safetensors file has no tokenizer: put vocab.json and merges.txt of Stable "
+                        f"Diffusion into {path.parent / 'tokenizer'}, or run python -m stablesdg.download --tokenizer.")
     tensors, _ = load_tensors(path)
 
     def part(prefix: str) -> dict[str, Tensor]:

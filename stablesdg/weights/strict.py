@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ..storage.errors import UserError
 
-MOST_SHOWN = 20  # faults of a file that an error lists
+MOST_SHOWN = 20  # an error names so many faults at most
 SD1_ADVICE = "Check that it is a Stable Diffusion v1 model and that its files are whole."
 
 
@@ -21,7 +21,8 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], where: object, advice:
     faults += [f"{k} has shape {tuple(tensors[k].shape)}, not {tuple(wanted[k].shape)}"
                for k in wanted if k in tensors and tensors[k].shape != wanted[k].shape]
     if faults:
-        shown = "\n  ".join(faults[:MOST_SHOWN] + [f".. and {len(faults) - MOST_SHOWN} more"] * (len(faults) > MOST_SHOWN))
+        shown = "\n  ".join(faults[:MOST_SHOWN]
+                            + [f".. and {len(faults) - MOST_SHOWN} more"] * (len(faults) > MOST_SHOWN))
         raise UserError(f"{where} does not hold the weights of this architecture:\n  {shown}\n{advice}")
     fine = {k: v.to(torch.promote_types(v.dtype, torch.float32)) for k, v in tensors.items()}
     model.load_state_dict(fine, assign=True)

@@ -12,7 +12,8 @@ from stablesdg.app import environment
 def test_the_interpreter_lies_where_each_system_has_it():
     assert environment.environment_python(PureWindowsPath("C:/steel/.venv"), True) == PureWindowsPath(
         r"C:\steel\.venv\Scripts\python.exe")
-    assert environment.environment_python(PurePosixPath("/home/me/.venv"), False) == PurePosixPath("/home/me/.venv/bin/python")
+    assert environment.environment_python(PurePosixPath("/home/me/.venv"), False) == PurePosixPath(
+        "/home/me/.venv/bin/python")
 
 
 def test_requirements_are_installed_once_and_again_after_they_change(tmp_path, monkeypatch):
@@ -36,14 +37,15 @@ def test_an_old_python_is_told_so(monkeypatch):
 
 @pytest.mark.parametrize("command", ["train-lora", "train_lora", "split", "classify"])
 def test_the_console_command_runs_every_stage(command, tmp_path):
-    code = "import sys; sys.argv = ['stablesdg', {!r}, '--help']; from stablesdg.app.console import main; main()".format(command)
-    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True,
-                            text=True)
+    code = (f"import sys; sys.argv = ['stablesdg', {command!r}, '--help']; "
+            "from stablesdg.app.console import main; main()")
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)},
+                            capture_output=True, text=True)
     assert result.returncode == 0 and "--data" in result.stdout or "data" in result.stdout, result.stderr
 
 
 def test_the_console_command_names_what_it_has(tmp_path):
     code = "import sys; sys.argv = ['stablesdg', 'bake']; from stablesdg.app.console import main; main()"
-    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True,
-                            text=True)
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)},
+                            capture_output=True, text=True)
     assert result.returncode == 1 and "has no command bake" in result.stderr and "train-lora" in result.stderr

@@ -10,7 +10,8 @@ from conftest import ROOT
 
 PAPER = ("diffusion", "text", "lora", "train", "generation")
 SCRIPTS = ("train_ti", "train_lora", "sample", "fid", "classify", "tune")
-# A room may import the rooms after it. models/stable_diffusion.py alone looks up: it holds the paper's text encoder and LoRA.
+# A room may import the rooms after it. Only models/stable_diffusion.py looks up: it holds the paper's text encoder and
+# LoRA.
 ORDER = ("app", "report", "recognise", "rivals", "prior", "evaluate", "paper", "models", "data", "weights", "storage")
 EXCEPTIONS = {("models", "paper")}
 PACKAGE = ROOT / "stablesdg"

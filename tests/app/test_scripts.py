@@ -83,7 +83,8 @@ def test_an_interrupted_sampling_resumes_and_refuses_other_settings(place):
     (place / "again").rename(place / "again.partial")
     first = (place / "again.partial" / "00000.png").read_bytes()
     (place / "again.partial" / "00002.png").unlink()
-    assert "other settings (s was 0.4 and is 0.6)" in here(place, "sample.py", "--strength", "0.6", *run, "--resume", ok=False)
+    error = here(place, "sample.py", "--strength", "0.6", *run, "--resume", ok=False)
+    assert "other settings (s was 0.4 and is 0.6)" in error
     here(place, "sample.py", "--strength", "0.4", *run, "--resume")
     assert len(list((place / "again").glob("*.png"))) == 3 and (place / "again" / "00000.png").read_bytes() == first
     assert "already finished" in here(place, "sample.py", "--strength", "0.4", *run, "--resume")
@@ -91,7 +92,8 @@ def test_an_interrupted_sampling_resumes_and_refuses_other_settings(place):
 
 
 @pytest.mark.parametrize("script, stage, extra", [
-    ("train_ti.py", "ti", []), ("train_lora.py", "lora", ["--gradient-checkpointing"]), ("train_lora.py", "full", ["--full"])])
+    ("train_ti.py", "ti", []), ("train_lora.py", "lora", ["--gradient-checkpointing"]),
+    ("train_lora.py", "full", ["--full"])])
 def test_a_resumed_training_ends_with_the_same_bytes(place, tmp_path, monkeypatch, script, stage, extra):
     """Interrupted after a checkpoint and resumed, against never stopped."""
     base = [script, "--data", "steel/patches", "--weights", "toy", *TRAINING, *extra]
@@ -124,7 +126,8 @@ def test_a_resumed_training_ends_with_the_same_bytes(place, tmp_path, monkeypatc
 
 
 def test_full_adaptation_can_be_sampled_from(place):
-    here(place, "train_lora.py", "--full", "--data", "steel/pits", "--weights", "toy", *TRAINING, "--out", "runs/full/pits")
+    here(place, "train_lora.py", "--full", "--data", "steel/pits", "--weights", "toy", *TRAINING,
+         "--out", "runs/full/pits")
     out = here(place, "sample.py", "--run", "runs/full/pits", "--strength", "0.3", "--number", "2", "--steps", "4",
                "--guidance", "2")
     assert "adapters: full" in out
@@ -170,7 +173,8 @@ def test_images_of_mixed_sizes_and_modes_train_at_native_resolution_and_come_bac
     out = here(place, "train_lora.py", "--data", "mixed parts/rolled scale/", *training)
     assert "3 training images" in out and "at their own size" in out
     run_folder = place / "runs" / "mixed parts" / "rolled scale"
-    here(place, "sample.py", "--run", run_folder, "--number", "7", "--steps", "3", "--guidance", "2", "--strength", "0.5")
+    here(place, "sample.py", "--run", run_folder, "--number", "7", "--steps", "3", "--guidance", "2",
+         "--strength", "0.5")
     for row in csv.DictReader(open(run_folder / "samples" / "manifest.csv")):
         made, source = Image.open(run_folder / "samples" / row["file"]), Image.open(folder.parent / row["source"])
         assert (made.size, made.mode) == (source.size, source.mode)
@@ -227,7 +231,8 @@ def test_adapters_that_saw_a_test_image_are_refused_wherever_they_are_used(place
     (["classify.py", "--mode", "none"], "--data DATASET is missing"),
     (["classify.py", "--data", "steel", "--mode", "expand", "--control", "steps"], "leave out --mode"),
     (["classify.py", "--predict", "steel/pits"], "need --model"),
-    (["classify.py", "--predict", "steel/pits", "--model", "toy/unet/diffusion_pytorch_model.safetensors"], "not a classifier"),
+    (["classify.py", "--predict", "steel/pits", "--model", "toy/unet/diffusion_pytorch_model.safetensors"],
+     "not a classifier"),
     (["classify.py", "--data", "steel", "--mode", "expand", "--generated", "runs/unsampled"], "has no samples yet"),
     (["classify.py", "--data", "steel", "--pretrained", "nowhere.pth"], "nowhere.pth"),
     (["classify.py", "--data", "steel/pits"], "the folder above it")])
@@ -247,7 +252,8 @@ def test_a_folder_with_files_of_another_origin_is_never_replaced(place):
     out = place / "precious"
     (out / ".git").mkdir(parents=True)
     (out / "manifest.csv").write_text("id,label\n")
-    error = here(place, "sample.py", "--run", "runs/steel/patches", "--number", "1", "--steps", "5", "--out", out, ok=False)
+    error = here(place, "sample.py", "--run", "runs/steel/patches", "--number", "1", "--steps", "5", "--out", out,
+                 ok=False)
     assert "something else than generated images (.git)" in error and (out / ".git").is_dir()
 
 
@@ -257,8 +263,9 @@ def test_a_prompt_that_is_too_long_for_its_learned_token_is_refused(place):
     assert "shorten the prompt" in error
 
 
-@pytest.mark.parametrize("error, told", [(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "lower --batch-size"),
-                                         (PermissionError(13, "Permission denied", "runs"), "Permission denied: 'runs'")])
+@pytest.mark.parametrize("error, told", [
+    (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "lower --batch-size"),
+    (PermissionError(13, "Permission denied", "runs"), "Permission denied: 'runs'")])
 def test_a_lack_of_memory_or_of_rights_is_told_in_one_line(error, told, capsys):
     def fail():
         raise error
@@ -273,10 +280,11 @@ def test_sampling_before_any_training_says_which_command_comes_first(tmp_path):
 
 
 @pytest.mark.parametrize("command", [["train_ti.py"], ["train_lora.py"], ["sample.py"], ["fid.py"], ["classify.py"],
-                                     ["-m", "stablesdg.prior"],["-m", "stablesdg.download"], ["-m", "stablesdg.steel"],
+                                     ["-m", "stablesdg.prior"], ["-m", "stablesdg.download"], ["-m", "stablesdg.steel"],
                                      ["-m", "stablesdg.split"], ["-m", "stablesdg.prepare"], ["tune.py"]])
 def test_help_imports_nothing_heavy(command, tmp_path):
-    code = ("import runpy, sys; sys.argv = ['x', '--help']\ntry: runpy.{}({!r}, run_name='__main__')\nexcept SystemExit: pass\n"
+    code = ("import runpy, sys; sys.argv = ['x', '--help']\n"
+            "try: runpy.{}({!r}, run_name='__main__')\nexcept SystemExit: pass\n"
             "assert 'torch' not in sys.modules and 'transformers' not in sys.modules")
     how = ("run_module", command[1]) if command[0] == "-m" else ("run_path", str(ROOT / command[0]))
     assert "example: python" in call(tmp_path, "-c", code.format(*how))
@@ -291,6 +299,8 @@ def test_training_in_half_precision_follows_float32(place, tmp_path, dtype, meth
         here(place, *method, "--data", "steel/patches", "--weights", "toy", *TRAINING[:-1], kind, "--iterations", "2",
              "--out", tmp_path / kind)
         stage = "ti" if method[0] == "train_ti.py" else method[-1].removeprefix("--").replace("train_lora.py", "lora")
-        losses[kind] = [float(row["loss"]) for row in csv.DictReader(open(tmp_path / kind / f"log-{stage}.csv")) if row["loss"]]
-        assert all(t.dtype == torch.float32 for t in load_file(next((tmp_path / kind).glob("[elf]*.safetensors"))).values())
+        rows = csv.DictReader(open(tmp_path / kind / f"log-{stage}.csv"))
+        losses[kind] = [float(row["loss"]) for row in rows if row["loss"]]
+        trained = load_file(next((tmp_path / kind).glob("[elf]*.safetensors")))
+        assert all(t.dtype == torch.float32 for t in trained.values())
     assert losses[dtype] == pytest.approx(losses["float32"], rel=0.02) and losses[dtype] != losses["float32"]

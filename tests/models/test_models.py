@@ -105,7 +105,8 @@ def test_the_full_size_models_have_the_official_keys_and_shapes():
                             down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4)
         text = CLIPTextModel(CLIPTextConfig(**SD15_TEXT))
     for ours, theirs, count in ((build(UNet), unet, 859_520_964), (build(OurVAE), vae, 83_653_863)):
-        assert {k: v.shape for k, v in ours.state_dict().items()} == {k: v.shape for k, v in theirs.state_dict().items()}
+        assert ({k: v.shape for k, v in ours.state_dict().items()}
+                == {k: v.shape for k, v in theirs.state_dict().items()})
         assert sum(p.numel() for p in ours.parameters()) == count
     assert sum(p.numel() for p in text.parameters()) == 123_060_480
 

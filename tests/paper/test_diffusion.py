@@ -117,7 +117,8 @@ def test_a_whole_trajectory_equals_diffusers(sampler, strength):
         noise = torch.randn(ours.shape, generator=generator, dtype=torch.float64)
         final = float(alpha_bar[0]) if sampler == "ddim" else 1.0
         prev = float(alpha_bar[t_prev]) if t_prev >= 0 else final
-        ours = diffusion.SAMPLERS[sampler](ours, fake_eps(ours, t), float(alpha_bar[t]), prev, None, lambda noise=noise: noise)
+        ours = diffusion.SAMPLERS[sampler](ours, fake_eps(ours, t), float(alpha_bar[t]), prev, None,
+                                           lambda noise=noise: noise)
         options = {} if sampler == "ddim" else {"generator": generator.manual_seed(i)}
         theirs = scheduler.step(fake_eps(theirs, t), t, theirs, **options).prev_sample
         assert relative_error(ours, theirs) < 1e-9
@@ -152,7 +153,8 @@ def test_dpm_equals_the_multistep_solver_of_diffusers(strength):
 
 
 def test_dpm_is_of_second_order_where_ddim_is_of_first():
-    """For latents of variance v the best eps is sigma z / (alpha^2 v + sigma^2), and z scales as that root."""
+    """Latents of variance v have z_t of variance alpha^2 v + sigma^2. The best eps is sigma z / variance, and z scales
+    as the root of the variance."""
     alpha_bar, v = alpha_bar_table(), 0.3
     variance = alpha_bar * v + 1 - alpha_bar
     error = {}

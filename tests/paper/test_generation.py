@@ -23,7 +23,8 @@ def diffusers_image(folder, image, prepare=lambda pipe: None, prompt=PROMPT, **s
     pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
     pipe.set_progress_bar_config(disable=True)
     prepare(pipe)
-    return np.asarray(pipe(prompt=prompt, image=image, generator=[torch.Generator().manual_seed(5)], **settings).images[0])
+    generator = [torch.Generator().manual_seed(5)]
+    return np.asarray(pipe(prompt=prompt, image=image, generator=generator, **settings).images[0])
 
 
 def our_image(sd, image, prompt=PROMPT, **settings):

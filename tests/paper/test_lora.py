@@ -220,7 +220,8 @@ def test_every_spelling_of_lora_keys_loads_with_the_same_result(sd, tmp_path, sp
             down, up = (f"{prefix}.lora_linear_layer.{d}.weight" for d in ("down", "up"))
         elif spelling == "diffusers before 0.18":
             stem = prefix.replace(".to_out.0", ".to_out")
-            down, up = (f"{stem.rsplit('.', 1)[0]}.processor.{stem.rsplit('.', 1)[1]}_lora.{d}.weight" for d in ("down", "up"))
+            parent, layer_name = stem.rsplit(".", 1)
+            down, up = (f"{parent}.processor.{layer_name}_lora.{d}.weight" for d in ("down", "up"))
         else:
             down, up = (f"{prefix}.lora.{d}.weight" for d in ("down", "up"))
         tensors |= {down: layer.A.detach(), up: layer.B.detach()}

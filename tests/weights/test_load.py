@@ -57,7 +57,8 @@ def test_sharded_files_load(copy, reference):
     for shard in set(weight_map.values()):
         save_file({k: tensors[k] for k in names if weight_map[k] == shard}, copy / "unet" / shard)
     (copy / UNET_FILE).unlink()
-    (copy / "unet" / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    index = copy / "unet" / "diffusion_pytorch_model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": weight_map}))
     assert equal(of(load_stable_diffusion(copy)), reference)
 
 
@@ -100,7 +101,8 @@ def test_a_single_compvis_file_loads_and_its_ema_copies_win(toy, reference, tmp_
         tensors["first_stage_model." + name] = vae[key][:, :, None, None] if convolution else vae[key]
     tensors |= {"cond_stage_model.transformer.text_model." + k.removeprefix("text_model."): v
                 for k, v in sd.text.model.state_dict().items()}
-    tensors |= {"betas": torch.zeros(1000), "cond_stage_model.transformer.text_model.embeddings.position_ids": torch.arange(24)}
+    tensors |= {"betas": torch.zeros(1000),
+                "cond_stage_model.transformer.text_model.embeddings.position_ids": torch.arange(24)}
     save_file({k: v.contiguous() for k, v in tensors.items()}, tmp_path / "v1.safetensors")
     with pytest.raises(UserError, match="tokenizer"):
         monkeypatch.setattr(read, "OFFICIAL", tmp_path / "absent")
@@ -194,7 +196,8 @@ def test_download_without_a_network_names_the_files_and_the_place(tmp_path, monk
     from stablesdg.app.commands import download
 
     monkeypatch.setattr("torch.hub.download_url_to_file", lambda *a, **k: (_ for _ in ()).throw(OSError("no network")))
-    with pytest.raises(UserError, match="stable-diffusion-v1-5.*unet, vae, text_encoder, tokenizer.*stable-diffusion-v1-5"):
+    with pytest.raises(UserError,
+                       match="stable-diffusion-v1-5.*unet, vae, text_encoder, tokenizer.*stable-diffusion-v1-5"):
         download.main(["--out", str(tmp_path)])  # HF_HUB_OFFLINE is set
     with pytest.raises(UserError, match="pt_inception-2015-12-05-6726825d.pth"):
         download.main(["--inception", "--out", str(tmp_path)])

@@ -1,9 +1,12 @@
-"""The commands that are no stage of the paper. `python -m stablesdg.split` runs split.py of this folder, and so on.
+"""Commands that are not a stage of the paper. `python -m stablesdg.split` runs split.py of this folder, and so on.
 
     split     which images may be trained on
     prepare   photographs to a data set
     download  the official weights
     steel     the demo's data set
+    demo      all stages on a small data set
+    test      all tests
+    check     style and types of the code
 
-Imports are absolute here: run as stablesdg.split, a module does not know that it lies in this folder.
+Imports are absolute here, because a module that runs as stablesdg.split does not know this folder.
 """

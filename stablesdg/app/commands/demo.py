@@ -16,7 +16,8 @@ DEMO_DATA = "demo-data"
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p = parser(__doc__, "python -m stablesdg.demo --data neu")
-    p.add_argument("--data", default=DEMO_DATA, help="folder with one folder of images for each class; demo-data is drawn")
+    p.add_argument("--data", default=DEMO_DATA,
+                   help="folder with one folder of images for each class; demo-data is drawn")
     p.add_argument("--weights", default="weights/nano", help="diffusers folder or CompVis .safetensors")
     p.add_argument("--iterations", type=positive, default=60, help="optimiser steps of each training")
     p.add_argument("--number", type=positive, default=40, help="images to make of each class")
@@ -56,7 +57,8 @@ def recognise(python: Path, data: Path, runs: Path, args: argparse.Namespace) ->
     say("recognition, real images alone")
     run(python, "classify.py", "--data", str(data), "--mode", "none", "--epochs", str(args.epochs))
     say("recognition, the same real images and the generated ones")
-    run(python, "classify.py", "--data", str(data), "--mode", "expand", "--generated", str(runs), "--epochs", str(args.epochs))
+    run(python, "classify.py", "--data", str(data), "--mode", "expand", "--generated", str(runs),
+        "--epochs", str(args.epochs))
 
 
 def say(text: str) -> None:

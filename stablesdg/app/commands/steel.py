@@ -7,8 +7,8 @@ from stablesdg.app.command_line import parser, positive, run_main, seed
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p = parser(__doc__, "python -m stablesdg.steel demo-data")
-    p.add_argument("out", type=Path, help="folder to write one folder a class into")
-    p.add_argument("--number", type=positive, default=40, help="images a class")
+    p.add_argument("out", type=Path, help="folder that gets one folder for each class")
+    p.add_argument("--number", type=positive, default=40, help="images for each class")
     p.add_argument("--seed", type=seed, default=0, help="all images follow from it")
     return p.parse_args(argv)
 
