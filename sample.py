@@ -5,27 +5,13 @@
 Each image has the size and mode of its source. It depends on its seed and its source alone, up to rounding in bfloat16.
 The manifest says how novel it is.
 """
-from __future__ import annotations
-
 import argparse
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from stablesdg.app.command_line import (
-    add_common,
-    add_model,
-    duration,
-    parser,
-    positive,
-    run_main,
-)
+from stablesdg.app.command_line import add_common, add_model, duration, parser, positive, run_main
+from stablesdg.app.paths import split_file
 from stablesdg.storage.errors import UserError
-
-if TYPE_CHECKING:
-    from stablesdg.app.sampling import ImageMaker, SamplingSettings
-    from stablesdg.data.generated import ImageSet, Job, Row
-    from stablesdg.evaluate.novelty import NoveltyMeter
+from stablesdg.storage.files import sha256
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -69,13 +55,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
 
-    from stablesdg.app import runs, sampling
-    from stablesdg.app.devices import pick_device
-    from stablesdg.app.paths import split_file
+    from stablesdg.app import devices, runs, sampling
     from stablesdg.data import generated, split
-    from stablesdg.evaluate.features import load_nano_network
-    from stablesdg.evaluate.novelty import NoveltyMeter
-    from stablesdg.storage.files import sha256
+    from stablesdg.evaluate import features, novelty
 
     settings = sampling.SamplingSettings(**vars(args))
     folder = settings.run or runs.latest_run()
@@ -97,10 +79,10 @@ def main(argv: list[str] | None = None) -> None:
 
     jobs = generated.list_jobs(sources, settings.number, settings.seed)
     images = generated.ImageSet(out, depends_on, settings.resume)
-    meter = NoveltyMeter(load_nano_network(pick_device(settings.device)), sources)
-    seconds = make_images(jobs, maker, meter, images, settings)
+    meter = novelty.NoveltyMeter(features.load_nano_network(devices.pick_device(settings.device)), sources)
+    seconds = sampling.make_images(jobs, maker, meter, images, settings)
     rows = images.finish(jobs)
-    save_pictures(folder, out, rows, jobs, sources, maker)
+    sampling.save_pictures(folder, out, rows, jobs, sources, maker)
     if maker.sd:
         arguments = {**vars(settings), "data": data, "strength": maker.depends_on["s"],
                      "guidance": maker.depends_on["w"], "sampler": maker.depends_on["sampler"],
@@ -112,37 +94,6 @@ def main(argv: list[str] | None = None) -> None:
     if len(rows) < len(jobs):
         print(f"{len(jobs) - len(rows)} images stayed below --min-novelty {settings.min_novelty:g} after "
               f"{sampling.MOST_TRIES} tries and were left out")
-
-
-def make_images(jobs: list[Job], maker: ImageMaker, meter: NoveltyMeter, images: ImageSet,
-                settings: SamplingSettings) -> float:
-    """Make all images that are not there yet. Returns the seconds it took."""
-    from tqdm import tqdm
-
-    from stablesdg.app.sampling import make_batch
-    from stablesdg.data.images import read_batches
-
-    started = time.monotonic()
-    with tqdm(total=len(jobs), unit="image") as bar:
-        for batch in read_batches(jobs, settings.batch_size, maker.resolution, maker.multiple):
-            if not all(images.has(source.job.name) for source in batch):  # whole batches: see --batch-size
-                make_batch(batch, maker, meter, images, settings.min_novelty, settings.from_noise)
-            bar.update(len(batch))
-    return time.monotonic() - started
-
-
-def save_pictures(folder: Path, out: Path, rows: list[Row], jobs: list[Job], sources: list[Path],
-                  maker: ImageMaker) -> None:
-    """Sources and what was made of them; the least and the most novel images beside the nearest training images."""
-    from stablesdg.data.generated import source_name
-    from stablesdg.report.pictures import save_novelty_picture, save_pairs
-
-    source_of = {job.name: job.source for job in jobs}
-    save_pairs(folder / f"preview-{out.name}.png", [(source_of[row["file"]], out / row["file"]) for row in rows],
-               maker.label)
-    named = {source_name(file): file for file in sources}
-    save_novelty_picture(folder / f"novelty-{out.name}.png",
-                         [(out / row["file"], float(row["novelty"]), named[row["nearest"]]) for row in rows])
 
 
 if __name__ == "__main__":

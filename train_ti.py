@@ -14,27 +14,20 @@ def main(argv: list[str] | None = None) -> None:
     add_training(p, LEARNING_RATE)
     args = p.parse_args(argv)
 
-    from stablesdg.app.training import (
-        TrainingSettings,
-        close_stage,
-        is_finished,
-        open_stage,
-        train_stage,
-    )
+    from stablesdg.app import training
     from stablesdg.storage.tensors import save_tensors
 
-    settings = TrainingSettings(**vars(args))
-    if is_finished(settings, "ti", "embedding"):
+    settings = training.TrainingSettings(**vars(args))
+    output = settings.folder / "embedding.safetensors"
+    if training.is_finished(settings, "ti", "embedding"):
         return
-    stage = open_stage("ti", settings, LEARNING_RATE)
+    stage = training.open_stage("ti", settings, LEARNING_RATE)
     text = stage.sd.text
     v_d = text.set_vectors(settings.token, text.pretrained_vectors(settings.token))
     print(f"training v_d: {v_d.shape[0]} vectors of {v_d.shape[1]} for {settings.token!r}")
-    log = train_stage(stage, {"v_d": v_d})
-
-    output = settings.folder / "embedding.safetensors"
+    log = training.train_stage(stage, {"v_d": v_d})
     save_tensors(output, {settings.token: v_d}, stage.metadata)
-    close_stage(stage, output, log)
+    training.close_stage(stage, output, log)
 
 
 if __name__ == "__main__":

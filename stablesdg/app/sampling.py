@@ -1,5 +1,6 @@
 """What surrounds generation: s and w chosen, batches of sources made into images, rows of the manifest."""
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,13 +8,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from ..data.augment import augment
-from ..data.generated import ImageSet, Job, source_name
-from ..data.images import Source, read_image, to_image
+from ..data.generated import ImageSet, Job, Row, source_name
+from ..data.images import Source, read_batches, read_image, to_image
 from ..evaluate.novelty import NoveltyMeter, similarity
 from ..generation import GUIDANCE, Step, generate, plan
 from ..models.stable_diffusion import StableDiffusion
+from ..report.pictures import save_novelty_picture, save_pairs
 from ..storage.errors import UserError
 from ..storage.files import sha256
 from .compat import plan_diffusers
@@ -159,3 +162,26 @@ def make_batch(batch: Sequence[Source[Job]], maker: ImageMaker, meter: NoveltyMe
         if not pending:
             break
     images.save_progress()
+
+
+def make_images(jobs: Sequence[Job], maker: ImageMaker, meter: NoveltyMeter, images: ImageSet,
+                settings: SamplingSettings) -> float:
+    """Make all images that are not there yet. Returns the seconds it took."""
+    started = time.monotonic()
+    with tqdm(total=len(jobs), unit="image", disable=None) as bar:
+        for batch in read_batches(jobs, settings.batch_size, maker.resolution, maker.multiple):
+            if not all(images.has(source.job.name) for source in batch):  # whole batches: see --batch-size
+                make_batch(batch, maker, meter, images, settings.min_novelty, settings.from_noise)
+            bar.update(len(batch))
+    return time.monotonic() - started
+
+
+def save_pictures(folder: Path, out: Path, rows: Sequence[Row], jobs: Sequence[Job], sources: Sequence[Path],
+                  maker: ImageMaker) -> None:
+    """Draw the sources and what was made of them, and the least and the most novel images."""
+    source_of = {job.name: job.source for job in jobs}
+    save_pairs(folder / f"preview-{out.name}.png", [(source_of[row["file"]], out / row["file"]) for row in rows],
+               maker.label)
+    named = {source_name(file): file for file in sources}
+    save_novelty_picture(folder / f"novelty-{out.name}.png",
+                         [(out / row["file"], float(row["novelty"]), named[row["nearest"]]) for row in rows])

@@ -65,7 +65,7 @@ class TrainingSettings:
 
     def as_arguments(self) -> dict[str, Any]:
         """For run.json: a setting that the stage does not have is left out."""
-        return {name: value for name, value in vars(self).items() if not (name in ("rank", "full") and value is None)}
+        return {name: value for name, value in vars(self).items() if self.rank or name not in ("rank", "alpha", "full")}
 
     def resolve(self, sd: StableDiffusion, stage: str, learning_rate: float) -> "TrainingSettings":
         """Take what was left open from the weights' recipe, else from the paper and the model."""
