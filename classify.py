@@ -16,11 +16,17 @@ same images. The paper uses 0.4. Here the default is all of them.
 
 Validation and test images are always real. classify.py refuses generated images in which one of these had a part. Of
 images that sample.py did not make, it can only check that they are none of these.
-Arms of one network, alpha and split are compared on the same test images. A sentence says whether they can be told
-apart. With alpha < 1, adapters that were trained on the whole training part have seen real images that the arm none has
-not, and the sentence says so. For a fair comparison, train them on the same share: benchmarks/recognition.py does.
+Results of one network, alpha, split and training that lie in one folder are compared on the same test images. A
+sentence says whether they can be told apart. With alpha < 1, adapters that were trained on the whole training part have
+seen real images that the arm none has not, and the sentence says so. For a fair comparison, train them on the same
+share: benchmarks/recognition.py does.
+
+    python classify.py --verdicts --data neu      # compares all results that are there, without training
+
+A trained classifier is used on new images, and tested on labelled ones:
 
     python classify.py --predict new-images --model runs/neu/classify/squeezenet-expand-1.safetensors
+    python classify.py --evaluate new-classes --model runs/neu/classify/squeezenet-expand-1.safetensors
 """
 import argparse
 from pathlib import Path
@@ -44,7 +50,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
                      help="what expand must be better than, instead of --mode")
     arm.add_argument("--alpha", type=float, default=1.0, help="share of the real training images that is used")
     arm.add_argument("--per-class", type=positive, help="use so many real training images a class, instead of --alpha")
-    arm.add_argument("--number", type=positive, help="generated images a class (default: all that there are)")
+    arm.add_argument("--number", type=positive,
+                     help="generated images a class (default: all that there are); with --control steps or classic, "
+                          "images to add to each class, also without --generated")
     arm.add_argument("--name", help="name of this result, where one mode is tried with several generators, numbers or "
                                     "settings (default: the mode or control)")
     add_split(arm)
@@ -57,23 +65,58 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
                           help="local torchvision state dict to start from (default: random)")
     add_device(training)
     training.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16"],
-                          help="of the arithmetic; auto takes bfloat16 where the machine computes in it")
+                          help="of the arithmetic in training; auto takes bfloat16 where it is faster on this machine")
     use = p.add_argument_group("use of a trained classifier")
-    use.add_argument("--predict", type=Path, help="folder of new images to classify with --model")
+    use.add_argument("--predict", type=Path, help="classify the images of this folder with --model")
+    use.add_argument("--evaluate", type=Path,
+                     help="test --model on this folder, which has one folder of images for each class")
     use.add_argument("--model", type=Path, help="a .safetensors that an earlier call wrote")
+    use.add_argument("--threshold", type=share,
+                     help="with --predict: write unsure where the best class is less probable than this")
     use.add_argument("--onnx", type=Path, help="write --model into this ONNX file (pip install onnx onnxscript)")
+    p.add_argument("--verdicts", action="store_true",
+                   help="compare the results in runs/DATASET/classify, or in --out, without training; --name shows one")
     p.add_argument("--resume", action="store_true", help="keep the seeds that an earlier call has finished")
+    p.add_argument("--replace", action="store_true",
+                   help="replace an earlier result of this name that had other settings or more seeds")
     p.add_argument("--out", type=Path,
-                   help="folder for results (default: runs/DATASET/classify), or file for --predict")
+                   help="folder for results (default: runs/DATASET/classify); file for --predict, or folder for "
+                        "--evaluate (default: beside the model)")
     args = p.parse_args(argv)
-    check_use(args) if args.predict or args.onnx else check_training(args)
+    check_use(args) if uses_classifier(args) else check_verdicts(args) if args.verdicts else check_training(args)
     return args
 
 
+def share(text: str) -> float:
+    """A number in (0, 1]."""
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not in (0, 1]")
+    return value
+
+
+def uses_classifier(args: argparse.Namespace) -> bool:
+    """Whether a trained classifier is used, and none is trained."""
+    return bool(args.predict or args.evaluate or args.onnx or args.model or args.threshold)
+
+
 def check_use(args: argparse.Namespace) -> None:
-    """What --predict and --onnx need."""
+    """What the use of a trained classifier needs."""
     if not args.model:
-        raise UserError("--predict and --onnx need --model FILE, which an earlier call of classify.py wrote.")
+        raise UserError("--predict, --evaluate, --threshold and --onnx need --model FILE, which an earlier call of "
+                        "classify.py wrote.")
+    if not (args.predict or args.evaluate or args.onnx):
+        raise UserError(f"--model {args.model} is not used: add --predict FOLDER, --evaluate FOLDER or --onnx FILE.")
+    if args.threshold and not args.predict:
+        raise UserError("--threshold belongs to --predict FOLDER: add that, or leave out --threshold.")
+    if args.predict and args.evaluate:
+        raise UserError("--predict and --evaluate are two calls: leave out one of them.")
+
+
+def check_verdicts(args: argparse.Namespace) -> None:
+    """What --verdicts needs."""
+    if not (args.data or args.out):
+        raise UserError("--verdicts needs --data DATASET, or --out FOLDER with results.")
 
 
 def check_training(args: argparse.Namespace) -> None:
@@ -99,40 +142,47 @@ def check_training(args: argparse.Namespace) -> None:
                         "wrote.")
     if args.name and Path(args.name).name != args.name:
         raise UserError(f"--name {args.name} becomes part of file names: leave out slashes.")
-    if (args.mode != "none" or bool(args.control)) != bool(args.generated):
-        raise UserError("All but --mode none need --generated FOLDER (controls, to know how many images expand uses); "
-                        "--mode none takes none.")
+    if args.resume and args.replace:
+        raise UserError("--resume keeps what --replace throws away: leave out one of them.")
+    check_generated(args)
+
+
+def check_generated(args: argparse.Namespace) -> None:
+    """Whether --generated, or --number in its place, is there where it is needed, and only there."""
+    if args.mode == "none" and not args.control and args.generated:
+        raise UserError(f"--mode none takes no generated image: leave out --generated {args.generated}.")
+    if args.control in ("steps", "classic"):
+        if not (args.generated or args.number):
+            raise UserError(f"--control {args.control} must know how many images expand uses: it needs --generated "
+                            "FOLDER, which it only counts, or --number N (images a class).")
+    elif (args.mode != "none" or args.control) and not args.generated:
+        raise UserError("All but --mode none need --generated FOLDER (--control steps and classic can do with --number "
+                        "N instead).")
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
 
-    from stablesdg.app import classification
+    from stablesdg.app import classification, prediction
     from stablesdg.recognise import arms, results
 
     settings = classification.ClassifySettings(**vars(args))
-    if settings.model and settings.onnx:
-        classification.export_classifier(settings.model, settings.onnx)
-    if settings.model and settings.predict:
-        classification.classify_folder(settings.model, settings.predict, settings.out, settings.device)
-    if settings.onnx or settings.predict:
+    if settings.model:
+        prediction.use_classifier(settings)
+        return
+    if settings.verdicts:
+        classification.say_verdicts(settings.results_folder, settings.name)
         return
 
     experiment = classification.open_experiment(settings)
-    result = results.earlier_seeds(experiment.out, experiment.setup, settings.resume)
+    result = results.earlier_seeds(experiment.out, experiment.setup, settings.seeds, settings.resume, settings.replace)
     for seed in range(len(result.seeds), settings.seeds):
         images = arms.training_set(settings.arm, experiment.train, experiment.generated.files, seed)
         trained = classification.train_network(experiment, images, seed)
         tested = classification.test_network(experiment, images, trained, seed)
         result = classification.add_seed(experiment, result, images, trained, tested)
-
-    verdicts = classification.keep_result(experiment, result)
-    print(results.summary_line(result))
-    for sentence in verdicts:
-        print(sentence)
-    stem = result.setup.stem
-    print(f"wrote {experiment.out}/results.csv, {stem}.json, confusion-{stem}.png and {stem}.safetensors, which "
-          "--predict takes as --model")
+    classification.keep_result(experiment, result)
+    classification.say_result(experiment, result)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ generated images come from the same adapters. These have seen real images that i
 import argparse
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,13 +27,16 @@ from calls import ROOT, keep_settings
 from stablesdg.app.command_line import parser, positive, run_main
 from stablesdg.data.folders import list_categories
 from stablesdg.recognise.arms import CONTROLS
-from stablesdg.recognise.results import accuracy, compare_with_all, read_results, summary_line
+from stablesdg.recognise.results import Result, read_results, summary_line
+from stablesdg.recognise.results import summarise as summarise_result
+from stablesdg.recognise.verdicts import describe, find_family, verdicts
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.files import read_json, write_csv, write_json
 
 MOST_OF_A_SURFACE = 10  # so many images of a surface that is not kept become test images
 ARMS = ("none", "steps", "classic", "copies", "expand", "full", "synthetic")
-SUMMARY_COLUMNS = ("experiment", "network", "alpha", "arm", "seeds", "epochs", "accuracy", "sd", "low", "high")
+SUMMARY_COLUMNS = ("experiment", "network", "alpha", "arm", "seeds", "epochs", "accuracy", "sd", "low", "high",
+                   "balanced accuracy", "macro-F1")
 PAIR_COLUMNS = ("experiment", "network", "alpha", "arm", "against", "seeds", "seen by its generator alone",
                 "difference", "low", "high", "p", "adjusted p")
 GENERATION_SETTINGS = ("data", "weights", "alpha", "iterations", "number", "steps", "strengths", "guidances",
@@ -229,19 +232,27 @@ def summarise(place: Path) -> None:
     for experiment in ("classify", "substitute"):
         results = read_results(place / experiment)
         for result in results:
-            setup, found = result.setup, accuracy(result)
+            setup, found = result.setup, summarise_result(result)
             which = (experiment, setup.network, setup.alpha, result.name)
-            rows.append((*which, len(result.seeds), result.seeds[0].epochs,
-                         *(f"{value:.4f}" for value in (found.mean, found.sd, found.low, found.high))))
+            figures = (f"{found[k]:.4f}" for k in ("mean", "sd", "low", "high", "balanced_accuracy", "macro_f1"))
+            rows.append((*which, len(result.seeds), result.seeds[0].epochs, *figures))
             print(f"{place.name} {experiment} {setup.network} alpha {setup.alpha:g} {summary_line(result)}")
             if setup.arm in ("expand", "substitute"):
-                for pair in compare_with_all(result, results):
-                    figures = (f"{pair[k]:.4f}" for k in ("difference", "low", "high", "p", "adjusted_p"))
-                    pairs.append((*which, pair["against"], pair["seeds"], result.unseen, *figures))
-                    print(f"  {pair['sentence']}")
+                pairs += [(*which, *pair) for pair in compare_in_folder(result, results, place / experiment)]
     write_csv(place / "summary.csv", SUMMARY_COLUMNS, rows)
     write_csv(place / "pairs.csv", PAIR_COLUMNS, pairs)
     print(f"wrote {place / 'summary.csv'} and pairs.csv")
+
+
+def compare_in_folder(result: Result, results: Sequence[Result], folder: Path) -> Iterator[tuple[object, ...]]:
+    """Print the family of a result. Gives PAIR_COLUMNS from "against" on, for each comparison."""
+    family = find_family(result, results)
+    for line in describe(family, folder):
+        print(f"  {line}")
+    for pair in verdicts(family):
+        c = pair.comparison
+        figures = (f"{value:.4f}" for value in (c.difference, c.low, c.high, c.p, pair.adjusted_p))
+        yield pair.against, c.seeds, result.unseen, *figures
 
 
 if __name__ == "__main__":

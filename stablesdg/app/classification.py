@@ -1,4 +1,4 @@
-"""What surrounds the arms of recognition: settings, images, one training and test, what is kept, a classifier's use."""
+"""What surrounds the arms of recognition: settings, images, one training and test, what is kept and what is said."""
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data.folders import list_categories, list_images
+from ..data.folders import list_categories
 from ..data.generated import source_name
 from ..data.images import save_image
 from ..data.split import PARTS, Split, load_split, part_files
@@ -20,11 +20,13 @@ from ..recognise.arms import (
     as_tensors,
     find_generated,
     surfaces,
+    unlike_settings,
 )
-from ..recognise.results import Result, SeedResult, Setup, images_sha256, save_result
+from ..recognise.results import Result, SeedResult, Setup, images_sha256, read_results, save_result, summary_line
+from ..recognise.verdicts import describe, describe_all, find_family
 from ..report.confusion import confusion_picture
 from ..storage.errors import UserError
-from ..storage.files import sha256, write_csv
+from ..storage.files import sha256
 from .devices import pick_device, pick_dtype
 from .paths import RUNS, split_file
 
@@ -32,7 +34,7 @@ from .paths import RUNS, split_file
 @dataclass(frozen=True)
 class ClassifySettings:
     """The arguments of classify.py."""
-    data: Path | None  # None with --predict and --onnx alone
+    data: Path | None  # None where a trained classifier is used
     generated: Path | None
     network: str
     mode: str
@@ -49,15 +51,27 @@ class ClassifySettings:
     device: str
     dtype: str
     predict: Path | None
+    evaluate: Path | None
     model: Path | None
+    threshold: float | None
     onnx: Path | None
+    verdicts: bool
     resume: bool
+    replace: bool
     out: Path | None
 
     @property
     def arm(self) -> Arm:
         """What the networks train on."""
         return Arm(self.control or self.mode, self.alpha, self.per_class, self.number)
+
+    @property
+    def results_folder(self) -> Path:
+        """Where results lie."""
+        if self.out:
+            return self.out
+        assert self.data, "classify.py asks for one of them"
+        return RUNS / self.data.resolve().name / "classify"
 
     def as_arguments(self) -> dict[str, Any]:
         """For the result's JSON file."""
@@ -80,6 +94,7 @@ class GeneratedClasses:
     files: FilesByClass  # [] for --mode none
     seen: frozenset[str]  # sha256 of the real images that their generators have seen
     unknown: list[str]  # classes whose images do not say what made them
+    unlike: list[str]  # how the settings that made them differ between classes
 
 
 @dataclass(frozen=True)
@@ -92,6 +107,7 @@ class Experiment:
     train: FilesByClass
     generated: GeneratedClasses
     validation: LabelledImages
+    validation_sha256: frozenset[str]
     test: LabelledImages
     out: Path
 
@@ -113,6 +129,9 @@ def open_experiment(settings: ClassifySettings) -> Experiment:
     if generated.unknown:
         print(f"the images in {settings.generated} for {generated.unknown[0]} do not say what made them: nothing tells "
               "whether their generator has seen validation or test images")
+    if generated.unlike:
+        print("warning: the generated images of the classes were not made alike, and a classifier can learn that "
+              f"instead of the defects: {'; '.join(generated.unlike)}")
     print(f"{len(classes)} classes, {split['method']} split; images: "
           + ", ".join(f"{sum(map(len, parts[part]))} {part}" for part in PARTS))
     setup = Setup(
@@ -124,8 +143,9 @@ def open_experiment(settings: ClassifySettings) -> Experiment:
         test_groups=surfaces(parts["test"], split), held_out_sha256=images_sha256(parts["val"], parts["test"]),
         images_sha256=images_sha256(parts["train"], generated.files), arguments=settings.as_arguments())
     validation, test = (LabelledImages(*as_tensors(parts[part])) for part in ("val", "test"))
-    out = settings.out or RUNS / settings.data.resolve().name / "classify"
-    return Experiment(settings, setup, device, dtype, parts["train"], generated, validation, test, out)
+    seen = frozenset(sha256(file) for files in parts["val"] for file in files)
+    return Experiment(settings, setup, device, dtype, parts["train"], generated, validation, seen, test,
+                      settings.results_folder)
 
 
 def require_images(classes: list[str], parts: dict[str, list[list[Path]]]) -> None:
@@ -147,7 +167,7 @@ def open_generated(settings: ClassifySettings, classes: list[str], split: Split)
     """Find and check the images of --generated. The arms steps and classic only count them, whatever made them."""
     folder, arm = settings.generated, settings.arm.name
     if not folder:
-        return GeneratedClasses([], frozenset(), [])
+        return GeneratedClasses([], frozenset(), [], [])
     made = [find_generated(folder, name, split) for name in classes]
     files = [one.files for one in made]
     if arm == "copies":
@@ -155,7 +175,8 @@ def open_generated(settings: ClassifySettings, classes: list[str], split: Split)
         files = as_many([one.files for one in made], files, settings.number)
     used: list[GeneratedImages] = [] if arm in ("steps", "classic") else made
     return GeneratedClasses(files, frozenset().union(*(one.seen or () for one in used)),
-                            [name for name, one in zip(classes, used) if one.seen is None])
+                            [name for name, one in zip(classes, used) if one.seen is None],
+                            unlike_settings(classes, [one.settings for one in used]))
 
 
 # ---- one seed ---------------------------------------------------------------------------------------------------
@@ -194,42 +215,45 @@ def add_seed(experiment: Experiment, result: Result, images: TrainingSet, traine
     The weights are kept if they are better on the validation part than those of all earlier seeds.
     """
     setup = result.setup
-    if round(tested.val_accuracy, 6) > max((round(one.val_accuracy, 6) for one in result.seeds), default=-1.0):
-        classifiers.save(experiment.out / f"{setup.stem}.safetensors", trained.state, setup.network, setup.classes)
     drawn = {sha256(file) for files in images.real for file in files}
+    if round(tested.val_accuracy, 6) > max((round(one.val_accuracy, 6) for one in result.seeds), default=-1.0):
+        classifiers.save(experiment.out / f"{setup.stem}.safetensors", trained.state, setup.network, setup.classes,
+                         drawn | experiment.generated.seen | experiment.validation_sha256)
     result = result.add(tested, images.n_added, len(experiment.generated.seen - drawn))
     keep_result(experiment, result)
     return result
 
 
-def keep_result(experiment: Experiment, result: Result) -> list[str]:
-    """Write all of a result except its weights. Returns a sentence for each result that it is compared with."""
-    stem = result.setup.stem
-    verdicts = save_result(experiment.out, result)
-    save_image(experiment.out / f"confusion-{stem}.png",
-               confusion_picture(result.confusion.tolist(), result.setup.classes, stem))
-    return verdicts
+def keep_result(experiment: Experiment, result: Result) -> None:
+    """Write all of a result except its weights."""
+    setup = result.setup
+    save_result(experiment.out, result)
+    save_image(experiment.out / f"confusion-{setup.stem}.png",
+               confusion_picture(result.confusion.tolist(), setup.classes, setup.stem, len(result.seeds)))
 
 
-# ---- use --------------------------------------------------------------------------------------------------------
+# ---- what is said -----------------------------------------------------------------------------------------------
 
 
-def export_classifier(model: Path, onnx: Path) -> None:
-    """--onnx."""
-    network, classes = classifiers.load(model)
-    classifiers.export_onnx(network, onnx)
-    print(f"wrote {onnx}: uint8 images (N, 3, 200, 200) to probabilities of {', '.join(classes)}")
+def say_result(experiment: Experiment, result: Result) -> None:
+    """Print a result, its verdicts against the others in its folder, and the names of its files."""
+    out, stem = experiment.out, result.setup.stem
+    print(summary_line(result))
+    for line in describe(find_family(result, read_results(out)), out):
+        print(line)
+    print(f"wrote {out}/results.csv, {stem}.json, confusion-{stem}.png and {stem}.safetensors, which --predict and "
+          "--evaluate take as --model")
 
 
-def classify_folder(model: Path, folder: Path, out: Path | None, device_name: str) -> None:
-    """--predict: a CSV file with the class and the probabilities of each image of a folder."""
-    device = pick_device(device_name)
-    network, classes = classifiers.load(model)
-    files = list_images(folder)
-    probabilities = classifiers.predict_files(network.to(device), files, device)
-    out = out or Path("predictions.csv")
-    file = out / "predictions.csv" if out.is_dir() else out
-    write_csv(file, ("file", "class", *classes), [
-        (image.name, classes[int(p.argmax())], *(f"{float(value):.6f}" for value in p))
-        for image, p in zip(files, probabilities)])
-    print(f"wrote {file}: the class of {len(files)} images")
+def say_verdicts(folder: Path, name: str | None) -> None:
+    """--verdicts: print all results of a folder, or those of one name, and compare them as the folder is now."""
+    results = read_results(folder)
+    if not results:
+        raise UserError(f"{folder} holds no results: train classifiers with classify.py first.")
+    if name and name not in (known := sorted({result.name for result in results})):
+        raise UserError(f"{folder} holds no result called {name}: it has {', '.join(known)}.")
+    for result in results:
+        if name in (None, result.name):
+            print(f"{result.setup.stem}: {summary_line(result)}")
+    for line in describe_all(results, folder, name):
+        print(line)

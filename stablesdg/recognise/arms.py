@@ -14,6 +14,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,12 +22,17 @@ from torch import Tensor
 from ..data.augment import augment
 from ..data.folders import list_images
 from ..data.generated import source_name
+from ..data.overlap import Progress, no_progress
 from ..data.split import Split, find_groups, kept_out, refuse_leak
 from ..storage.errors import UserError
 from ..storage.files import read_csv, read_optional_json, sha256
 from .classifiers import load_images
 
 CONTROLS = ("steps", "copies", "classic")
+MUST_BE_ALIKE = {"resolution": "resolution", "sampler": "sampler", "steps": "steps of a full run",
+                 "adapters": "adapters", "weights": "base weights", "dtype": "arithmetic", "uncond": "--uncond",
+                 "compat": "--compat"}  # keys of settings.json, and what a sentence calls them
+SHOWN_OF_A_VALUE = 20  # characters
 SEED_STRIDE = 1000  # between the random numbers of two seeds
 GENERATED_OFFSET = 500  # to those that choose generated images
 
@@ -65,6 +71,7 @@ class GeneratedImages:
     """The generated images of one class."""
     files: list[Path]
     seen: frozenset[str] | None  # sha256 of the real images that had a part in them; None where nothing is written down
+    settings: Mapping[str, Any]  # what settings.json says of how they were made; {} where there is none
 
 
 def find_generated(folder: Path, category: str, split: Split, samples: str = "samples") -> GeneratedImages:
@@ -81,14 +88,15 @@ def find_generated(folder: Path, category: str, split: Split, samples: str = "sa
     if manifest.is_file():
         require_training_sources(inside, read_csv(manifest), split)
     written_down = manifest.is_file() or settings.is_file()
-    seen = frozenset(read_optional_json(settings).get("seen", ())) if written_down else None
+    made_with = read_optional_json(settings)
+    seen = frozenset(made_with.get("seen", ())) if written_down else None
     refuse_leak(seen or (), split, f"What made {inside}")
     files = list_images(inside)
     if leaked := kept_out([sha256(file) for file in files], split):
         name, part = leaked[0]
         raise UserError(f"{inside} holds {name}, which is in the {part} part of the split: a classifier must not train "
                         "on what it is tested with.")
-    return GeneratedImages(files, seen)
+    return GeneratedImages(files, seen, made_with)
 
 
 def find_samples(folder: Path, category: str, samples: str) -> Path:
@@ -125,6 +133,45 @@ def as_many(copies: FilesByClass, generated: FilesByClass, number: int | None = 
                             f"sample.py --strength 0 --number {n}.")
         kept.append(list(own[:n]))
     return kept
+
+
+# ---- made alike? ---------------------------------------------------------------------------------------------------
+
+
+def unlike_settings(classes: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What differs between the settings that the images of the classes were made with, apart from s and w.
+
+    A classifier can learn such a difference, blur for example, in the place of the class. s and w are tuned for each
+    class on purpose. Each difference is a text: "resolution 64 for pits, 128 for patches and scratches".
+    """
+    facts = [how_made(own) for own in settings]
+    differences = []
+    for label in dict.fromkeys(label for own in facts for label in own):
+        by_value: dict[str, list[str]] = {}
+        for name, own in zip(classes, facts):
+            if label in own:
+                by_value.setdefault(own[label], []).append(name)
+        if len(by_value) > 1:
+            differences.append(f"{label} " + ", ".join(f"{value} for {' and '.join(names)}"
+                                                       for value, names in by_value.items()))
+    return differences
+
+
+def how_made(settings: Mapping[str, Any]) -> dict[str, str]:
+    """What must be alike for all classes, in words, of one class's settings.json."""
+    if not settings:
+        return {"settings.json": "missing"}
+    if settings.get("classic"):
+        return {"settings.json": "there", "method": "rotation and mirroring"}
+    round_trip = "a round trip without noise (s = 0)" if settings.get("s") == 0 else "from images"
+    return {"settings.json": "there", "method": "from noise" if settings.get("from_noise") else round_trip,
+            **{label: short_value(settings[key]) for key, label in MUST_BE_ALIKE.items() if key in settings},
+            "adapter files": str(len(settings.get("adapter_files", ())))}
+
+
+def short_value(value: object) -> str:
+    """A setting for a sentence. Of a SHA-256, the first characters."""
+    return "the model's own" if value is None else str(value).removeprefix("torch.")[:SHOWN_OF_A_VALUE]
 
 
 # ---- what a seed draws ------------------------------------------------------------------------------------------
@@ -166,11 +213,12 @@ def training_set(arm: Arm, train: FilesByClass, generated: FilesByClass, seed: i
     """What an arm trains on with one seed.
 
     train      the files of the training part, of each class
-    generated  the generated files of each class; [] for none. Steps and classic count them only
+    generated  the generated files of each class; [] for none. Steps and classic count them only, and add arm.number
+               images of each class where there are none
     """
     real = choose_real(train, arm.alpha, arm.per_class, seed)
     added = choose_generated(arm, train, real, generated, seed)
-    counts = [len(files) for files in added]
+    counts = [len(files) for files in added] if generated else [arm.number or 0] * len(train)
     n_real, n_added = sum(map(len, real)), sum(counts)
     if arm.name == "substitute" and not n_added:
         raise UserError(f"All {n_real} real images are used, so there is nothing to substitute: lower --alpha or "
@@ -216,12 +264,12 @@ def augmented_copies(x: Tensor, y: Tensor, counts: Sequence[int], seed: int) -> 
 # ---- test images ------------------------------------------------------------------------------------------------
 
 
-def surfaces(test: FilesByClass, split: Split) -> list[str]:
+def surfaces(test: FilesByClass, split: Split | None, progress: Progress = no_progress) -> list[str]:
     """The surface of each test image, named after one of its images. Chance draws surfaces, and not images.
 
-    A group split knows the surfaces. Under a random split, test images that overlap are found here.
+    A group split knows the surfaces. Under a random split, or without one, test images that overlap are found here.
     """
     names = [{source_name(file): file for file in files} for files in test]
-    if split["method"] == "group":
+    if split and split["method"] == "group":
         return [split["files"][name]["group"] for files in names for name in files]
-    return [group for files in names for group in find_groups(files)[0].values()]
+    return [group for files in names for group in find_groups(files, progress)[0].values()]

@@ -7,7 +7,7 @@ import importlib.util
 import json
 import pickle
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from ..data.augment import augment_batch
 from ..data.images import read_image
+from ..data.split import SEEN
 from ..storage.errors import UserError
 from ..storage.files import atomic_path
 from ..storage.tensors import load_tensors, save_tensors
@@ -186,7 +187,7 @@ def train(model: nn.Module, x: Tensor, y: Tensor, x_val: Tensor, y_val: Tensor, 
     optimiser = torch.optim.Adam(model.parameters(), lr=lr)
     best: State = {}
     history: list[ValidationScore] = []
-    bar = tqdm(range(epochs), unit="epoch", desc=label)
+    bar = tqdm(range(epochs), unit="epoch", desc=label, disable=None)
     for _ in bar:
         loss = train_epoch(model, optimiser, x, y, generator, batch_size, device, dtype)
         score = validate(model, x_val, y_val, device)
@@ -238,27 +239,40 @@ def predict(model: nn.Module, x: Tensor, device: torch.device | str, batch_size:
 def predict_files(model: nn.Module, files: Sequence[Path], device: torch.device | str,
                   batch_size: int = PREDICTION_BATCH_SIZE) -> Tensor:
     """Class probabilities (N, classes) of image files. No more than a batch is in memory at a time."""
-    batches = (files[i:i + batch_size] for i in range(0, len(files), batch_size))
-    return torch.cat([predict(model, torch.stack([decode(file) for file in batch]), device) for batch in batches])
+    batches = [files[i:i + batch_size] for i in range(0, len(files), batch_size)]
+    bar = tqdm(batches, unit="batch", desc="classifying", leave=False, disable=None)
+    return torch.cat([predict(model, torch.stack([decode(file) for file in batch]), device) for batch in bar])
 
 
 # ---- files ------------------------------------------------------------------------------------------------------
 
 
-def save(path: Path, state: Mapping[str, Tensor], network: str, classes: Sequence[str]) -> None:
-    """Write a state dict, with the names of network and classes inside."""
-    save_tensors(path, state, {"network": network, "classes": json.dumps(classes)})
+@dataclass(frozen=True)
+class SavedClassifier:
+    """What `load` reads."""
+    network: nn.Module  # ready for `predict`
+    classes: list[str]
+    seen: frozenset[str] | None  # sha256 of the images that it has learned from; None where that is not written down
 
 
-def load(path: Path) -> tuple[nn.Module, list[str]]:
-    """Read a file that `save` wrote: (network ready for `predict`, class names)."""
+def save(path: Path, state: Mapping[str, Tensor], network: str, classes: Sequence[str],
+         seen: Iterable[str] | None = None) -> None:
+    """Write a state dict. Inside are the names of network and classes, and which images it has `seen` (sha256)."""
+    metadata = {"network": network, "classes": json.dumps(classes)}
+    if seen is not None:
+        metadata[SEEN] = json.dumps(sorted(seen))
+    save_tensors(path, state, metadata)
+
+
+def load(path: Path) -> SavedClassifier:
+    """Read a file that `save` wrote."""
     tensors, metadata = load_tensors(path)
     if "classes" not in metadata or metadata.get("network") not in NETWORKS:
         raise UserError(f"{path} is not a classifier of this project: pass a .safetensors that classify.py wrote.")
     classes = json.loads(metadata["classes"])
     model = build(metadata["network"], len(classes))
     model.load_state_dict(tensors)
-    return model.eval(), classes
+    return SavedClassifier(model.eval(), classes, frozenset(json.loads(metadata[SEEN])) if SEEN in metadata else None)
 
 
 class ImagesToProbabilities(nn.Module):

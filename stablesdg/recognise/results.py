@@ -1,32 +1,37 @@
-"""What is kept of an arm's result, and how the results of two arms are compared.
+"""What is kept of an arm's result.
 
-    NETWORK-NAME-AMOUNT.json            a result, with its summary and its verdicts against the others in the folder
+    NETWORK-NAME-AMOUNT.json            a result and its summary
     results.csv                         one line for each seed of every result in the folder
-    confusion-NETWORK-NAME-AMOUNT.csv   counts[true][predicted], all seeds together
+    confusion-NETWORK-NAME-AMOUNT.csv   counts[true][predicted], mean over seeds
+
+Verdicts against other results are not kept: verdicts.py computes them when they are shown. Files of the first edition
+hold some, which are not read.
 """
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..storage.errors import UserError
 from ..storage.files import read_csv, read_json, sha256, write_csv, write_json
 from ..storage.settings import changed_settings
-from .arms import CONTROLS, FilesByClass
-from .significance import Accuracy, compare, holm, interval, verdict
+from .arms import FilesByClass
+from .per_class import balanced_accuracy, macro_f1, recalls, scores_in_words
+from .significance import Accuracy, interval
 
 RESULT_COLUMNS = ("network", "name", "alpha", "per_class", "split", "arm", "seed", "epochs", "steps", "n_real",
-                  "n_generated", "best_epoch", "val_accuracy", "test_accuracy")
+                  "n_generated", "best_epoch", "val_accuracy", "test_accuracy", "balanced_accuracy", "macro_f1")
+SHARES = RESULT_COLUMNS[-4:]  # columns that are written with six digits
 ONE_RESULT = RESULT_COLUMNS[:5]  # columns that tell the results of a folder apart
-FREE_ARGUMENTS = ("seeds", "resume", "out")  # of classify.py: a result does not depend on them
+FREE_ARGUMENTS = ("seeds", "resume", "replace", "out", "verdicts", "predict", "evaluate", "threshold", "model",
+                  "onnx")  # of classify.py: a result does not depend on them
 FREE_FIELDS = ("n_extra", "unseen", "rows", "correct", "confusion", "summary", "verdicts", "arguments")  # of the JSON
-UNEQUAL_STEPS = 1.2  # ratio of optimiser steps from which on a verdict mentions it
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,16 @@ class SeedResult:
     correct: list[int]  # for each test image: 1 right, 0 wrong
     confusion: list[list[int]]  # counts[true][predicted] of test images
 
+    @property
+    def balanced_accuracy(self) -> float:
+        """The mean recall of the classes."""
+        return balanced_accuracy(self.confusion)
+
+    @property
+    def macro_f1(self) -> float:
+        """The mean F1 of the classes."""
+        return macro_f1(self.confusion)
+
 
 @dataclass(frozen=True)
 class Result:
@@ -91,8 +106,8 @@ class Result:
 
     @property
     def confusion(self) -> NDArray:
-        """counts[true][predicted] of all seeds."""
-        return np.array([one.confusion for one in self.seeds]).sum(axis=0)
+        """counts[true][predicted], mean over seeds."""
+        return np.mean([one.confusion for one in self.seeds], axis=0)
 
     @property
     def mean_steps(self) -> float:
@@ -116,12 +131,12 @@ def images_sha256(*parts: FilesByClass) -> str:
 def row_of(setup: Setup, one: SeedResult) -> dict[str, Any]:
     """A line of results.csv."""
     of_setup = {**vars(setup), "per_class": setup.per_class or ""}
-    of_seed = {**vars(one), "val_accuracy": f"{one.val_accuracy:.6f}", "test_accuracy": f"{one.test_accuracy:.6f}"}
+    of_seed = {**vars(one), **{column: f"{getattr(one, column):.6f}" for column in SHARES}}
     return {column: (of_seed if column in of_seed else of_setup)[column] for column in RESULT_COLUMNS}
 
 
 def to_json(result: Result) -> dict[str, Any]:
-    """As it lies on disk, without summary and verdicts."""
+    """As it lies on disk, without its summary."""
     setup = {name: value for name, value in vars(result.setup).items() if name not in ("split", "arguments")}
     return {**setup, "n_extra": result.n_extra, "unseen": result.unseen, "arguments": result.setup.arguments,
             "rows": [row_of(result.setup, one) for one in result.seeds], "correct": result.correct,
@@ -142,27 +157,33 @@ def from_json(record: Mapping[str, Any]) -> Result:
 
 
 def read_results(folder: Path, pattern: str = "*.json") -> list[Result]:
-    """The results in a folder, sorted by file name."""
-    return [from_json(read_json(file)) for file in sorted(folder.glob(pattern))]
+    """The results in a folder, sorted by file name. JSON files of other kinds are passed over."""
+    records = [read_json(file) for file in sorted(folder.glob(pattern))]
+    return [from_json(record) for record in records if isinstance(record, dict) and record.get("rows")]
 
 
-def earlier_seeds(out: Path, setup: Setup, resume: bool) -> Result:
+def earlier_seeds(out: Path, setup: Setup, seeds: int, resume: bool, replace: bool) -> Result:
     """What an earlier call with the same settings and images has left in `out` if `resume`, else no seed.
 
-    Raises UserError if the earlier result had other settings or images. Without `resume`, it will be replaced, and a
-    line says so.
+    Raises UserError if there is a result of other settings or images, or of more seeds, that this call would replace,
+    unless `replace` allows it.
     """
     file = out / f"{setup.stem}.json"
-    if not file.is_file():
+    if not file.is_file() or replace:
         return Result(setup)
     before = read_json(file)
-    changed = changed_settings(depends_on(before), depends_on(to_json(Result(setup))))
-    said = f"{file} was made with other settings or images ({'; '.join(changed)})"
-    if changed and resume:
-        raise UserError(f"{said}: leave out --resume to make it anew, or give this result a --name of its own.")
-    if changed:
-        print(f"{said} and will be replaced; --name NAME keeps both")
-    return dataclasses.replace(from_json(before), setup=setup) if resume else Result(setup)
+    finished = len(before["rows"])
+    exists = f"{file} holds a result of {finished} seed{'s' * (finished != 1)} and {before['rows'][0]['epochs']} epochs"
+    if changed := changed_settings(depends_on(before), depends_on(to_json(Result(setup)))):
+        raise UserError(f"{exists}, made with other settings or images ({'; '.join(changed)}): pass --replace to train "
+                        "it anew, or --name NAME to keep both" + (", without --resume." if resume else "."))
+    if resume:
+        return dataclasses.replace(from_json(before), setup=setup)
+    if finished > seeds:
+        raise UserError(f"{exists}, more than --seeds {seeds}: pass --replace to train it anew, or --name NAME to keep "
+                        "both.")
+    print(f"{exists} with the same settings and images: its seeds are trained again; --resume would keep them")
+    return Result(setup)
 
 
 def depends_on(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,19 +191,23 @@ def depends_on(record: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in {**record["arguments"], **record}.items() if k not in (*FREE_FIELDS, *FREE_ARGUMENTS)}
 
 
-def save_result(out: Path, result: Result) -> list[str]:
-    """Write the result's files into the folder `out`. Returns a sentence for each result that it is compared with."""
-    stem, classes = result.setup.stem, result.setup.classes
-    verdicts = compare_with_all(result, read_results(out, f"{result.setup.network}-*.json"))
-    write_json(out / f"{stem}.json", to_json(result) | {"summary": summarise(result), "verdicts": verdicts})
+def save_result(out: Path, result: Result) -> None:
+    """Write the result's files into the folder `out`."""
+    stem, classes, n_seeds = result.setup.stem, result.setup.classes, len(result.seeds)
+    write_json(out / f"{stem}.json", to_json(result) | {"summary": summarise(result)})
     file, rows = out / "results.csv", [row_of(result.setup, one) for one in result.seeds]
     own = {column: str(rows[0][column]) for column in ONE_RESULT}
     before = read_csv(file) if file.is_file() else []
     others = [row for row in before if any(row.get(column) != own[column] for column in ONE_RESULT)]
     write_csv(file, RESULT_COLUMNS, [[row.get(column, "") for column in RESULT_COLUMNS] for row in others + rows])
-    write_csv(out / f"confusion-{stem}.csv", ["true \\ predicted", *classes],
-              [[name, *counts] for name, counts in zip(classes, result.confusion.tolist())])
-    return [found["sentence"] for found in verdicts]
+    write_confusion(out / f"confusion-{stem}.csv", result.confusion, classes, n_seeds)
+
+
+def write_confusion(file: Path, counts: ArrayLike, classes: Sequence[str], n_seeds: int = 1) -> None:
+    """Write counts[true][predicted], which are means over so many seeds."""
+    mean_of = f", mean of {n_seeds} seeds" if n_seeds > 1 else ""
+    rows = [[name, *(f"{count:.6g}" for count in row)] for name, row in zip(classes, np.asarray(counts).tolist())]
+    write_csv(file, [f"true \\ predicted{mean_of}", *classes], rows)
 
 
 # ---- summary ----------------------------------------------------------------------------------------------------
@@ -193,79 +218,20 @@ def accuracy(result: Result) -> Accuracy:
     return interval(result.correct, result.setup.test_groups)
 
 
-def accuracy_by_class(result: Result) -> dict[str, float]:
-    """The share of each class's test images that is recognised, over all seeds."""
-    counts = result.confusion
-    shares = counts.diagonal() / counts.sum(axis=1).clip(min=1)
-    return dict(zip(result.setup.classes, shares.tolist()))
-
-
 def summarise(result: Result) -> dict[str, Any]:
-    """Mean, sd, low, high and by_class, as they lie on disk."""
-    return {**vars(accuracy(result)), "by_class": accuracy_by_class(result)}
+    """Accuracy with sd and interval, balanced accuracy, macro-F1, recall and number of each class, as on disk."""
+    classes, counts = result.setup.classes, result.confusion
+    return {**vars(accuracy(result)), "balanced_accuracy": mean(one.balanced_accuracy for one in result.seeds),
+            "macro_f1": mean(one.macro_f1 for one in result.seeds),
+            "by_class": dict(zip(classes, recalls(counts).tolist())),
+            "n_by_class": dict(zip(classes, counts.sum(axis=1).round().astype(int).tolist()))}
 
 
 def summary_line(result: Result) -> str:
-    """Accuracy with its interval, and each class's, in words."""
+    """Accuracy with its interval, balanced accuracy, macro-F1 and each class's recall, in words."""
     found, n_seeds, setup = accuracy(result), len(result.seeds), result.setup
     spread = f" +- {found.sd:.4f} (sd of {n_seeds} seeds)" if n_seeds > 1 else ""
     of_one = "of this one training " if n_seeds == 1 else ""
-    classes = ", ".join(f"{name} {share:.3f}" for name, share in accuracy_by_class(result).items())
     return (f"{result.name}: test accuracy {found.mean:.4f}{spread}, 95 % interval {of_one}{found.low:.3f} to "
             f"{found.high:.3f} ({len(setup.test_files)} images of {len(set(setup.test_groups))} surfaces); "
-            f"by class: {classes}")
-
-
-# ---- two results ------------------------------------------------------------------------------------------------
-
-
-def comparable(a: Result, b: Result) -> bool:
-    """Whether two results differ in the training images that their arms say, and in nothing else."""
-    return a.name != b.name and same_training(a.setup, b.setup) and same_amount_added(a, b)
-
-
-def same_training(a: Setup, b: Setup) -> bool:
-    """Whether networks, real images, held-out images and training are the same."""
-    return (all(getattr(a, k) == getattr(b, k) for k in ("network", "alpha", "per_class", "held_out_sha256", "dtype",
-                                                         "pretrained_sha256"))
-            and all(a.arguments[k] == b.arguments[k] for k in ("epochs", "patience")))
-
-
-def same_amount_added(a: Result, b: Result) -> bool:
-    """Whether a control adds as many images as the arm that it is a control of. Other pairs need not."""
-    arms = {a.setup.arm, b.setup.arm}
-    if not arms & set(CONTROLS) or arms & {"none", "synthetic", "substitute"}:
-        return True
-    return a.n_extra == b.n_extra
-
-
-def compare_with_all(result: Result, others: Iterable[Result]) -> list[dict[str, Any]]:
-    """The comparison of `result` with each comparable one of `others`, as it lies on disk.
-
-    Each has against, difference, low, high, p, seeds, adjusted_p and sentence. Where there are several, Holm's adjusted
-    p decides what the sentence says.
-    """
-    others = [other for other in others if comparable(result, other)]
-    found = [compare(result.correct, other.correct, result.setup.test_groups) for other in others]
-    adjusted = holm([comparison.p for comparison in found])
-    verdicts = []
-    for other, comparison, p in zip(others, found, adjusted):
-        sentence = verdict(result.name, other.name, comparison, p if len(found) > 1 else None)
-        sentence += "".join(advantages(result, other) + advantages(other, result))
-        verdicts.append({"against": other.name, **vars(comparison), "adjusted_p": p, "sentence": sentence})
-    return verdicts
-
-
-def advantages(one: Result, other: Result) -> list[str]:
-    """What `one` had, and `other` had not, besides what its name says. Each is a sentence after a blank."""
-    said = []
-    ratio = one.mean_steps / other.mean_steps
-    if ratio > UNEQUAL_STEPS and one.setup.arm != "steps":
-        equal = "" if one.setup.arguments["patience"] else "; --control steps makes that equal"
-        said.append(f" {one.name} took {ratio:.1f} times as many optimiser steps{equal}.")
-    if one.unseen and not other.unseen:
-        said.append(f" What made the images of {one.name} has seen {one.unseen} real images that {other.name} has not: "
-                    "no fair comparison.")
-    if one.setup.origin_unknown:
-        said.append(f" Nothing tells whether what made the images of {one.name} has seen images of the test.")
-    return said
+            + scores_in_words([one.confusion for one in result.seeds], setup.classes))

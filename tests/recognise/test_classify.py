@@ -12,7 +12,9 @@ from commands import here
 from PIL import Image
 
 from stablesdg.app.commands import steel as steel_command
-from stablesdg.recognise import arms, classifiers
+from stablesdg.recognise import arms, classifiers, verdicts
+from stablesdg.recognise.results import from_json, read_results
+from stablesdg.storage.files import write_json
 
 
 @pytest.fixture(scope="module")
@@ -146,9 +148,9 @@ def test_a_verdict_says_what_else_an_arm_had(place, generated, tmp_path):
     assert "expand has seen 5 real images that none has not" in out
     assert "expand took 2.0 times as many optimiser steps" in out
     result = json.loads((tmp_path / "out" / "squeezenet-expand-0.5.json").read_text())
-    verdict, = result["verdicts"]
+    verdict, = verdicts.verdicts(verdicts.find_family(from_json(result), read_results(tmp_path / "out")))
     assert "Nothing tells whether what made the images of expand" in out and "patches do not say what made them" in out
-    assert verdict["against"] == "none" and verdict["sentence"] in out
+    assert verdict.against == "none" and verdict.sentence in out and "verdicts" not in result
     assert 0 <= result["summary"]["by_class"]["pits"] <= 1
     out = here(place, *base, "--control", "steps", "--generated", tmp_path / "generated")
     assert "took" not in out and "steps has seen" not in out
@@ -161,9 +163,84 @@ def test_a_result_under_a_name_of_its_own_stands_beside_the_others(place, genera
     out = here(place, *base, "--number", "3", "--name", "few")
     assert "few against expand" in out or "than expand" in out
     assert "images_sha256" not in out
-    assert "(number was None and is 5) and will be replaced" in here(place, *base, "--number", "5")
+    refused = here(place, *base, "--number", "5", ok=False)
+    assert "(number was None and is 5): pass --replace" in refused and "--name NAME to keep both" in refused
+    here(place, *base, "--number", "5", "--replace")
     rows = list(csv.DictReader(open(place / "named" / "results.csv")))
     assert [(row["name"], row["n_generated"]) for row in rows] == [("few", "9"), ("expand", "15")]
+
+
+@pytest.mark.parametrize("arm", ["steps", "classic"])
+def test_a_control_that_only_counts_takes_a_number_in_the_place_of_generated_images(place, generated, arm):
+    base = ["classify.py", "--data", "steel", "--control", arm, "--epochs", "1", "--number", "5", "--out"]
+    assert "on 30 real and 15 other images" in here(place, *base, f"counted/{arm}")
+    here(place, *base, f"seen/{arm}", *generated)
+    results = [read_results(place / folder / arm)[0] for folder in ("counted", "seen")]
+    assert results[0].seeds == results[1].seeds and results[0].n_extra == results[1].n_extra == 15
+    assert "--number N" in here(place, *base[:-3], ok=False)
+
+
+def test_a_finished_result_is_replaced_only_on_request(place, tmp_path):
+    base = ["classify.py", "--data", "steel", "--out", tmp_path, "--epochs"]
+    here(place, *base, "2", "--seeds", "2")
+    file = tmp_path / "squeezenet-none-1.json"
+    before = file.read_bytes()
+    error = here(place, *base, "1", ok=False)
+    assert "holds a result of 2 seeds and 2 epochs" in error and "epochs was 2 and is 1" in error
+    assert "--replace" in error and "--name" in error and error.count("\n") == 1
+    assert "more than --seeds 1: pass --replace" in here(place, *base, "2", "--seeds", "1", ok=False)
+    assert file.read_bytes() == before
+    here(place, *base, "1", "--name", "short")
+    assert file.read_bytes() == before
+    here(place, *base, "1", "--replace")
+    assert len(json.loads(file.read_text())["rows"]) == 1
+    assert "keeps what --replace throws away" in here(place, *base, "1", "--replace", "--resume", ok=False)
+
+
+def test_a_table_of_an_earlier_version_is_still_read_and_gets_the_new_columns(place, tmp_path):
+    (tmp_path / "results.csv").write_text("network,name,alpha,per_class,split,arm,seed,test_accuracy\n"
+                                          "vgg,none,1.0,,group,none,0,0.500000\n")
+    here(place, "classify.py", "--data", "steel", "--epochs", "1", "--out", tmp_path)
+    old, new = csv.DictReader(open(tmp_path / "results.csv"))
+    assert list(new)[-2:] == ["balanced_accuracy", "macro_f1"] and 0 <= float(new["macro_f1"]) <= 1
+    assert (old["network"], old["test_accuracy"], old["macro_f1"]) == ("vgg", "0.500000", "")
+
+
+def test_classes_whose_images_were_not_made_alike_are_named_with_what_differs(place, generated, tmp_path):
+    """s and w are tuned for each class; what else differs can be learned in the place of the class."""
+    shutil.copytree(place / "generated", tmp_path / "generated")
+    settings = {"resolution": 64, "sampler": "ddim", "steps": 50, "adapters": "all", "weights": "a" * 64, "s": 0.4,
+                "w": 3, "dtype": "torch.float32", "adapter_files": ["b" * 64, "c" * 64], "from_noise": False,
+                "classic": False}
+    for name, own in (("patches", {}), ("pits", {"s": 0.2, "w": 1}), ("scratches", {"s": 0.6})):
+        write_json(tmp_path / "generated" / name / "samples" / "settings.json", settings | own)
+    base = ["classify.py", "--data", "steel", "--epochs", "1", "--generated", tmp_path / "generated", "--out"]
+    assert "not made alike" not in here(place, *base, tmp_path / "alike", "--mode", "expand")
+    blurred = settings | {"resolution": 32, "adapter_files": ["b" * 64]}
+    write_json(tmp_path / "generated" / "pits" / "samples" / "settings.json", blurred)
+    write_json(tmp_path / "generated" / "scratches" / "samples" / "settings.json", settings | {"s": 0})
+    out = here(place, *base, tmp_path / "unlike", "--mode", "expand")
+    assert "warning: the generated images of the classes were not made alike" in out
+    assert "resolution 64 for patches and scratches, 32 for pits" in out
+    assert "adapter files 2 for patches and scratches, 1 for pits" in out
+    assert "a round trip without noise (s = 0) for scratches" in out and "sampler" not in out
+    assert "not made alike" not in here(place, *base, tmp_path / "counted", "--control", "steps")
+
+
+def test_a_class_of_which_nothing_is_written_down_is_named_beside_others_that_say_it():
+    known = {"sampler": "ddim", "s": 0.4}
+    assert arms.unlike_settings(["a", "b"], [known, {}]) == ["settings.json there for a, missing for b"]
+    assert arms.unlike_settings(["a", "b"], [{}, {}]) == arms.unlike_settings(["a", "b"], [known, known]) == []
+    method, = arms.unlike_settings(["a", "b"], [known, {"classic": True}])
+    assert method == "method from images for a, rotation and mirroring for b"
+
+
+def test_a_log_file_holds_no_progress_bars(place, capsys):
+    x, y = torch.zeros(4, 3, 200, 200, dtype=torch.uint8), torch.arange(4) % 2
+    model = classifiers.build("squeezenet", 2)
+    classifiers.train(model, x, y, x, y, epochs=1, seed=0, device="cpu")
+    classifiers.predict_files(model, sorted((place / "steel" / "pits").iterdir())[:2], "cpu")
+    assert capsys.readouterr() == ("", "")
 
 
 def test_overlapping_test_images_of_a_random_split_are_one_surface(tmp_path):

@@ -3,7 +3,8 @@ import dataclasses
 
 import pytest
 
-from stablesdg.recognise.results import Result, SeedResult, Setup, advantages, comparable, from_json, row_of, to_json
+from stablesdg.recognise.results import Result, SeedResult, Setup, from_json, row_of, to_json
+from stablesdg.recognise.verdicts import advantages, comparable
 from stablesdg.storage.settings import as_json
 
 
@@ -27,12 +28,15 @@ def test_what_an_earlier_version_did_not_write_down_is_unknown():
     assert (setup.origin_unknown, setup.pretrained_sha256, setup.dtype) == (False, None, None)
 
 
-def test_a_line_of_the_table_has_the_columns_of_earlier_versions():
+def test_a_line_of_the_table_has_the_columns_of_earlier_versions_and_new_ones_after_them():
     result = made("expand", added=4)
-    assert row_of(result.setup, result.seeds[0]) == {
+    row = row_of(result.setup, result.seeds[0])
+    assert list(row)[-2:] == ["balanced_accuracy", "macro_f1"]
+    assert row == {
         "network": "squeezenet", "name": "expand", "alpha": 0.4, "per_class": "", "split": "group", "arm": "expand",
         "seed": 0, "epochs": 2, "steps": 40, "n_real": 8, "n_generated": 4, "best_epoch": 1,
-        "val_accuracy": "0.500000", "test_accuracy": "1.000000"}
+        "val_accuracy": "0.500000", "test_accuracy": "1.000000",
+        "balanced_accuracy": "1.000000", "macro_f1": "1.000000"}
 
 
 @pytest.mark.parametrize("changes", [
