@@ -4,7 +4,10 @@
     images      images in and out, gray or colour, as tensors and back
     augment     classic augmentation: rotate and mirror
     overlap     which images show the same piece of surface
-    split       training, validation and test part, and the manifest that fixes them
+    surfaces    overlaps, copies and tiles of one photograph link images to groups
+    parts       groups to training, validation and test part
+    deal        new images to their parts
+    split       the manifest that fixes the parts
     leaks       how far a split leaks
     generated   a folder of generated images and its manifest
     prepare     production photographs to square tiles

@@ -1,11 +1,22 @@
 """How far a split leaks: images outside the training part that show surface which lies in it."""
 from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..storage.errors import UserError
-from .overlap import find_overlaps, read_alike
-from .split import PARTS, Split, find_groups, named_files, progress_bar
+from .parts import PARTS, Split
+from .split import named_files
+from .surfaces import (
+    Files,
+    NamedOverlap,
+    Pair,
+    components,
+    find_links,
+    find_links_across,
+    progress_bar,
+    same_photograph,
+)
 
 TESTED_PARTS = PARTS[1:]
 
@@ -18,8 +29,34 @@ class CategoryLeak:
     largest_group: int  # images
     pairs: int  # of images that overlap
     false_pairs: int  # found after mirroring, when no true pair is left
+    not_compared: int  # pairs whose sides differ more than twofold
     sizes: dict[str, int]  # images of each part outside training
-    leaked: dict[str, int]  # those of them that share surface with a training image
+    leaked: set[str]  # names of those of them that share surface with a training image
+    overlaps: list[NamedOverlap]
+
+    def leaked_of(self, split: Split) -> dict[str, int]:
+        """How many images of each part outside training leak."""
+        return count_parts(self.leaked, split)
+
+
+@dataclass(frozen=True)
+class LeakAcross:
+    """Pairs of images of two categories that share surface."""
+    pairs: int
+    false_pairs: int
+    not_compared: int
+    copies: list[Pair]  # one picture in two categories
+    leaked: set[str]
+    overlaps: list[NamedOverlap]
+
+
+def listed_files(split: Split, folder: Path) -> dict[str, Path]:
+    """{name: path} of a category's images. Raises UserError if the split does not know one of them."""
+    files = named_files(folder)
+    if missing := [name for name in files if name not in split["files"]]:
+        raise UserError(f"{missing[0]} is not in the manifest: python -m stablesdg.split {folder.parent} --add takes "
+                        "new images in.")
+    return files
 
 
 def measure_leak(split: Split, folder: Path) -> CategoryLeak:
@@ -27,16 +64,30 @@ def measure_leak(split: Split, folder: Path) -> CategoryLeak:
 
     Raises UserError if the split does not know one of the images.
     """
-    files = named_files(folder)
-    if missing := [name for name in files if name not in split["files"]]:
-        raise UserError(f"{missing[0]} is not in the manifest: make the split anew.")
-    groups, pairs = find_groups(files, progress_bar(folder.name))
-    false = [overlap for alike in read_alike([files[name] for name in sorted(files)])
-             for overlap in find_overlaps(alike.images, mirrored=True, progress=progress_bar("mirrored"))]
-    part = {name: split["files"][name]["part"] for name in files}
-    leaked = {name for a, b in pairs for name, other in ((a, b), (b, a)) if part[name] != "train" == part[other]}
+    files = listed_files(split, folder)
+    links = find_links(files, progress_bar(folder.name))
+    false = find_links(files, progress_bar("mirrored"), mirrored=True)
+    groups = components(files, links.pairs | same_photograph(files))
     return CategoryLeak(
         images=len(files), groups=len(set(groups.values())), largest_group=max(Counter(groups.values()).values()),
-        pairs=len(pairs), false_pairs=len(false),
-        sizes={p: list(part.values()).count(p) for p in TESTED_PARTS},
-        leaked={p: sum(part[name] == p for name in leaked) for p in TESTED_PARTS})
+        pairs=len(links.pairs), false_pairs=len(false.overlaps), not_compared=links.not_compared,
+        sizes=count_parts(files, split), leaked=leaked_names(links.pairs, split), overlaps=links.overlaps)
+
+
+def measure_leak_across(split: Split, files: Files) -> LeakAcross:
+    """Search images of {CATEGORY/FILE: path} for pairs of two categories that share surface."""
+    links = find_links_across(files, progress_bar("across classes"))
+    false = find_links_across(files, progress_bar("mirrored"), mirrored=True)
+    return LeakAcross(pairs=len(links.pairs), false_pairs=len(false.overlaps), not_compared=links.not_compared,
+                      copies=sorted(links.copies), leaked=leaked_names(links.pairs, split), overlaps=links.overlaps)
+
+
+def leaked_names(pairs: Collection[Pair], split: Split) -> set[str]:
+    """Those of the pairs' images that are outside the training part, beside one that is in it."""
+    part = {name: split["files"][name]["part"] for pair in pairs for name in pair}
+    return {name for a, b in pairs for name, other in ((a, b), (b, a)) if part[name] != "train" == part[other]}
+
+
+def count_parts(names: Collection[str] | Mapping[str, Path], split: Split) -> dict[str, int]:
+    """{part: how many of the names lie in it}, for the parts outside training."""
+    return {p: sum(split["files"][name]["part"] == p for name in names) for p in TESTED_PARTS}

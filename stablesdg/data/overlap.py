@@ -1,4 +1,4 @@
-"""Which images of a category show the same piece of surface: overlapping crops of one strip, and copies.
+"""Which images show the same piece of surface: overlapping crops of one strip, and copies.
 
 Cameras that photograph a moving strip give images that share pixels, and so do data sets that were cut from larger
 photographs. Under a random split such images lie in training and test part at once, and the test measures memory.
@@ -6,14 +6,19 @@ photographs. Under a random split such images lie in training and test part at o
 Two images are compared by phase correlation. Only what changes within a few pixels is kept of both (a high-pass), and
 each frequency counts alike. The shift with the highest correlation is the candidate. It counts if the two images, laid
 over each other at that shift, correlate over the pixels that they share.
+
+Within a class all pairs are compared so (find_overlaps). Across classes there are many more pairs. There a first look
+with the coarse half of the frequencies tells which pairs are worth it (find_overlaps_across).
 """
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from scipy.fft import next_fast_len
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.nn import functional as F
@@ -28,6 +33,9 @@ MIN_CORRELATION = 0.7  # over the common pixels: from here on a pair counts
 CLEAR_PEAK = 10.0  # a peak this high is clear; noise lowers the correlation of the common pixels more than the peak ..
 MIN_CORRELATION_AT_CLEAR_PEAK = 0.5  # .. so that a lower correlation is enough
 PARTNERS_AT_ONCE = 16  # images compared with one at a time; many more no longer fit a processor's cache
+COARSE_PARTNERS_AT_ONCE = 64  # the same for the first look, whose spectra are a quarter as large
+MIN_COARSE_PEAK = 5.0  # in the first look, in standard deviations; lower than MIN_PEAK, as it sees less
+COPY_ROWS_AT_ONCE = 1024  # images whose copies are sought at a time
 MIN_COPY_CORRELATION = 0.8  # over the whole shrunk image, in any of its eight mirrored and turned positions
 COPY_SIDE = 64  # pixels; images are shrunk to this when copies are sought
 
@@ -79,6 +87,11 @@ def shrink_factor(longest_side: int) -> int:
     return -(-longest_side // MAX_SIDE)
 
 
+def pairs_apart(alike: Sequence[AlikeImages]) -> int:
+    """How many pairs of images lie in different sets, so that overlaps of theirs are not sought."""
+    return sum(len(a.indices) * len(b.indices) for a, b in combinations(alike, 2))
+
+
 def read_alike(files: Sequence[Path]) -> list[AlikeImages]:
     """Read images in sets that can be compared.
 
@@ -106,11 +119,13 @@ def read_alike(files: Sequence[Path]) -> list[AlikeImages]:
 
 
 def find_overlaps(images: Sequence[np.ndarray], mirrored: bool = False, min_common_area: float = MIN_COMMON_AREA,
-                  progress: Progress = no_progress) -> list[Overlap]:
+                  progress: Progress = no_progress, first_new: int = 0) -> list[Overlap]:
     """All pairs of the gray images [(H, W), ..] that share at least `min_common_area` of the smaller one's area.
 
     With `mirrored`, the second image of each pair is mirrored first, so that no true overlap is left. What is found
     then is false, and its number estimates how many false ones are among those found without.
+
+    first_new  pairs of two images before this place are left out: they are known
     """
     factor = shrink_factor(max(max(np.shape(image)) for image in images))
     fine = [high_pass(shrink(image, factor)) for image in images]
@@ -120,7 +135,7 @@ def find_overlaps(images: Sequence[np.ndarray], mirrored: bool = False, min_comm
     partner_spectra = phases(partners, side) if mirrored else spectra
     found = []
     for i in progress(range(len(fine) - 1)):
-        for start in range(i + 1, len(fine), PARTNERS_AT_ONCE):
+        for start in range(max(i + 1, first_new), len(fine), PARTNERS_AT_ONCE):
             # At (dy, dx): the correlation of i with j moved that far round a canvas of this side. All frequencies of
             # size 1 make its sum of squares 1, so that the standard deviation is 1 / side.
             product = spectra[i] * partner_spectra[start:start + PARTNERS_AT_ONCE].conj()
@@ -133,6 +148,40 @@ def find_overlaps(images: Sequence[np.ndarray], mirrored: bool = False, min_comm
                 if best.correlation >= enough:
                     found.append(Overlap(i, j, best.dy * factor, best.dx * factor, best.share, best.correlation))
     return found
+
+
+def find_overlaps_across(images: Sequence[np.ndarray], classes: Sequence[str], mirrored: bool = False,
+                         progress: Progress = no_progress, first_new: int = 0) -> list[Overlap]:
+    """The overlapping pairs of images whose classes differ. The images are those of one AlikeImages.
+
+    mirrored, first_new  as for find_overlaps
+    """
+    longest = max(max(image.shape) for image in images)
+    side = 4 * int(next_fast_len(-(-longest // 4), real=True) or longest)
+    spectra = coarse_spectra(images, side)
+    partner_spectra = coarse_spectra([image[:, ::-1].copy() for image in images], side) if mirrored else spectra
+    numbers = torch.tensor([sorted(set(classes)).index(name) for name in classes])
+    found = []
+    for i in progress(range(len(images) - 1)):
+        start = max(i + 1, first_new)
+        partners = (numbers[start:] != numbers[i]).nonzero()[:, 0] + start
+        for some in partners.split(COARSE_PARTNERS_AT_ONCE) if len(partners) else ():
+            correlation = torch.fft.irfft2(spectra[i] * partner_spectra[some].conj(), s=(side // 2, side // 2))
+            peaks = side // 2 * correlation.amax(dim=(1, 2))
+            for j in some[peaks > MIN_COARSE_PEAK].tolist():
+                found += [replace(overlap, i=i, j=j) for overlap in find_overlaps([images[i], images[j]], mirrored)]
+    return found
+
+
+def coarse_spectra(images: Sequence[np.ndarray], side: int) -> Tensor:
+    """(n, side / 2, side / 4 + 1): of the spectra on canvases of this even side, the coarse half along both axes."""
+    half, quarter = side // 2, side // 4
+    coarse = torch.empty(len(images), half, half // 2 + 1, dtype=torch.complex64)
+    for target, image in zip(coarse, images):
+        whole = phases([high_pass(image)], side)[0]
+        target[:quarter] = whole[:quarter, :half // 2 + 1]
+        target[quarter:] = whole[quarter - half:, :half // 2 + 1]
+    return coarse
 
 
 def phases(images: Sequence[np.ndarray], side: int) -> Tensor:
@@ -184,8 +233,13 @@ def find_copies(images: Sequence[np.ndarray]) -> list[tuple[int, int]]:
     square = [F.interpolate(torch.from_numpy(np.array(image, dtype=np.float32))[None, None], (COPY_SIDE, COPY_SIDE),
                             mode="area")[0, 0].numpy() for image in images]
     small = torch.stack([torch.from_numpy(high_pass(x)) for x in square]) / COPY_SIDE  # products are correlations
-    best = torch.full((len(images), len(images)), -1.0)
-    for turns in range(4):
-        for turned in (small.rot90(turns, (1, 2)), small.rot90(turns, (1, 2)).flip(2)):
-            best = torch.maximum(best, small.flatten(1) @ turned.flatten(1).T)
-    return [(i, j) for i, j in (best > MIN_COPY_CORRELATION).nonzero().tolist() if i < j]
+    turned = [t.flatten(1).T for turns in range(4)
+              for t in (small.rot90(turns, (1, 2)), small.rot90(turns, (1, 2)).flip(2))]
+    pairs: list[tuple[int, int]] = []
+    for start in range(0, len(small), COPY_ROWS_AT_ONCE):
+        rows = small[start:start + COPY_ROWS_AT_ONCE].flatten(1)
+        best = rows @ turned[0]
+        for columns in turned[1:]:
+            best = torch.maximum(best, rows @ columns)
+        pairs += [(start + i, j) for i, j in (best > MIN_COPY_CORRELATION).nonzero().tolist() if start + i < j]
+    return pairs

@@ -1,5 +1,6 @@
 """Pictures of overlapping images: each pair side by side, and laid over each other at the shift that was found."""
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,11 @@ from PIL import Image, ImageDraw
 
 from ..data.images import save_image
 from ..data.overlap import Overlap
+from ..data.surfaces import NamedOverlap
 
 GAP = 6  # pixels between the pictures
-WHITE, BLUE, ORANGE = (255, 255, 255), (60, 110, 200), (230, 120, 30)
+LABEL_HEIGHT = 14  # pixels
+WHITE, INK, BLUE, ORANGE = (255, 255, 255), (20, 20, 20), (60, 110, 200), (230, 120, 30)
 
 
 def lay_over(a: Image.Image, b: Image.Image, dy: int, dx: int) -> Image.Image:
@@ -35,15 +38,30 @@ def framed(image: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
     return picture
 
 
-def save_overlap_picture(path: Path, images: Sequence[Image.Image], overlaps: Sequence[Overlap]) -> None:
-    """Draw a row for each pair: image i, image j, and both laid over each other."""
+def save_named_overlaps(path: Path, pairs: Sequence[NamedOverlap]) -> None:
+    """Draw a row for each pair, with the images' names and what they have in common above it."""
+    images = [Image.fromarray(gray.clip(0, 255).round().astype(np.uint8)) for pair in pairs for gray in pair.images]
+    overlaps = [replace(pair.overlap, i=2 * k, j=2 * k + 1) for k, pair in enumerate(pairs)]
+    save_overlap_picture(path, images, overlaps,
+                         [f"{pair.first}   {pair.second}   {pair.overlap.share:.0%} in common" for pair in pairs])
+
+
+def save_overlap_picture(path: Path, images: Sequence[Image.Image], overlaps: Sequence[Overlap],
+                         labels: Sequence[str] | None = None) -> None:
+    """Draw a row for each pair: image i, image j, and both laid over each other. `labels` stand above the rows."""
+    space = LABEL_HEIGHT if labels else 0
     rows = [(framed(images[o.i], BLUE), framed(images[o.j], ORANGE), lay_over(images[o.i], images[o.j], o.dy, o.dx))
             for o in overlaps]
     columns = [max(row[k].width for row in rows) for k in range(3)]
     heights = [max(image.height for image in row) for row in rows]
-    sheet = Image.new("RGB", (sum(columns) + 4 * GAP, sum(heights) + (len(rows) + 1) * GAP), WHITE)
+    width_needed = max([ImageDraw.Draw(rows[0][0]).textlength(label) for label in labels or [""]])
+    sheet = Image.new("RGB", (max(sum(columns) + 4 * GAP, round(width_needed) + 2 * GAP),
+                              sum(heights) + len(rows) * (GAP + space) + GAP), WHITE)
     top = GAP
-    for row, height in zip(rows, heights):
+    for k, (row, height) in enumerate(zip(rows, heights)):
+        if labels:
+            ImageDraw.Draw(sheet).text((GAP, top), labels[k], fill=INK)
+        top += space
         left = GAP
         for image, width in zip(row, columns):
             sheet.paste(image, (left, top))

@@ -9,10 +9,11 @@ from PIL import Image
 
 from stablesdg.data.folders import list_images
 from stablesdg.data.images import save_image
-from stablesdg.data.overlap import find_copies, find_overlaps
+from stablesdg.data.overlap import find_copies, find_overlaps, find_overlaps_across
 from stablesdg.data.prepare import find_piece, otsu_threshold, tile_starts
-from stablesdg.data.split import find_groups, group_parts
+from stablesdg.data.split import find_groups, group_parts, load_split
 from stablesdg.prior.textures import draw
+from stablesdg.storage.errors import UserError
 from stablesdg.storage.files import read_csv
 
 
@@ -205,3 +206,100 @@ def test_otsu_parts_two_gray_levels():
     (100, 100, 0.9, [0])])
 def test_tiles_are_laid_evenly(length, side, overlap, expected):
     assert tile_starts(length, side, overlap) == expected
+
+
+def crops(ground, places, side=96):
+    return [Image.fromarray(ground[y:y + side, x:x + side].astype(np.uint8)) for y, x in places]
+
+
+@pytest.fixture
+def cut_strip(tmp_path):
+    """Two classes of twelve surfaces each; the strip 0 of class a goes on as image 0 of class b."""
+    for name, first in (("a", 100), ("b", 20_000)):
+        for i in range(12):
+            save_image(tmp_path / "set" / name / f"{i:02d}.png",
+                       crops(draw(first + i, side=160).image.mean(-1), [(0, 0)])[0])
+    strip = grounds(["grainy"], 200)[0]
+    for name, x in (("a", 0), ("b", 50)):
+        save_image(tmp_path / "set" / name / "00.png", crops(strip, [(0, x)])[0])
+    return tmp_path
+
+
+def manifest_of(place, name="set"):
+    return json.loads((place / "runs" / name / "split.json").read_text())["files"]
+
+
+def test_a_strip_cut_into_two_classes_lies_in_one_part_whether_they_come_together_or_one_by_one(cut_strip):
+    for seed in ("0", "1", "2"):
+        out = here(cut_strip, "-m", "stablesdg.split", "set", "--seed", seed, "--replace")
+        assert "split of b: " in out and "sharing surface with images of a, and in their part: 1 image" in out
+        files = manifest_of(cut_strip)
+        assert files["a/00.png"]["part"] == files["b/00.png"]["part"] and files["b/00.png"]["group"] == "a/00.png"
+    for order in ("ab", "ba"):
+        manifest = cut_strip / f"{order}.json"
+        for name in order:
+            files = load_split(manifest, [cut_strip / "set" / name])["files"]
+        assert files["a/00.png"]["part"] == files["b/00.png"]["part"]
+        assert files["a/00.png"]["group"] == files["b/00.png"]["group"] == f"{order[0]}/00.png"
+    here(cut_strip, "-m", "stablesdg.split", "set", "--split", "random", "--replace")
+    out = here(cut_strip, "-m", "stablesdg.split", "set", "--check")
+    assert "across classes: 1 overlapping pairs (0 false ones" in out
+    assert (cut_strip / "runs" / "set" / "overlaps-across.png").is_file()
+
+
+def test_overlaps_across_classes_are_those_that_the_full_search_finds():
+    images, classes = [], []
+    for k, ground in enumerate(grounds(BASES, 320)):
+        for share in (0.3, 0.5):
+            images += [ground[20:148, 20:148], ground[23:151, round(148 - 128 * share):round(276 - 128 * share)]]
+            classes += ["a", "b"]
+    both = [(o.i, o.j, o.dy, o.dx) for o in find_overlaps(images) if classes[o.i] != classes[o.j]]
+    assert len(both) >= 2 * len(BASES)
+    assert [(o.i, o.j, o.dy, o.dx) for o in find_overlaps_across(images, classes)] == both
+    assert find_overlaps_across(images, ["a"] * len(images)) == []
+
+
+def test_an_existing_split_is_not_passed_over_in_silence_when_other_settings_are_asked_for(strips):
+    here(strips, "-m", "stablesdg.split", "set")
+    ratios = ["--ratios", "4", "2", "4"]
+    for asked in (ratios, ["--seed", "1"], ["--split", "random"], ["--check", *ratios]):
+        error = here(strips, "-m", "stablesdg.split", "set", *asked, ok=False)
+        assert "--replace" in error and "--ratios 8 1 1 and --seed 0" in error
+    assert "30 images" in here(strips, "-m", "stablesdg.split", "set", "--ratios", "8", "1", "1", "--seed", "0")
+
+
+def test_new_images_join_the_part_of_their_surface_and_images_that_are_gone_leave_the_split(strips):
+    here(strips, "-m", "stablesdg.split", "set")
+    before = manifest_of(strips)
+    tested = next(name for name in sorted(before) if before[name]["part"] == "test" and name.endswith("_0.png"))
+    crop = Image.open(strips / "set" / tested).crop((10, 10, 90, 90))
+    save_image(strips / "set" / "Pa" / "later.png", crop)
+    save_image(strips / "set" / "Pa" / "other.png", Image.fromarray(draw(30_000, side=96).image))
+    with pytest.raises(UserError, match="Pa/later.png first.*--add"):
+        load_split(strips / "runs" / "set" / "split.json", [strips / "set" / "Pa"])
+    out = here(strips, "-m", "stablesdg.split", "set", "--add")
+    assert "added to Pa: 1 train, 1 test" in out and "1 of them show surface that the split knows" in out
+    files = manifest_of(strips)
+    assert files["Pa/later.png"] == {**files["Pa/later.png"], "part": "test", "group": before[tested]["group"]}
+    assert files["Pa/other.png"]["part"] == "train" and {name: files[name] for name in before} == before
+    assert "no image is new" in here(strips, "-m", "stablesdg.split", "set", "--add")
+
+    (strips / "set" / "Pa" / "later.png").unlink()
+    with pytest.raises(UserError, match="Pa/later.png first.*gone.*--forget"):
+        load_split(strips / "runs" / "set" / "split.json", [strips / "set" / "Pa"])
+    out = here(strips, "-m", "stablesdg.split", "set", "--check")
+    assert "gone since the split was made: 1 image (Pa/later.png first)" in out
+    assert "Pa/later.png" in here(strips, "-m", "stablesdg.split", "set", "--forget")
+    assert manifest_of(strips).keys() == files.keys() - {"Pa/later.png"}
+
+
+def test_check_draws_the_overlapping_pairs_of_a_class(strips):
+    here(strips, "-m", "stablesdg.split", "set")
+    assert "overlaps-Pa.png: 6 overlapping pairs" in here(strips, "-m", "stablesdg.split", "set", "--check")
+    assert Image.open(strips / "runs" / "set" / "overlaps-Pa.png").height > 6 * 96
+
+
+def test_pairs_whose_scale_is_unknown_are_counted(tmp_path):
+    for i, side in enumerate((100, 100, 600, 600)):
+        save_image(tmp_path / "set" / "a" / f"{i}.png", Image.fromarray(draw(i, side=side).image))
+    assert "4 pairs of images are not compared" in here(tmp_path, "-m", "stablesdg.split", "set")

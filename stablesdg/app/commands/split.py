@@ -1,7 +1,9 @@
 """Split a data set into training, validation and test part: python -m stablesdg.split neu
 
     python -m stablesdg.split neu              # -> runs/neu/split.json
-    python -m stablesdg.split neu --check      # reports how far that split leaks
+    python -m stablesdg.split neu --check      # reports how far that split leaks, and draws overlapping pairs
+    python -m stablesdg.split neu --add        # new images join the part of their surface, or the training part
+    python -m stablesdg.split neu --forget     # images that are gone leave the split
 """
 from __future__ import annotations
 
@@ -15,60 +17,146 @@ from stablesdg.storage.errors import UserError
 from stablesdg.storage.files import read_json
 
 if TYPE_CHECKING:
-    from stablesdg.data.leaks import CategoryLeak
+    from stablesdg.data.leaks import CategoryLeak, LeakAcross
+    from stablesdg.data.parts import Split
+    from stablesdg.data.surfaces import NamedOverlap
+
+RATIOS, SEED = (8.0, 1.0, 1.0), 0
+PAIRS_SHOWN = 6  # of a class, in a picture
+NAMES_SHOWN = 3  # in a sentence
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p = parser(__doc__, "python -m stablesdg.split neu")
     p.add_argument("data", type=Path, help="folder with one folder of images for each class")
     p.add_argument("--split", choices=["group", "random"], help="method (default: group, or that of the manifest)")
-    p.add_argument("--ratios", type=float, nargs=3, metavar=("TRAIN", "VAL", "TEST"), default=(8, 1, 1),
-                   help="shares of the parts")
-    p.add_argument("--seed", type=seed, default=0, help="the split follows from it and the files")
+    p.add_argument("--ratios", type=float, nargs=3, metavar=("TRAIN", "VAL", "TEST"),
+                   help="shares of the parts (default: 8 1 1)")
+    p.add_argument("--seed", type=seed, help="the split follows from it and the files (default: 0)")
     p.add_argument("--out", type=Path, help="the manifest (default: runs/DATASET/split.json)")
     p.add_argument("--replace", action="store_true", help="make an existing manifest anew")
-    p.add_argument("--check", action="store_true", help="report how far an existing manifest leaks, and change nothing")
+    p.add_argument("--add", action="store_true",
+                   help="take new images into an existing manifest: into the part of their surface, else for training")
+    p.add_argument("--forget", action="store_true", help="take images that are gone out of an existing manifest")
+    p.add_argument("--check", action="store_true",
+                   help="report how far an existing manifest leaks, draw overlapping pairs, and change nothing")
     args = p.parse_args(argv)
-    if args.ratios[0] <= 0 or min(args.ratios) < 0:
+    if args.ratios and (args.ratios[0] <= 0 or min(args.ratios) < 0):
         raise UserError("--ratios takes three shares: the first above 0, as training needs images, and none below 0.")
+    if sum((args.replace, args.check, args.add or args.forget)) > 1:
+        raise UserError("--replace, --check and --add or --forget exclude each other: pass one of them.")
     return args
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
 
-    from stablesdg.data import folders, leaks, split
+    from stablesdg.data import folders, split
 
     categories = folders.list_categories(args.data)
     manifest = args.out or RUNS / args.data.resolve().name / "split.json"
+    if (args.check or args.add or args.forget) and not manifest.is_file():
+        raise UserError(f"There is no {manifest}: python -m stablesdg.split {args.data} makes one.")
+    if manifest.is_file() and not args.replace:
+        require_no_change(args, manifest, read_json(manifest))
     if args.check:
-        if not manifest.is_file():
-            raise UserError(f"There is no {manifest} to check: leave out --check to make one.")
-        known = read_json(manifest)
-        print("class  images  groups  largest  overlapping pairs (false ones, by mirroring)  leaked: val  test")
-        report([(folder.name, leaks.measure_leak(known, folder)) for folder in categories])
+        check(manifest, args.data, categories)
+        return
+    if args.forget:
+        gone = split.forget_images(manifest, args.data)
+        print(f"forgotten: {', '.join(gone)}" if gone else "no listed image is gone")
+    if args.add:
+        before = read_json(manifest)["files"]
+        if len(split.extend_split(manifest, categories)["files"]) == len(before):
+            print("no image is new")
+    if args.add or args.forget:
+        listed = read_json(manifest)["files"]
+        print(f"{manifest}: {split.count(len(listed), 'image')}; those listed before are where they were")
         return
     fresh, method = manifest, args.split
     if args.replace:
         fresh = manifest.with_suffix(".new")  # the old one stays until the new one is whole
         fresh.unlink(missing_ok=True)
         method = method or (read_json(manifest)["method"] if manifest.is_file() else None)
-    made = split.load_split(fresh, categories, method, args.seed, args.ratios)
+    made = split.load_split(fresh, categories, method, SEED if args.seed is None else args.seed, args.ratios or RATIOS)
     if args.replace:
         fresh.replace(manifest)
     print(f"{manifest}: {made['method']} split of {split.count(len(made['files']), 'image')}")
 
 
-def report(found: list[tuple[str, CategoryLeak]]) -> None:
-    """Print a line for each class, and a sum."""
-    for name, leak in found:
-        shares = {part: f"{leak.leaked[part]}/{size}" for part, size in leak.sizes.items()}
-        print(f"{name:5} {leak.images:7} {leak.groups:7} {leak.largest_group:8} {leak.pairs:18} ({leak.false_pairs}) "
-              f"{shares['val']:>28} {shares['test']:>6}")
-    sums = {part: (sum(leak.leaked[part] for _, leak in found), sum(leak.sizes[part] for _, leak in found))
-            for part in found[0][1].sizes}
-    print("in all: " + ", ".join(f"{a} of {b} {part} images ({a / max(1, b):.0%}) share surface with a training image"
-                                 for part, (a, b) in sums.items()))
+def require_no_change(args: argparse.Namespace, manifest: Path, existing: Split) -> None:
+    """Raise UserError if the command asks for other settings than those of the manifest."""
+    asked = {"split": args.split, "ratios": args.ratios, "seed": args.seed}
+    there = {"split": existing["method"], "ratios": existing["ratios"], "seed": existing["seed"]}
+    changed = [f"--{name}" for name, value in asked.items() if value is not None and value != there[name]]
+    if changed:
+        shares = " ".join(f"{ratio:g}" for ratio in existing["ratios"])
+        wanted = f", not a {args.split} one" if "--split" in changed else ""
+        raise UserError(f"{manifest} exists: a {existing['method']} split{wanted}, with --ratios {shares} and --seed "
+                        f"{existing['seed']}, and {' and '.join(changed)} would change it. --replace makes it anew, "
+                        "and all that was trained on it must be trained again.")
+
+
+# ---- --check ----------------------------------------------------------------------------------------------------
+
+
+def check(manifest: Path, data: Path, categories: list[Path]) -> None:
+    """Search for overlaps, print how far the split leaks, and draw overlapping pairs."""
+    from stablesdg.data import leaks, split
+
+    known = read_json(manifest)
+    if gone := split.gone_names(known, data):
+        print(f"warning: gone since the split was made: {split.count(len(gone), 'image')} ({gone[0]} first); "
+              "restore them, or --forget takes out what is gone")
+    files = {name: file for folder in categories for name, file in leaks.listed_files(known, folder).items()}
+    print("class  images  groups  largest  overlapping pairs (false ones, by mirroring)  leaked: val  test")
+    found: dict[str, CategoryLeak | LeakAcross] = {}
+    for folder in categories:
+        found[folder.name] = leak = leaks.measure_leak(known, folder)
+        report(folder.name, leak, known)
+    if len(categories) > 1:
+        found["across"] = across = leaks.measure_leak_across(known, files)
+        report_across(across, known)
+    for name, leak in found.items():
+        if leak.overlaps:
+            draw(manifest.with_name(f"overlaps-{name}.png"), leak.overlaps)
+    if apart := sum(leak.not_compared for leak in found.values()):
+        print(f"{split.count(apart, 'pair')} of images were not compared: their sides differ more than twofold, and "
+              "their scale is unknown")
+    sizes = leaks.count_parts(files, known)
+    sums = leaks.count_parts({name for leak in found.values() for name in leak.leaked}, known)
+    print("in all: " + ", ".join(f"{a} of {sizes[part]} {part} images ({a / max(1, sizes[part]):.0%}) share surface "
+                                 "with a training image" for part, a in sums.items()))
+
+
+def report(name: str, leak: CategoryLeak, split: Split) -> None:
+    """Print the line of a class."""
+    shares = {part: f"{leaked}/{leak.sizes[part]}" for part, leaked in leak.leaked_of(split).items()}
+    print(f"{name:5} {leak.images:7} {leak.groups:7} {leak.largest_group:8} {leak.pairs:18} ({leak.false_pairs}) "
+          f"{shares['val']:>28} {shares['test']:>6}", flush=True)
+
+
+def report_across(across: LeakAcross, split: Split) -> None:
+    """Print what two classes share."""
+    from stablesdg.data.leaks import count_parts
+
+    leaked = count_parts(across.leaked, split)
+    print(f"across classes: {across.pairs} overlapping pairs ({across.false_pairs} false ones, by mirroring); leaked: "
+          f"val {leaked['val']}, test {leaked['test']}")
+    if across.copies:
+        shown = "; ".join(f"{a} and {b}" for a, b in across.copies[:NAMES_SHOWN])
+        more = f" and {len(across.copies) - NAMES_SHOWN} more" if len(across.copies) > NAMES_SHOWN else ""
+        print(f"warning: one picture in two classes: {shown}{more}")
+
+
+def draw(picture: Path, overlaps: list[NamedOverlap]) -> None:
+    """Draw the pairs that have least in common: they are the ones to doubt."""
+    from stablesdg.data.parts import count
+    from stablesdg.report.overlaps import save_named_overlaps
+
+    shown = sorted(overlaps, key=lambda o: o.overlap.share)[:PAIRS_SHOWN]
+    save_named_overlaps(picture, shown)
+    print(f"wrote {picture}: {count(len(shown), 'overlapping pair')}, those with least in common")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,178 @@
+"""New images to their parts: those that share surface with images already dealt out go where these are."""
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..storage.errors import UserError
+from ..storage.files import sha256
+from .parts import PARTS, Split, SplitEntry, count, group_parts
+from .surfaces import (
+    Links,
+    Pair,
+    category_of,
+    components,
+    find_links,
+    find_links_across,
+    in_order,
+    progress_bar,
+    same_photograph,
+)
+
+
+@dataclass(frozen=True)
+class NewImages:
+    """Images of one category that the split does not know."""
+    folder: Path  # of the category
+    files: dict[str, Path]  # by name
+
+    @property
+    def category(self) -> str:
+        """The folder's own name, as it begins the names of the images."""
+        return self.folder.resolve().name
+
+
+@dataclass(frozen=True)
+class Surfaces:
+    """The groups of new images, and what is fixed about them."""
+    groups: dict[str, str]  # by name, of the new images
+    fixed: dict[str, str]  # group -> part, where its surface was dealt out before
+    between: set[str]  # new images whose surface lies in two parts already
+    across: set[Pair]  # pairs of two classes that share surface
+
+
+def deal(split: Split, new: Sequence[NewImages], adding: bool = False) -> dict[str, SplitEntry]:
+    """The manifest's entries of new images. Says what is dealt out and why.
+
+    adding  the categories are known already: what shows no known surface goes to the training part
+
+    Raises UserError if, under a random split, one picture would lie in two parts.
+    """
+    digests = {name: sha256(file) for images in new for name, file in images.files.items()}
+    surfaces = find_surfaces(split, new) if split["method"] == "group" else find_same_files(split, new, digests)
+    fixed, entries = dict(surfaces.fixed), dict[str, SplitEntry]()
+    for images in new:
+        groups = {name: surfaces.groups[name] for name in images.files}
+        if adding:
+            parts = {name: fixed.get(group, "train") for name, group in groups.items()}
+        else:
+            parts = group_parts(groups, split["seed"], split["ratios"], fixed)
+        fixed |= {group: parts[name] for name, group in groups.items()}
+        made = {name: SplitEntry(sha256=digests[name], group=groups[name], part=parts[name]) for name in images.files}
+        if split["method"] == "random":
+            require_one_part(made, {**split["files"], **entries})
+        tell(images.category, made, surfaces, adding)
+        entries |= made
+    if surfaces.between:
+        print(f"warning: {count(len(surfaces.between), 'image')} ({min(surfaces.between)} first) share surface with "
+              "images of two parts, and are in the training part: --replace would make a split without that leak")
+    return entries
+
+
+# ---- surfaces ---------------------------------------------------------------------------------------------------
+
+
+def find_surfaces(split: Split, new: Sequence[NewImages]) -> Surfaces:
+    """Compare new images with each other and with those of the split whose files lie beside them."""
+    fresh = {name: file for images in new for name, file in images.files.items()}
+    known = files_beside(split, new[0].folder)
+    pairs: set[Pair] = set()
+    not_compared = 0
+    for images in new:
+        own = {name: file for name, file in known.items() if category_of(name) == images.category} | images.files
+        links = find_links(own, progress_bar(f"overlaps in {images.category}"), images.files)
+        pairs |= links.pairs | same_photograph(own)
+        not_compared += links.not_compared
+    across = Links([], set(), 0)
+    if len({category_of(name) for name in (*known, *fresh)}) > 1:
+        across = find_links_across({**known, **fresh}, progress_bar("overlaps across classes"), fresh)
+        for a, b in sorted(across.copies):
+            print(f"warning: {a} and {b} are one picture in two classes: which is it?")
+    if not_compared := not_compared + across.not_compared:
+        print(f"{count(not_compared, 'pair')} of images are not compared, because their sides differ more than twofold "
+              "and their scale is unknown")
+    return join_groups(split, fresh, pairs, across.pairs)
+
+
+def files_beside(split: Split, folder: Path) -> dict[str, Path]:
+    """{name: path} of the split's images that lie beside the folder of a category. Says if some do not."""
+    found = {}
+    for data in (folder.resolve().parent, folder.parent):
+        found |= {name: data / name for name in split["files"] if (data / name).is_file()}
+    if absent := sorted({category_of(name) for name in split["files"] if name not in found}):
+        print(f"note: images of {', '.join(absent)} that the split lists are not in {folder.parent}, and are not "
+              "compared with new ones")
+    return found
+
+
+def join_groups(split: Split, fresh: Iterable[str], pairs: Collection[Pair], across: Collection[Pair]) -> Surfaces:
+    """Connect new images with each other and with the groups that there are. These keep their names and parts."""
+    known = split["files"]
+    first: dict[str, str] = {}
+    held = {in_order(first.setdefault(entry["group"], name), name) for name, entry in sorted(known.items())}
+    component = components([*known, *fresh], {*pairs, *across, *held})
+    homes: dict[str, dict[str, str]] = {}  # component -> {group of the split: its part}
+    for name, entry in sorted(known.items()):
+        homes.setdefault(component[name], {})[entry["group"]] = entry["part"]
+    groups, fixed, between = dict[str, str](), dict[str, str](), set[str]()
+    first_new: dict[str, str] = {}  # by component
+    for name in sorted(fresh):
+        home = homes.get(component[name], {})
+        torn = len(set(home.values())) > 1
+        part = "train" if torn else next(iter(home.values()), None)
+        own = first_new.setdefault(component[name], name)
+        groups[name] = group = next((group for group in home if home[group] == part), own)
+        if part:
+            fixed[group] = part
+        if torn:
+            between.add(name)
+    return Surfaces(groups, fixed, between, set(across))
+
+
+def find_same_files(split: Split, new: Sequence[NewImages], digests: Mapping[str, str]) -> Surfaces:
+    """For a random split: copies of one file within a class stay together."""
+    groups, fixed = dict[str, str](), dict[str, str]()
+    for images in new:
+        known = {entry["sha256"]: entry for name, entry in split["files"].items()
+                 if category_of(name) == images.category}
+        first: dict[str, str] = {}
+        for name in images.files:
+            entry = known.get(digests[name])
+            groups[name] = entry["group"] if entry else first.setdefault(digests[name], name)
+            if entry:
+                fixed[groups[name]] = entry["part"]
+    return Surfaces(groups, fixed, set(), set())
+
+
+def require_one_part(made: Mapping[str, SplitEntry], known: Mapping[str, SplitEntry]) -> None:
+    """Raise UserError if a picture stands among the `known` entries in another part."""
+    others = {entry["sha256"]: name for name, entry in known.items()}
+    for name, entry in made.items():
+        if entry["sha256"] in others and known[others[entry["sha256"]]]["part"] != entry["part"]:
+            raise UserError(f"{name} and {others[entry['sha256']]} are one picture in two classes, and would lie in "
+                            "two parts of the split: keep it in one class.")
+
+
+# ---- what is said -----------------------------------------------------------------------------------------------
+
+
+def tell(category: str, made: Mapping[str, SplitEntry], surfaces: Surfaces, adding: bool) -> None:
+    """Say how many images each part has or gets, and which share surface."""
+    parts = [entry["part"] for entry in made.values()]
+    groups = {entry["group"] for entry in made.values()}
+    line = f"{'added to' if adding else 'split of'} {category}: " + ", ".join(
+        f"{parts.count(part)} {part}" for part in PARTS if parts.count(part) or not adding)
+    if len(groups) < len(made):
+        line += f"; {count(len(groups), 'group')} of images that share surface"
+    if adding and (joined := sum(entry["group"] in surfaces.fixed for entry in made.values())):
+        line += f"; {joined} of them show surface that the split knows, and are where it is"
+    linked = {own: other for pair in surfaces.across for own, other in (pair, pair[::-1]) if own in made}
+    if linked:
+        others = ", ".join(sorted({category_of(name) for pair in surfaces.across if linked.keys() & set(pair)
+                                   for name in pair} - {category}))
+        line += f"; sharing surface with images of {others}, and in their part: {count(len(linked), 'image')}"
+    print(line)
+    if not adding and (empty := [part for part in PARTS if part not in parts]):
+        print(f"warning: {category} has no {' and no '.join(empty)} images, because its {len(made)} images show "
+              f"{count(len(groups), 'surface')}; --split random deals them out all the same")

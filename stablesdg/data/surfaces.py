@@ -1,0 +1,161 @@
+"""Images to surfaces: images are linked if they overlap, are copies, or are tiles of one photograph.
+
+    find_links          within a class; all pairs are compared in full
+    find_links_across   between classes; a coarse first look tells which pairs are compared in full
+    components          linked images to groups
+"""
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from tqdm import tqdm
+
+from ..storage.files import read_csv
+from .overlap import (
+    AlikeImages,
+    Overlap,
+    Progress,
+    find_copies,
+    find_overlaps,
+    find_overlaps_across,
+    no_progress,
+    read_alike,
+)
+
+Pair = tuple[str, str]  # two names of images, in alphabetical order
+Files = Mapping[str, Path]  # by name, CATEGORY/FILE
+Finder = Callable[[AlikeImages, list[str], int], list[Overlap]]  # (images, their names, first new one) -> overlaps
+
+
+@dataclass(frozen=True)
+class NamedOverlap:
+    """Two images, as they were compared, and how the second lies over the first."""
+    first: str
+    second: str
+    images: tuple[np.ndarray, np.ndarray]  # gray, (H, W) each, shrunk by one factor
+    overlap: Overlap
+
+
+@dataclass(frozen=True)
+class Links:
+    """What was found among images."""
+    overlaps: list[NamedOverlap]
+    copies: set[Pair]
+    not_compared: int  # pairs whose sides differ more than twofold
+
+    @property
+    def pairs(self) -> set[Pair]:
+        """All pairs that share surface."""
+        return {in_order(o.first, o.second) for o in self.overlaps} | self.copies
+
+
+def category_of(name: str) -> str:
+    """CATEGORY of CATEGORY/FILE."""
+    return name.partition("/")[0]
+
+
+def in_order(a: str, b: str) -> Pair:
+    """Two names in alphabetical order."""
+    return (a, b) if a < b else (b, a)
+
+
+# ---- links ------------------------------------------------------------------------------------------------------
+
+
+def find_links(files: Files, progress: Progress = no_progress, new: Collection[str] | None = None,
+               mirrored: bool = False) -> Links:
+    """Compare the images of one class, {name: path}.
+
+    new       only pairs with one of these are compared (default: all)
+    mirrored  the second image of each pair is mirrored first, so that what is found is false
+    """
+    def find(alike: AlikeImages, names: list[str], first_new: int) -> list[Overlap]:
+        return find_overlaps(alike.images, mirrored, progress=progress, first_new=first_new)
+
+    return search(files, new, find, across=False, copies=not mirrored)
+
+
+def find_links_across(files: Files, progress: Progress = no_progress, new: Collection[str] | None = None,
+                      mirrored: bool = False) -> Links:
+    """Compare images of {CATEGORY/FILE: path} whose categories differ. The options are those of `find_links`."""
+    def find(alike: AlikeImages, names: list[str], first_new: int) -> list[Overlap]:
+        return find_overlaps_across(alike.images, [category_of(name) for name in names], mirrored, progress, first_new)
+
+    return search(files, new, find, across=True, copies=not mirrored)
+
+
+def search(files: Files, new: Collection[str] | None, find: Finder, across: bool, copies: bool) -> Links:
+    """Read the images in sets of similar size and apply `find` to each. Copies are sought in all of them together."""
+    fresh = set(files) if new is None else set(new)
+    names = sorted(files, key=lambda name: (name in fresh, name))
+    sets = read_alike([files[name] for name in names])
+    overlaps: list[NamedOverlap] = []
+    grays: dict[int, np.ndarray] = {}
+    for alike in sets:
+        own = [names[i] for i in alike.indices]
+        found = find(alike, own, sum(name not in fresh for name in own)) if len(own) > 1 else []
+        overlaps += [NamedOverlap(own[o.i], own[o.j], (alike.images[o.i], alike.images[o.j]), o) for o in found]
+        grays |= dict(zip(alike.indices, alike.images))
+    alike_pairs = find_copies([grays[i] for i in range(len(names))]) if copies else []
+    return Links(
+        overlaps=overlaps,
+        copies={in_order(names[i], names[j]) for i, j in alike_pairs if names[j] in fresh
+                and (not across or category_of(names[i]) != category_of(names[j]))},
+        not_compared=count_apart([[names[i] for i in alike.indices] for alike in sets], fresh, across))
+
+
+def count_apart(sets: Sequence[Sequence[str]], fresh: Collection[str], across: bool) -> int:
+    """How many pairs of names lie in different sets, of those that are to be compared."""
+    kinds = [Counter((category_of(name), name in fresh) for name in names) for names in sets]
+    return sum(n * m for a, b in combinations(kinds, 2) for (one, first), n in a.items()
+               for (other, second), m in b.items() if (first or second) and (not across or one != other))
+
+
+def same_photograph(files: Files) -> set[Pair]:
+    """A chain through the tiles of each photograph, as tiles.csv in the images' folders names it."""
+    photographs = {}
+    for folder in {path.parent for path in files.values()}:
+        if (folder / "tiles.csv").is_file():
+            photographs |= {folder / row["file"]: folder / row["photograph"] for row in read_csv(folder / "tiles.csv")}
+    chain, last = set(), {}
+    for name in sorted(files):
+        photograph = photographs.get(files[name])
+        if photograph is not None:
+            if photograph in last:
+                chain.add((last[photograph], name))
+            last[photograph] = name
+    return chain
+
+
+# ---- groups -----------------------------------------------------------------------------------------------------
+
+
+def components(names: Iterable[str], pairs: Collection[Pair]) -> dict[str, str]:
+    """{name: the first name of its group}: names are of one group if pairs connect them, be it through others."""
+    names = sorted(names)
+    place = {name: i for i, name in enumerate(names)}
+    edges = np.array([(place[a], place[b]) for a, b in sorted(pairs)] or [(0, 0)])
+    graph = coo_matrix((np.ones(len(edges)), edges.T), shape=(len(names), len(names)))
+    _, labels = connected_components(graph, directed=False)
+    first: dict[int, str] = {}
+    for name, label in zip(names, labels):
+        first.setdefault(label, name)
+    return {name: first[label] for name, label in zip(names, labels)}
+
+
+def find_groups(files: Files, progress: Progress = no_progress) -> tuple[dict[str, str], list[Pair]]:
+    """({name: group}, pairs of names that overlap) of one class, {name: path}."""
+    pairs = find_links(files, progress).pairs
+    return components(files, pairs | same_photograph(files)), sorted(pairs)
+
+
+def progress_bar(label: str) -> Progress:
+    """A bar that vanishes when it is full. There is none where the output is no terminal."""
+    return lambda rows: tqdm(rows, unit="image", desc=label, leave=False, disable=None)
