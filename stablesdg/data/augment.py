@@ -24,9 +24,32 @@ def augment(x: Tensor, seed: int) -> Tensor:
     degrees = float(torch.rand((), generator=generator)) * 2 * MOST_DEGREES - MOST_DEGREES
     mirrored = [axis for axis in (1, 2) if torch.rand((), generator=generator) < 0.5]
     height, width = x.shape[1:]
-    margin = min(height, width) // 6
-    x = rotate(pad(x, [margin], padding_mode="reflect"), degrees, InterpolationMode.BILINEAR)
+    margin = rotation_margin(height, width)
+    x = rotate(reflect(x, margin), degrees, InterpolationMode.BILINEAR)
     return x[:, margin:margin + height, margin:margin + width].flip(mirrored)
+
+
+def rotation_margin(height: int, width: int) -> int:
+    """Pixels beyond the border that the largest rotation brings into an image.
+
+    A sixth of the shorter side is enough up to a ratio of the sides of about 2:1, and images of that kind keep their
+    bytes. For longer ones, a corner at (L / 2, S / 2) turns out of the image by L / 2 sin a - S / 2 (1 - cos a).
+    """
+    longer, shorter, angle = max(height, width), min(height, width), math.radians(MOST_DEGREES)
+    margin = shorter // 6
+    if longer == shorter:
+        return margin
+    return max(margin, math.ceil(longer / 2 * math.sin(angle) - shorter / 2 * (1 - math.cos(angle))) + 1)
+
+
+def reflect(x: Tensor, margin: int) -> Tensor:
+    """Reflect x (3, H, W) beyond its border, as often as it takes: once reaches as far as the image is wide."""
+    while margin > 0:
+        step = min(margin, min(x.shape[1:]) - 1)
+        if step == 0:  # one row of pixels has nothing to reflect
+            return pad(x, [margin], padding_mode="edge")
+        x, margin = pad(x, [step], padding_mode="reflect"), margin - step
+    return x
 
 
 def augment_batch(x: Tensor, generator: torch.Generator) -> Tensor:

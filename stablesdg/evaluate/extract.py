@@ -25,6 +25,8 @@ RESIZES = ("legacy", "clean")
 BATCH_SIZE = 16  # images at once
 MOST_BATCH_VALUES = 2**23  # in a batch of images at their own size
 
+PREPROCESSING = 2  # in the cache's key: one more whenever an image is read or resized in another way
+
 Prepare = Callable[[Image.Image], Tensor]  # RGB image -> (3, H, W) in [0, 1]
 
 
@@ -114,7 +116,7 @@ def extract_features(files: Sequence[Path], network: nn.Module, prepare: Prepare
                      progress: str) -> Iterator[Tensor]:
     """Yield network(prepare(image)) of image files, in batches of images of one size. `progress` labels the bar."""
     device = next(network.parameters()).device
-    with tqdm(total=len(files), unit="image", desc=progress, leave=False) as bar:
+    with tqdm(total=len(files), unit="image", desc=progress, leave=False, disable=None) as bar:
         batch: list[Tensor] = []
         for file in files:
             x = prepare(read_image(file)[0])
@@ -131,11 +133,11 @@ def extract_features(files: Sequence[Path], network: nn.Module, prepare: Prepare
 
 
 def network_key(name: str, network: nn.Module) -> str:
-    """A name for the cache that changes with the network's weights."""
+    """A name for the cache that changes with the network's weights and with how images are prepared for it."""
     digest = hashlib.sha256()
     for key, value in sorted(network.state_dict().items()):
         digest.update(key.encode() + value.cpu().contiguous().numpy().tobytes())
-    return f"{name}-{digest.hexdigest()[:12]}"
+    return f"{name}-v{PREPROCESSING}-{digest.hexdigest()[:12]}"
 
 
 def cached_features(files: Sequence[Path], extract: Callable[[list[Path]], Iterable[Tensor]], key: str,

@@ -3,7 +3,8 @@
 Two measures stand in manifest.csv beside each image:
 
     novelty  distance to the nearest training image by the features of features.py, divided by the median distance of a
-             training image from its nearest other one: near 0 is a copy, 1 is as far apart as real images are
+             training image from its nearest one of another surface: near 0 is a copy, 1 is as far away as real images
+             of other surfaces are. Overlapping crops of one surface would make that unit smaller
     ssim     structural similarity to its own source: 1 is the same picture
 
 Compare them with those of sample.py --strength 0, which sends the source through the VAE and back, and with those of
@@ -29,16 +30,14 @@ WINDOW_RADIUS, WINDOW_SIGMA = 5, 1.5  # pixels; the window of SSIM is 11 x 11
 class NoveltyMeter:
     """Distances to one set of training images.
 
-    network  images (B, 3, H, W) in [0, 1] at their own size -> features (B, d)
+    network   images (B, 3, H, W) in [0, 1] at their own size -> features (B, d)
+    surfaces  the surface that each training image shows, where that is known, as the split's groups tell
     """
 
-    def __init__(self, network: nn.Module, files: Sequence[Path]) -> None:
+    def __init__(self, network: nn.Module, files: Sequence[Path], surfaces: Sequence[str] | None = None) -> None:
         self.network, self.files = network, files
         self.training = torch.cat(list(nano_features(files, network, progress="training images"))).cpu()
-        distance = torch.cdist(self.training.double(), self.training.double())  # float32 would not bring copies near 0
-        distance[distance < COPY_DISTANCE] = torch.inf  # an image itself, and its copies
-        scale = float(distance.min(dim=1).values.median())
-        self.scale = scale if scale < torch.inf else 1.0  # there is no other picture
+        self.scale = novelty_unit(self.training, surfaces)
 
     @torch.no_grad()
     def measure(self, images: Sequence[Image.Image]) -> list[tuple[float, Path]]:
@@ -47,6 +46,27 @@ class NoveltyMeter:
         features = torch.cat([self.network(to_unit_tensor(image.convert("RGB"))[None].to(device)) for image in images])
         distance, index = nearest(features.cpu(), self.training)
         return [(float(d) / self.scale, self.files[int(i)]) for d, i in zip(distance, index)]
+
+
+def novelty_unit(training: Tensor, surfaces: Sequence[str] | None = None) -> float:
+    """The median distance of features (N, d) from their nearest ones of another surface.
+
+    Says so if there is one surface alone: the unit is then the distance to the nearest other image, or 1 if there is
+    but one picture.
+    """
+    distance = torch.cdist(training.double(), training.double())  # float32 would not bring copies near 0
+    distance[distance < COPY_DISTANCE] = torch.inf  # an image itself, and its copies
+    if surfaces is not None:
+        number = torch.tensor([sorted(set(surfaces)).index(name) for name in surfaces])
+        apart = distance.masked_fill(number[:, None] == number, torch.inf)
+        if len(set(surfaces)) > 1 and (unit := float(apart.min(dim=1).values.median())) < torch.inf:
+            return unit
+        print("note: the training images show one surface, so novelty is in units of the distances within it")
+    unit = float(distance.min(dim=1).values.median())
+    if unit < torch.inf:
+        return unit
+    print("note: there is one training picture alone, so novelty is the bare distance of features: 1 has no meaning")
+    return 1.0
 
 
 def similarity(image: Image.Image, source: Image.Image) -> float:

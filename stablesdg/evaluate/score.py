@@ -18,7 +18,8 @@ from .neighbours import NeighbourScores, neighbour_scores
 BOOTSTRAP_RESAMPLES = 100  # a fifth of them where there are more images than features, which takes longer
 RANDOM_DRAWS = 10  # of images for a distance at equal numbers
 NORMAL_95 = 1.96  # standard deviations on either side hold 95 % of a normal distribution
-LEAST_FOR_INFINITY, LEAST_FOR_KID, LEAST_FOR_NEIGHBOURS = 8, 4, 3  # images
+LEAST_FOR_INFINITY = 64  # generated images: a line through subsets of a quarter of fewer says nothing
+LEAST_FOR_KID, LEAST_FOR_NEIGHBOURS = 4, 3  # images
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Score:
     n_generated: int
     interval: tuple[float, float]
     equal: EqualNumbers | None
-    fid_infinity: float | None  # extrapolated to infinitely many generated images
+    fid_infinity: float | None  # extrapolated to infinitely many generated images; the real ones stay as they are
     kid: tuple[float, float] | None  # mean, standard deviation over subsets
     neighbours: NeighbourScores | None
 
@@ -108,7 +109,8 @@ def format_score(result: Score, name: str) -> str:
                      f"{equal.floor:.3f} +- {equal.floor_sd:.3f}, the floor")
     more = []
     if result.fid_infinity is not None:
-        more.append(f"extrapolated to infinite N {result.fid_infinity:.3f}")
+        more.append(f"extrapolated to infinitely many generated images (the real ones stay {result.n_real}) "
+                    f"{result.fid_infinity:.3f}")
     if result.kid:
         more.append(f"KID {result.kid[0]:.5f} +- {result.kid[1]:.5f}")
     if more:

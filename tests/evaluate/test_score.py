@@ -14,7 +14,7 @@ from stablesdg.evaluate.features import load_feature_network
 from stablesdg.evaluate.frechet import frechet_distance, frechet_infinity
 from stablesdg.evaluate.kernel import kernel_distance
 from stablesdg.evaluate.neighbours import neighbour_scores
-from stablesdg.evaluate.novelty import NoveltyMeter, ssim
+from stablesdg.evaluate.novelty import NoveltyMeter, novelty_unit, ssim
 from stablesdg.evaluate.score import format_score, score
 from stablesdg.prior.textures import draw
 
@@ -147,3 +147,46 @@ def test_classic_augmentation_depends_on_its_seed_and_leaves_no_dark_corner():
     texture = to_tensor(Image.fromarray(draw(5, side=64).image))
     assert torch.equal(augment(texture, 1), augment(texture, 1))
     assert not torch.equal(augment(texture, 1), augment(texture, 2))
+
+
+@pytest.mark.parametrize("height, width", [(60, 200), (300, 90), (40, 400), (12, 300), (64, 128), (50, 51), (1, 9)])
+def test_augmentation_leaves_no_dark_corner_in_long_images_either(height, width):
+    x = torch.full((3, height, width), 0.5)
+    assert all(torch.allclose(augment(x, seed), x, atol=1e-5) for seed in range(20))
+
+
+def test_augmentation_of_square_images_has_the_bytes_that_it_always_had():
+    from torchvision.transforms.functional import InterpolationMode, pad, rotate
+
+    for side in (5, 32, 200):
+        x = to_tensor(Image.fromarray(draw(5, side=side).image))
+        generator = torch.Generator().manual_seed(7)
+        degrees = float(torch.rand((), generator=generator)) * 20 - 10
+        axes = [axis for axis in (1, 2) if torch.rand((), generator=generator) < 0.5]
+        margin = side // 6
+        turned = rotate(pad(x, [margin], padding_mode="reflect"), degrees, InterpolationMode.BILINEAR)
+        assert torch.equal(augment(x, 7), turned[:, margin:margin + side, margin:margin + side].flip(axes))
+
+
+def test_the_unit_of_novelty_is_the_distance_between_surfaces_and_not_that_of_overlapping_crops(capsys):
+    """Three surfaces 10 apart, of two crops each that are 0.5 apart."""
+    x = torch.tensor([[0.0], [0.5], [10.0], [10.5], [20.0], [20.5]])
+    surfaces = ["a", "a", "b", "b", "c", "c"]
+    assert novelty_unit(x) == pytest.approx(0.5) and novelty_unit(x, surfaces) == pytest.approx(9.5)
+    assert capsys.readouterr().out == ""
+    assert novelty_unit(x[:2], surfaces[:2]) == pytest.approx(0.5) and "show one surface" in capsys.readouterr().out
+    assert novelty_unit(x[:1]) == 1 and "1 has no meaning" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("n, given", [(63, False), (64, True)])
+def test_the_distance_is_extrapolated_from_64_generated_images_on(n, given):
+    result = score(features(80), features(n, seed=1))
+    assert (result.fid_infinity is not None) == given
+    assert ("the real ones stay 80" in format_score(result, "FID")) == given
+
+
+def test_features_kept_on_disk_are_not_those_of_another_preprocessing(nano, monkeypatch):
+    network = load_feature_network(nano / "features.safetensors")
+    key = network_key("nano", network)
+    monkeypatch.setattr("stablesdg.evaluate.extract.PREPROCESSING", 99)
+    assert network_key("nano", network) != key
