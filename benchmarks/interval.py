@@ -23,7 +23,7 @@ from stablesdg.recognise.significance import compare, number_groups
 
 ERROR = 0.1  # share of wrong answers
 CLASSES = 6
-TRAININGS = {"alike": 0.0, "as a whole": 0.04, "class by class": 0.1}  # deviation of the error from training to training
+TRAININGS = {"alike": 0.0, "as a whole": 0.04, "class by class": 0.1}  # deviation of the error over trainings
 SHARED = 0.5  # share of the answers that the surface decides, and not the image
 
 
@@ -81,12 +81,14 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     args = parse()
-    print("| seeds | trainings differ | true gain | rule | coverage | power | half width, points |\n|---|---|---|---|---|---|---|")
+    print("| seeds | trainings differ | true gain | rule | coverage | power | half width, points |\n"
+          "|---|---|---|---|---|---|---|")
     for seeds in (2, 3, 5):
         for kind in TRAININGS:
             for gain in args.gains:
                 for rule, coverage, power, half in measure(args, seeds, kind, gain):
-                    print(f"| {seeds} | {kind} | {gain:g} | {rule} | {coverage:.1%} | {power:.1%} | {half:.1f} |", flush=True)
+                    print(f"| {seeds} | {kind} | {gain:g} | {rule} | {coverage:.1%} | {power:.1%} | {half:.1f} |",
+                          flush=True)
 
 
 if __name__ == "__main__":
