@@ -1,6 +1,7 @@
 """Data sets on disk: which images there are, which may be trained on, and how they are read. Read in this order:
 
     folders     which files are images and which folders are classes
+    window      which gray levels of 10- and 12-bit images become black and white
     images      images in and out, gray or colour, as tensors and back
     augment     classic augmentation: rotate and mirror
     overlap     which images show the same piece of surface

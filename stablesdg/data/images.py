@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..storage.errors import UserError
 from ..storage.files import atomic_path
+from .window import Window, is_deep, window_for
 
 J = TypeVar("J", bound=tuple[Any, ...])
 MOST_PIXELS = 2**20  # of an image that a model sees at its own size
@@ -30,31 +31,23 @@ def readable(path: Path) -> Iterator[None]:
         raise UserError(f"{path} cannot be read as an image ({error}): repair or remove it.") from None
 
 
-def read_image(path: Path) -> tuple[Image.Image, str]:
+def read_image(path: Path, window: Window | None = None) -> tuple[Image.Image, str]:
     """(RGB image, its mode: "L" if it is gray, else "RGB").
 
-    16-bit gray (0 .. 65535) is brought to 8 bits. Transparency is dropped. Raises UserError if the file cannot be read,
-    or if its black and white are unknown.
+    16-bit gray is brought to 8 bits, by a window of gray levels (default: that of the data set, see window.py).
+    Transparency is dropped. Raises UserError if the file cannot be read, or if its black and white are unknown.
     """
     path = Path(path)
     with readable(path), Image.open(path) as file:
         image = ImageOps.exif_transpose(file)
         image.load()
-    if image.mode.startswith("I;16") or (image.mode == "I" and path.suffix.lower() == ".png"):  # older Pillows say I
-        image = to_8_bits(image, path)
+    if is_deep(image, path):
+        pixels = np.asarray(image)
+        image = Image.fromarray((window or window_for(path, int(pixels.max()))).to_8_bits(pixels))
     elif image.mode.startswith(("I", "F")):
         raise UserError(f"{path} has 32-bit pixels, whose black and white are unknown: save it with 8 or 16 bits.")
     mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
     return image.convert("RGB"), mode
-
-
-def to_8_bits(image: Image.Image, path: Path) -> Image.Image:
-    """16-bit gray -> 8-bit gray. Raises UserError if the pixels have fewer than 15 bits: it would be nearly black."""
-    pixels = np.asarray(image, dtype=np.float64)
-    if 0 < pixels.max() < 2**14:
-        raise UserError(f"{path} has 16-bit pixels of at most {pixels.max():.0f}, as cameras of 10 or 12 bits write "
-                        "them; read as 16 bits it would be nearly black: save it with 8 bits.")
-    return Image.fromarray((pixels / 257).round().astype(np.uint8))
 
 
 def fit_size(width: int, height: int, resolution: int | None, multiple: int) -> tuple[int, int]:

@@ -1,8 +1,8 @@
 """From production photographs to square tiles, the paper's preparation (sec. IV-A).
 
-A photograph is made gray, binarised by Otsu's threshold and cut to the bounding box of its largest piece. The piece is
-cut into square tiles, which are resized. tiles.csv in each class folder says which photograph a tile came from, so that
-the split keeps such tiles together.
+A photograph is made gray, binarised by Otsu's threshold and cut to the bounding box of its largest piece. With `whole`
+it is not cut, but tiled as it is. The piece is cut into square tiles, which are resized. tiles.csv in each class folder
+says which photograph a tile came from, so that the split keeps such tiles together.
 
 The published layouts of NEU-CLS (Cr_1.bmp ..) and NEU-DET (crazing_1.jpg .., in any folders) are recognised. Their
 images are already cut.
@@ -15,13 +15,16 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import find_objects, label
 
+from ..storage.errors import UserError
 from ..storage.files import write_csv
 from .folders import has_image_ending, list_images
 from .images import read_image, save_image
+from .window import FULL, Window, deep_files, deep_pixels, measure_window
 
 NEU_SHORT_NAMES = {"crazing": "Cr", "inclusion": "In", "patches": "Pa", "pitted_surface": "PS", "rolled-in_scale": "RS",
                    "scratches": "Sc"}
 NEU_CLASSES = {**NEU_SHORT_NAMES, **{short: short for short in NEU_SHORT_NAMES.values()}}
+MOST_DISCARDED = 0.5  # share of a class's photographs, before there is a warning
 PHOTOGRAPHS_SHOWN, TILES_SHOWN = 6, 6  # on a contact sheet; tiles of each photograph
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
@@ -34,6 +37,8 @@ class TileSettings:
     tile: int | None  # side of a tile in the photograph, or None for the shorter side of the piece
     overlap: float  # share of a tile that its neighbour repeats, from 0 to below 1
     dark: bool  # the piece is darker than what surrounds it
+    window: Window | None = None  # of 16-bit photographs, or None: that of their data set
+    whole: bool = False  # the photograph shows nothing but the piece: none of it is background
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,12 @@ class CutPhotograph:
     gray: Image.Image
     box: Box
     tiles: list[Image.Image]
+
+    @property
+    def discarded(self) -> float:
+        """The share of the photograph outside the piece's box."""
+        left, top, right, bottom = self.box
+        return 1 - (right - left) * (bottom - top) / (self.gray.width * self.gray.height)
 
     @property
     def contact_row(self) -> tuple[str, list[Image.Image]]:
@@ -60,12 +71,30 @@ def published_files(raw: Path) -> list[tuple[Path, str]]:
     return found if len(found) == len(files) else []
 
 
+def photographs_window(raw: Path, black: int | None, white: int | None) -> Window | None:
+    """The window of 16-bit photographs in the folders of `raw`, or None if there are none.
+
+    black, white  gray levels that become black and white; what is None is measured over all photographs, and said
+    """
+    files = deep_files(raw)
+    if next(deep_pixels(files), None) is None:
+        if black is not None or white is not None:
+            raise UserError(f"{raw} holds no 16-bit images, and --black and --white are for these: leave them out.")
+        return None
+    measured = measure_window(files)
+    window = Window(measured.black if black is None else black, measured.white if white is None else white,
+                    measured.why if black is None or white is None else "as asked")
+    if window.why != FULL.why:
+        print(f"16-bit photographs: {window.black} becomes black and {window.white} white ({window.why})")
+    return window
+
+
 def prepare_category(folder: Path, out: Path, settings: TileSettings) -> list[CutPhotograph]:
     """Write the tiles of one class's photographs and tiles.csv into the folder `out`.
 
     Returns the first photographs, for a contact sheet. Raises UserError if a photograph cannot be read.
     """
-    rows, shown = [], []
+    rows, shown, discarded = [], [], 0.0
     files = list_images(folder)
     for file in files:
         photograph = cut_photograph(file, settings)
@@ -73,17 +102,22 @@ def prepare_category(folder: Path, out: Path, settings: TileSettings) -> list[Cu
         for name, tile in zip(names, photograph.tiles):
             save_image(out / name, tile)
         rows += [(name, file.name) for name in names]
+        discarded += photograph.discarded / len(files)
         if len(shown) < PHOTOGRAPHS_SHOWN:
             shown.append(photograph)
     write_csv(out / "tiles.csv", ("file", "photograph"), rows)
-    print(f"{folder.name}: {len(rows)} tiles of {len(files)} photographs")
+    print(f"{folder.name}: {len(rows)} tiles of {len(files)} photographs; {discarded:.0%} of their area discarded as "
+          "background")
+    if discarded > MOST_DISCARDED:
+        print(f"warning: {discarded:.0%} of {folder.name} was taken for background, which may be the defect itself: "
+              f"look at contact-{folder.name}.png; --whole keeps all, --dark takes the dark side for the piece")
     return shown
 
 
 def cut_photograph(file: Path, settings: TileSettings) -> CutPhotograph:
     """Find the piece of a photograph and cut it into tiles."""
-    gray = read_image(file)[0].convert("L")
-    box = find_piece(gray, settings.dark)
+    gray = read_image(file, settings.window)[0].convert("L")
+    box = (0, 0, *gray.size) if settings.whole else find_piece(gray, settings.dark)
     tiles = cut_tiles(gray.crop(box), settings.tile, settings.overlap, settings.size)
     return CutPhotograph(file.name, gray, box, tiles)
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from ..data.images import read_image, to_unit_tensor
+from ..data.window import window_note
 from ..storage.files import atomic_path, sha256
 from ..weights.read import WEIGHTS
 from .features import load_nano_network
@@ -147,7 +148,7 @@ def cached_features(files: Sequence[Path], extract: Callable[[list[Path]], Itera
     extract  a function of a list of files that yields batches (B, d)
     key      names the network and all that its features depend on beside the file
     """
-    paths = [Path(cache) / key / f"{sha256(file)}.npy" for file in files]
+    paths = [Path(cache) / key / f"{sha256(file)}{window_note(file)}.npy" for file in files]
     missing = {path: file for path, file in zip(paths, files) if not path.is_file()}
     to_write = iter(missing)
     for batch in extract(list(missing.values())) if missing else ():

@@ -4,13 +4,14 @@ import contextlib
 
 import numpy as np
 import pytest
+from commands import here
 from PIL import Image
 
 from stablesdg.data.folders import list_categories, list_images
 from stablesdg.data.images import fit_size, read_fitted, read_image, save_image, to_image, to_tensor
 from stablesdg.data.split import load_split, part_files, random_parts
 from stablesdg.storage.errors import UserError
-from stablesdg.storage.files import atomic_path
+from stablesdg.storage.files import atomic_path, read_json, write_json
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".JPG"])
@@ -54,9 +55,6 @@ def test_16_bit_gray_is_brought_to_8_bits_and_transparency_dropped(tmp_path):
     Image.fromarray(np.full((4, 4), 0.5, dtype=np.float32)).save(tmp_path / "float.tif")
     with pytest.raises(UserError, match="32-bit"):
         read_image(tmp_path / "float.tif")
-    Image.fromarray(np.full((4, 4), 4095, dtype=np.uint16)).save(tmp_path / "12-bit.png")
-    with pytest.raises(UserError, match="at most 4095.*save it with 8 bits"):
-        read_image(tmp_path / "12-bit.png")
     Image.new("RGBA", (4, 4), (10, 20, 30, 0)).save(tmp_path / "clear.png")
     assert read_image(tmp_path / "clear.png")[0].getpixel((0, 0)) == (10, 20, 30)
 
@@ -113,3 +111,51 @@ def test_files_that_came_or_changed_since_the_split_are_named(tmp_path):
     save_image(tmp_path / "c" / "new.png", Image.new("L", (8, 8), 7))
     with pytest.raises(UserError, match="c/new.png"):
         load_split(tmp_path / "split.json", [tmp_path / "c"])
+
+
+def save_12_bits(path, low, high):
+    """A ramp of 12-bit gray levels, as a camera stores them in 16 bits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.linspace(low, high, 64 * 64).reshape(64, 64).astype(np.uint16)).save(path)
+
+
+def test_images_of_12_bits_have_one_window_for_the_whole_data_set(tmp_path, monkeypatch, capsys):
+    """The dark class stays darker than the bright one, and the window is said once and kept."""
+    monkeypatch.chdir(tmp_path)
+    for i in range(3):
+        save_12_bits(tmp_path / "set" / "dark" / f"{i}.png", 200, 1000)
+        save_12_bits(tmp_path / "set" / "bright" / f"{i}.png", 1000, 4000)
+    dark, bright = (np.asarray(read_image(tmp_path / "set" / name / "0.png")[0]) for name in ("dark", "bright"))
+    assert dark.min() == 0 and bright.max() == 255 and abs(int(dark.max()) - int(bright.min())) <= 1
+    said = capsys.readouterr().out
+    assert said.count("becomes black") == 1 and "0.1 and 99.9 percent of the pixels of 6 images" in said
+    kept = tmp_path / "runs" / "set" / "window.json"
+    window = read_json(kept)
+    assert window["black"] == pytest.approx(202, abs=3) and window["white"] == pytest.approx(3990, abs=9)
+    save_12_bits(tmp_path / "set" / "dark" / "later.png", 100, 4095)  # does not move what is kept
+    assert np.asarray(read_image(tmp_path / "set" / "dark" / "1.png")[0]).max() == dark.max()
+    write_json(kept, {"black": 0, "white": 4095})
+    assert np.asarray(read_image(tmp_path / "set" / "dark" / "1.png")[0]).max() == round(1000 / 4095 * 255)
+    write_json(kept, {"white": 4095})
+    with pytest.raises(UserError, match="should hold"):
+        read_image(tmp_path / "set" / "dark" / "1.png")
+
+
+def test_a_dark_image_among_such_that_use_all_16_bits_is_read_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_12_bits(tmp_path / "set" / "a" / "0.png", 0, 65535)
+    save_12_bits(tmp_path / "set" / "a" / "1.png", 0, 2570)
+    assert np.asarray(read_image(tmp_path / "set" / "a" / "1.png")[0]).max() == 10
+
+
+def test_prepare_takes_black_and_white_from_the_command_or_measures_them(tmp_path):
+    save_12_bits(tmp_path / "raw" / "a" / "0.png", 0, 4000)
+    prepare = ("-m", "stablesdg.prepare")
+    here(tmp_path, *prepare, "raw", "asked", "--whole", "--size", "64", "--black", "1000", "--white", "3000")
+    asked = np.asarray(Image.open(tmp_path / "asked" / "a" / "0_00.png"))
+    assert [(asked == end).mean() for end in (0, 255)] == pytest.approx([0.25, 0.25], abs=0.01)
+    assert "99.9 percent" in here(tmp_path, *prepare, "raw", "measured", "--whole", "--size", "64")
+    assert not (tmp_path / "runs").exists()
+    assert "no window" in here(tmp_path, *prepare, "raw", "x", "--black", "9", "--white", "9", ok=False)
+    save_image(tmp_path / "plain" / "a" / "0.png", Image.new("L", (8, 8)))
+    assert "leave them out" in here(tmp_path, *prepare, "plain", "y", "--white", "9", ok=False)

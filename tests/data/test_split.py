@@ -189,6 +189,19 @@ def test_prepare_cuts_the_piece_out_tiles_it_and_keeps_the_tiles_of_a_photograph
     assert "is not empty" in here(tmp_path, "-m", "stablesdg.prepare", "raw", "set", ok=False)
 
 
+def test_prepare_says_what_it_discards_and_whole_discards_nothing(tmp_path):
+    """A dark defect over most of a bright piece, as a dark background would look."""
+    pixels = np.full((120, 200), 220, dtype=np.uint8)
+    pixels[:, 60:] = 20
+    save_image(tmp_path / "raw" / "Cr" / "p.png", Image.fromarray(pixels))
+    out = here(tmp_path, "-m", "stablesdg.prepare", "raw", "cut", "--size", "32")
+    assert "70% of their area discarded" in out and "warning: 70% of Cr was taken for background" in out
+    out = here(tmp_path, "-m", "stablesdg.prepare", "raw", "whole", "--size", "30", "--tile", "30", "--whole")
+    assert "Cr: 24 tiles of 1 photographs; 0% of their area discarded" in out and "warning" not in out
+    error = here(tmp_path, "-m", "stablesdg.prepare", "raw", "x", "--whole", "--dark", ok=False)
+    assert "leave one of them out" in error
+
+
 def test_prepare_sorts_the_published_layouts_as_they_are(tmp_path):
     for name in ("IMAGES/crazing_1.jpg", "train/images/scratches/scratches_2.jpg", "Cr_7.bmp"):
         save_image(tmp_path / "NEU" / name, Image.new("L", (20, 20), 9))

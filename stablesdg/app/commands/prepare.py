@@ -23,7 +23,15 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--overlap", type=float, default=0.0,
                    help="share of a tile that its neighbour repeats, 0 to below 1")
     p.add_argument("--dark", action="store_true", help="the piece is darker than what surrounds it")
+    p.add_argument("--whole", action="store_true",
+                   help="tile the whole photograph: there is no background to be cut away")
+    for name, percent in (("black", 0.1), ("white", 99.9)):
+        p.add_argument(f"--{name}", type=int, metavar="LEVEL",
+                       help=f"gray level that becomes {name} in photographs of 10 or 12 bits (default: the one that "
+                            f"{percent:g} percent of all their pixels do not exceed)")
     args = p.parse_args(argv)
+    if args.whole and args.dark:
+        raise UserError("--whole cuts nothing away, and --dark says what to cut away: leave one of them out.")
     if not 0 <= args.overlap < 1:
         raise UserError(f"--overlap must lie in [0, 1), not {args.overlap:g}.")
     if args.out.exists() and any(args.out.iterdir()):
@@ -39,8 +47,9 @@ def main(argv: list[str] | None = None) -> None:
     from stablesdg.data import folders, images, prepare
     from stablesdg.report.pictures import image_grid
 
-    settings = prepare.TileSettings(args.size, args.tile, args.overlap, args.dark)
     published = prepare.published_files(args.raw)
+    window = None if published else prepare.photographs_window(args.raw, args.black, args.white)
+    settings = prepare.TileSettings(args.size, args.tile, args.overlap, args.dark, window, args.whole)
     with atomic_folder(args.out) as partial:
         for file, category in published:
             (partial / category).mkdir(exist_ok=True)
