@@ -80,7 +80,7 @@ def halves(files, number, seed=0):
 def vae(args, network):
     sd = load_stable_diffusion(args.weights)
     everything, pool = {"real": [], "plain": [], "noise": []}, []
-    print("class  N   PSNR  with noise | FD-nano: reconstructed  with noise  floor (real images against others, 10 draws)")
+    print("class  N   PSNR  with noise | FD-nano: reconstructed  with noise  floor (real against others, 10 draws)")
     shown = []
     for folder in list_categories(args.data):
         images = {file: read_fitted(file, None, sd.vae.factor)[0] for file in list_images(folder)}

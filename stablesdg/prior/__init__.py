@@ -7,10 +7,11 @@
     loop             the one training loop
     autoencoder      first stage
     feature_network  second stage, for FD-nano, novelty and the teacher
-    text_encoder     third stage
+    text_encoder     third stage, on a tokenizer of its own
     denoiser         last stage
     pretraining      all stages, and the folder that they become
     model_card       the folder's README.md
+    parts            a half-trained stage in small files, for another machine
     fetch            photographs from their public origins
 
 `python -m stablesdg.prior --photographs FOLDER` runs it.

@@ -56,7 +56,8 @@ def main(argv: list[str] | None = None) -> None:
     if dtype == torch.float16:
         raise UserError("--dtype float16 is not enough to pretrain with: take bfloat16 or float32.")
     end = deadline(args.hours)
-    loops = {stage: Loop(*(getattr(args, f"{stage}_{name}") for name in ("steps", "batch", "lr")), decay, args.seed,
+    chosen = vars(args)
+    loops = {stage: Loop(chosen[f"{stage}_steps"], chosen[f"{stage}_batch"], chosen[f"{stage}_lr"], decay, args.seed,
                          args.every, end, dtype) for stage, (_, _, _, decay) in DEFAULTS.items()}
     settings = PriorSettings(images=args.images, seed=args.seed)
     if args.out.exists() and not is_of(args.out, settings, loops):

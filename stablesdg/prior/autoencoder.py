@@ -2,13 +2,14 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..models.vae import VAE
-from .loop import Loop, Row, fit
+from .loop import Loop, Row, fit, generator_on
 from .pool import Pool
 
 EDGE_SCALES, EDGE_WEIGHT, ENERGY_WEIGHT = 3, 2.0, 0.35
@@ -33,7 +34,7 @@ class AutoencoderSettings:
     kl_weight: float = 3e-3
     jitter: float = 0.2
 
-    def sizes(self) -> dict[str, object]:
+    def sizes(self) -> dict[str, Any]:
         """The arguments of VAE, as vae/config.json has them."""
         names = ("latent_channels", "block_out_channels", "layers_per_block", "norm_num_groups",
                  "mid_block_add_attention")
@@ -52,10 +53,10 @@ def pretrain_autoencoder(pool: Pool, held_out: Mapping[str, Pool], settings: Aut
 
     def loss_at(generator: torch.Generator, progress: float) -> Tensor:
         x = random_crops(pool.images, loop.batch_size, settings.crop, generator).to(device) / 127.5 - 1
-        posterior = vae.encode(x)
-        z = posterior.sample(torch.randn(posterior.mean.shape, generator=generator).to(device))
-        sigma = settings.jitter * torch.rand(len(z), 1, 1, 1, generator=generator)
-        jitter = (sigma * torch.randn(z.shape, generator=generator)).to(device)
+        posterior, source = vae.encode(x), generator_on(device, generator)
+        z = posterior.sample(torch.randn(posterior.mean.shape, generator=source, device=device))
+        sigma = settings.jitter * torch.rand(len(z), 1, 1, 1, generator=source, device=device)
+        jitter = sigma * torch.randn(z.shape, generator=source, device=device)
         y = vae.decode(z + posterior.mean.detach().std() * jitter)
         mean, logvar = posterior
         kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar)

@@ -13,10 +13,11 @@ from ..models.unet import UNet
 from ..models.vae import VAE, Posterior
 from ..text import TextEncoder
 from ..train import denoising_loss, generator_for
-from .loop import Loop, Row, fit
+from .loop import Loop, Row, fit, generator_on
 from .pool import Pool, digest, encode_pool
 
 SCALE_IMAGES = 1000  # whose latents' standard deviation becomes 1
+CAPTIONS_AT_ONCE = 256
 MEASURED_TIMES, MEASURED_IMAGES = (100, 300, 500, 700, 900), 16
 
 
@@ -69,23 +70,43 @@ class DenoiserSettings:
 
 @dataclass(frozen=True)
 class Latents:
-    """The posteriors of a pool's images, and what belongs to each."""
+    """What the UNet sees of a pool: the posteriors of its images (n, C, h, w) and the contexts of their captions
+    (n, length, width), in float16. `empty` (1, length, width) is the context of no caption."""
     posterior: Posterior
-    pool: Pool
+    contexts: Tensor
+    empty: Tensor
+
+    def __len__(self) -> int:
+        return len(self.contexts)
+
+    def side(self) -> int:
+        """Positions along the images."""
+        return self.posterior.mean.shape[2]
 
     def draw(self, indices: Tensor, generator: torch.Generator, side: int | None = None) -> tuple[Tensor, Tensor]:
         """(z_0 unscaled, eps) of some images, or of random crops of `side` positions."""
-        mean, logvar = (value[indices].float() for value in self.posterior)
+        device = self.contexts.device
+        mean, logvar = (value[indices.to(device)].float() for value in self.posterior)
         if side:
             top, left = (int(torch.randint(0, full - side + 1, (), generator=generator)) for full in mean.shape[2:])
             mean, logvar = (value[:, :, top:top + side, left:left + side] for value in (mean, logvar))
-        z_0 = Posterior(mean, logvar).sample(torch.randn(mean.shape, generator=generator))
-        return z_0, torch.randn(mean.shape, generator=generator)
+        source = generator_on(device, generator)
+        noise, eps = (torch.randn(mean.shape, generator=source, device=device) for _ in range(2))
+        return Posterior(mean, logvar).sample(noise), eps
+
+    def context(self, indices: Tensor, kept: Tensor) -> Tensor:
+        """The contexts (B, length, width) of some images' captions. Those that are not kept (B,) are empty."""
+        device = self.contexts.device
+        return torch.where(kept.to(device)[:, None, None], self.contexts[indices.to(device)], self.empty).float()
 
 
-def latents_of(pool: Pool, vae: VAE, work: Path) -> Latents:
-    """Encode a pool once."""
-    return Latents(encode_pool(work, vae, pool.images), pool)
+@torch.no_grad()
+def latents_of(pool: Pool, vae: VAE, text: TextEncoder, work: Path, device: torch.device) -> Latents:
+    """Encode images and captions of a pool once."""
+    mean, logvar = (value.to(device) for value in encode_pool(work, vae, pool.images))
+    starts = range(0, len(pool), CAPTIONS_AT_ONCE)
+    contexts = torch.cat([text.encode(pool.captions[i:i + CAPTIONS_AT_ONCE]).half() for i in starts])
+    return Latents(Posterior(mean, logvar), contexts, text.encode([""]).half())
 
 
 def pretrain_denoiser(vae: VAE, text: TextEncoder, pool: Pool, large: Pool, held_out: Mapping[str, Pool],
@@ -96,29 +117,29 @@ def pretrain_denoiser(vae: VAE, text: TextEncoder, pool: Pool, large: Pool, held
 
     Unweighted, nearly all of the loss lies at small t, where the image itself shows through and no caption is needed.
     """
-    ordinary, wide = latents_of(pool, vae, work), latents_of(large, vae, work)
+    text = text.to(device)
+    ordinary, wide = (latents_of(images, vae, text, work, device) for images in (pool, large))
     vae.scaling_factor = 1 / float(ordinary.posterior.mean[:SCALE_IMAGES].float().std())
-    channels, side = ordinary.posterior.mean.shape[1:3]
+    channels, side = ordinary.posterior.mean.shape[1], ordinary.side()
     unet = UNet(**settings.sizes(channels, text.model.config.hidden_size, side))
     sd = StableDiffusion(text, unet, vae, asdict(settings.schedule), work, {}, device, torch.float32)
     sd.unet.requires_grad_(True)
-    wide_batch = max(1, loop.batch_size * side**2 // wide.posterior.mean.shape[2] ** 2)
+    wide_batch = max(1, loop.batch_size * side**2 // wide.side() ** 2)
 
     def loss_at(generator: torch.Generator, progress: float) -> Tensor:
         small = progress < settings.small_share
         is_wide = float(torch.rand((), generator=generator)) < settings.large_share and not small
         latents, B = (wide, wide_batch) if is_wide else (ordinary, loop.batch_size)
-        indices = torch.randint(0, len(latents.pool), (B,), generator=generator)
-        kept = torch.rand(B, generator=generator) >= settings.caption_dropout
-        prompts = [latents.pool.captions[i] if keep else "" for i, keep in zip(indices.tolist(), kept.tolist())]
+        indices = torch.randint(0, len(latents), (B,), generator=generator)
+        context = latents.context(indices, torch.rand(B, generator=generator) >= settings.caption_dropout)
         t = ((torch.arange(B) + torch.rand(B, generator=generator)) / B * len(sd.alpha_bar)).long()  # spread evenly
         z_0, eps = latents.draw(indices, generator, side // 2 if small else None)
-        z_0, eps = vae.scaling_factor * z_0.to(device), eps.to(device)
-        eps_hat = sd.unet(add_noise(z_0, eps, sd.alpha_bar[t]), t.to(device), sd.text.encode(prompts))
+        z_0 = vae.scaling_factor * z_0
+        eps_hat = sd.unet(add_noise(z_0, eps, sd.alpha_bar[t]), t.to(device), context)
         weight = sd.alpha_bar[t].rsqrt().to(z_0)
         return (weight * (eps_hat.float() - eps).square().mean(dim=(1, 2, 3))).mean()
 
-    shown = {name: latents_of(other, vae, work) for name, other in held_out.items()}
+    shown = {name: latents_of(other, vae, text, work, device) for name, other in held_out.items()}
     rows = fit("unet", sd.unet, loss_at, loop, work, lambda: held_out_losses(sd, shown, loop.seed),
                {**asdict(settings), "text": digest(*text.model.state_dict().values()),
                 "autoencoder": digest(*vae.state_dict().values())})
@@ -132,13 +153,14 @@ def held_out_losses(sd: StableDiffusion, shown: Mapping[str, Latents], seed: int
     row: dict[str, float] = {}
     by_time: dict[int, list[float]] = {t: [] for t in MEASURED_TIMES}
     for source, latents in shown.items():
-        indices = torch.arange(min(MEASURED_IMAGES, len(latents.pool)))
+        indices = torch.arange(min(MEASURED_IMAGES, len(latents)))
         losses: dict[str, list[float]] = {"with": [], "without": []}
         for t in MEASURED_TIMES:
-            z_0, eps = (value.to(sd.device) for value in latents.draw(indices, generator_for(seed, t)))
-            for kind, prompts in (("with", latents.pool.captions[:len(indices)]), ("without", [""])):
-                losses[kind].append(float(denoising_loss(sd, sd.vae.scaling_factor * z_0, sd.text.encode(list(prompts)),
-                                                         torch.full_like(indices, t), eps)))
+            z_0, eps = latents.draw(indices, generator_for(seed, t))
+            for kind, own in (("with", True), ("without", False)):
+                context = latents.context(indices, torch.full((len(indices),), own))
+                loss = denoising_loss(sd, sd.vae.scaling_factor * z_0, context, torch.full_like(indices, t), eps)
+                losses[kind].append(float(loss))
             by_time[t].append(losses["with"][-1])
         row |= {f"held_out_{source}_{kind}_caption": sum(values) / len(values) for kind, values in losses.items()}
     return row | {f"t{t}": sum(values) / len(values) for t, values in by_time.items()}

@@ -108,7 +108,8 @@ def tint(colour: np.ndarray) -> str | None:
 
 def orientation(gray: np.ndarray) -> str:
     """The direction along which an image (H, W) runs, by its structure tensor."""
-    down, across = (ndimage.gaussian_filter(gray, 1.0, order=order) for order in ((1, 0), (0, 1)))
+    soft = ndimage.gaussian_filter(gray, 1.0)
+    down, across = np.gradient(soft)
     a, b, c = (across * across).mean(), (across * down).mean(), (down * down).mean()
     if np.hypot(a - c, 2 * b) < MIN_COHERENCE * max(a + c, 1e-9):
         return "none"
@@ -143,9 +144,9 @@ def find_marks(gray: np.ndarray) -> Marks:
     depth = max(MIN_MARK_DEPTH, MARK_DEVIATIONS * spread)
     found = {tone: sign * residual > depth for tone, sign in (("dark", -1), ("bright", 1))}
     tone = max(found, key=lambda name: int(found[name].sum()))
-    labels, count = ndimage.label(found[tone], np.ones((3, 3)))
-    areas = np.bincount(labels.ravel())[1:] if count else np.zeros(0, dtype=int)
-    kept = [k + 1 for k in range(count) if areas[k] >= MIN_MARK_AREA]
+    labels: np.ndarray = ndimage.label(found[tone], np.ones((3, 3)))[0]  # pyright: ignore
+    areas = np.bincount(labels.ravel())[1:]
+    kept = [k + 1 for k in range(len(areas)) if areas[k] >= MIN_MARK_AREA]
     if not kept:
         return Marks()
     if found[tone].mean() > MAX_MARK_SHARE:

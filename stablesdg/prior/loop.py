@@ -17,6 +17,7 @@ from ..storage.files import write_csv
 from ..storage.settings import as_json, require_same_settings
 from ..storage.tensors import load_tensors, save_tensors
 from ..train import generator_for
+from .parts import AVERAGE, read_parts
 
 BETAS = (0.9, 0.99)
 WARM_UP_STEPS = 100
@@ -51,6 +52,13 @@ class Loop:
         return {"steps": self.steps, "batch size": self.batch_size, "lr": self.lr, "decay": self.decay}
 
 
+def generator_on(device: torch.device, generator: torch.Generator) -> torch.Generator:
+    """The generator itself on a CPU. On another device, where noise is drawn more quickly, one that it seeds."""
+    if device.type == "cpu":
+        return generator
+    return torch.Generator(device).manual_seed(int(torch.randint(2**62, (), generator=generator)))
+
+
 class Averaged:
     """A model beside the exponential moving average of its weights."""
 
@@ -76,7 +84,7 @@ class Averaged:
     def tensors(self) -> dict[str, Tensor]:
         """All that a checkpoint keeps of them. Parameters are themselves: the optimiser's state is found by them."""
         own = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
-        return {**own, **{f"average:{name}": value for name, value in self.average.items()}}
+        return {**own, **{f"{AVERAGE}{name}": value for name, value in self.average.items()}}
 
 
 def fit(stage: str, model: nn.Module, loss_at: Callable[[torch.Generator, float], Tensor], loop: Loop, work: Path,
@@ -89,7 +97,8 @@ def fit(stage: str, model: nn.Module, loss_at: Callable[[torch.Generator, float]
     evaluate   -> {name: number}, a row of log-STAGE.csv
     settings   what the result depends on besides `loop`; what was made with other settings is refused
 
-    Returns the log's rows, or None if the deadline came first. A finished stage is read from STAGE.safetensors.
+    Returns the log's rows, or None if the deadline came first. A finished stage is read from STAGE.safetensors. A stage
+    without a checkpoint starts from start-STAGE-N.safetensors (parts.py) if there are any.
     """
     finished, settings = work / f"{stage}.safetensors", as_json({**settings, "seed": loop.seed})
     all_settings = {**settings, **loop.settings()}
@@ -111,6 +120,8 @@ def _train(stage: str, model: nn.Module, loss_at: Callable[[torch.Generator, flo
            checkpoint: Checkpoint, evaluate: Callable[[], Mapping[str, Any]]) -> tuple[int, list[Row]]:
     """Train from the checkpoint on. Returns (steps done, rows of the log)."""
     device = next(model.parameters()).device
+    if parts := read_parts(checkpoint.path.parent, stage):
+        model.load_state_dict(parts)
     averaged, optimiser = Averaged(model), torch.optim.Adam(model.parameters(), lr=loop.lr, betas=BETAS)
     step, seconds, rows, losses = 0, 0.0, [], []
     if checkpoint.path.is_file():

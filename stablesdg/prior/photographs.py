@@ -25,8 +25,8 @@ from ..storage.tensors import read_metadata, save_tensors
 from .descriptions import caption, describe
 from .textures import Texture, pick
 
-MAX_SIDE, MIN_SIDE = 360, 64  # pixels of a packed photograph: larger ones are shrunk, smaller ones left out
-QUALITY = 90  # of the JPEG that a shrunk photograph is packed as
+MAX_SIDE, MIN_SIDE = 320, 64  # pixels of a packed photograph: larger ones are shrunk, smaller ones left out
+QUALITY = 87  # of the JPEG that a shrunk photograph is packed as
 MIN_BRIGHTNESS, MIN_DEVIATION = 12, 1.5  # gray levels: darker or more uniform photographs show nothing
 THUMBNAIL = 24  # pixels: what near-duplicates are compared by
 DUPLICATE_DISTANCE = 0.3  # of two thumbnails, relative to the deviation of the gray levels in them
@@ -35,6 +35,7 @@ MIN_DUPLICATE_DEVIATION = 1.5  # gray levels that this deviation is at least tak
 MAX_SHRINKING, MAX_ENLARGING = 3.0, 1.6  # pixels of the photograph for one of the crop, and the other way round
 NATIVE_SHARE, ZOOM = 0.5, 1.3  # of the crops at the photograph's own scale; the others are enlarged at most so much
 GRAY_SHARE, RELIT_SHARE, NOISY_SHARE = 0.5, 0.4, 0.25  # of the crops
+LUMA = np.repeat([[0.299], [0.587], [0.114]], 3, axis=1).astype(np.float32)  # of ITU-R 601: a colour's share of gray
 MAX_NOISE = 4.0  # gray levels, standard deviation
 
 
@@ -210,7 +211,7 @@ def crop(rng: np.random.Generator, image: Image.Image, side: int) -> np.ndarray:
     square = image.crop((left, top, left + width, top + width))
     if width != side:
         square = square.resize((side, side), Image.Resampling.BICUBIC)
-    pixels = np.rot90(np.asarray(square), rng.integers(4))
+    pixels = np.rot90(np.asarray(square), int(rng.integers(4)))
     return np.ascontiguousarray(pixels[:, ::-1] if rng.random() < 0.5 else pixels)
 
 
@@ -218,7 +219,7 @@ def augment(rng: np.random.Generator, pixels: np.ndarray) -> np.ndarray:
     """The crop in gray, under other light or with a sensor's noise, each at random."""
     x = pixels.astype(np.float32)
     if rng.random() < GRAY_SHARE:
-        x = x @ np.float32([[0.299] * 3, [0.587] * 3, [0.114] * 3])
+        x = x @ LUMA
     if rng.random() < RELIT_SHARE:
         mean = x.mean()
         x = (x - mean) * rng.uniform(0.6, 1.6) + mean + rng.uniform(-50, 50)

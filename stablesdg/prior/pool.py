@@ -1,7 +1,7 @@
 """The images that pretraining sees: photographs and drawn textures in one pool, each with caption and attributes."""
 import hashlib
 import multiprocessing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,8 +24,8 @@ HELD_OUT_DIVISOR = 20  # one photograph in so many is kept out of training
 class Pool:
     """images (n, 3, side, side) uint8, and for each its caption and its attributes. None stands for "not known"."""
     images: Tensor
-    captions: Sequence[str]
-    attributes: Sequence[Mapping[str, str | None]]
+    captions: list[str]
+    attributes: list[Mapping[str, str | None]]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -67,7 +67,7 @@ def draw_pool(work: Path, artist: Artist, n: int, first: int = 0) -> Pool:
         save_tensors(tensors, {"images": torch.from_numpy(images).permute(0, 3, 1, 2)})
         write_json(words, texts)
     captions, attributes = zip(*read_json(words))
-    return Pool(load_tensors(tensors)[0]["images"], captions, attributes)
+    return Pool(load_tensors(tensors)[0]["images"], list(captions), list(attributes))
 
 
 def _draw_all(artist: Artist, indices: range) -> Iterator[textures.Texture]:
@@ -90,7 +90,7 @@ def digest(*tensors: Tensor) -> str:
     """Sixteen letters that name the contents of tensors."""
     sha = hashlib.sha256()
     for tensor in tensors:
-        sha.update(tensor.detach().cpu().contiguous().numpy())
+        sha.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return sha.hexdigest()[:16]
 
 

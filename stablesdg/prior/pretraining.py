@@ -127,7 +127,7 @@ def train_stage(stage: str, settings: PriorSettings, loop: Loop, material: Mater
         done.features, rows = pretrain_features(pool, material.all_held_out(), settings.features, loop, work, device,
                                                 name)
     elif stage == "text":
-        done.text, rows = pretrain_text_encoder(pool, material.all_held_out(), settings.text, loop, work, device)
+        done.text, rows = pretrain_text_encoder(pool, material.all_held_out(), settings.text, loop, work, device, name)
     else:
         if done.autoencoder is None or done.text is None:
             raise UserError("The UNet needs the finished autoencoder and text encoder: train these stages first.")

@@ -3,20 +3,21 @@
 Stable Diffusion's text encoder, too, came ready from a task of its own and stayed as it was. Trained together with the
 UNet from nothing, ours collapsed: within 250 steps all captions had the same context, and no caption was heeded.
 """
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers import CLIPTextConfig, CLIPTextModel
 
 from ..text import TextEncoder
-from ..weights.export import make_text_encoder
 from .descriptions import PHOTOGRAPH_ATTRIBUTES
 from .loop import Loop, Row, fit
 from .pool import Pool
+from .tokenizer import make_tokenizer
 
 UNKNOWN = -100  # the label of an attribute that no one could measure: cross_entropy passes over it
 
@@ -35,10 +36,12 @@ class TextSettings:
 
 
 def pretrain_text_encoder(pool: Pool, held_out: Pool, settings: TextSettings, loop: Loop, work: Path,
-                          device: torch.device) -> tuple[TextEncoder, list[Row] | None]:
-    """Name the attributes of captions. Returns (frozen TextEncoder, rows of its log or None)."""
-    captions = hashlib.sha256("\n".join(pool.captions).encode()).hexdigest()[:16]
-    text = make_text_encoder(pool.captions, asdict(settings), work / f"tokenizer-{captions}")
+                          device: torch.device, data: str) -> tuple[TextEncoder, list[Row] | None]:
+    """Name the attributes of captions. Returns (frozen TextEncoder, rows of its log or None).
+
+    data  names what the pool holds
+    """
+    text = make_text_encoder(pool.captions, settings, work / f"tokenizer-{data}-{len(pool)}")
     text = text.requires_grad_(True).to(device)
     heads = nn.ModuleDict({name: nn.Linear(settings.hidden_size, len(values))
                            for name, values in PHOTOGRAPH_ATTRIBUTES.items()}).to(device)
@@ -59,8 +62,16 @@ def pretrain_text_encoder(pool: Pool, held_out: Pool, settings: TextSettings, lo
         return {key: rightly_named(*pair) for key, pair in name(held_out, range(len(held_out))).items()}
 
     rows = fit("text", nn.ModuleDict({"text": text.model, "heads": heads}), loss_at, loop, work, evaluate,
-               {**asdict(settings), "captions": captions})
+               {**asdict(settings), "data": data, "captions": len(pool)})
     return text.requires_grad_(False), rows
+
+
+def make_text_encoder(captions: Sequence[str], settings: TextSettings, folder: Path) -> TextEncoder:
+    """A TextEncoder of random weights over a tokenizer made from the captions, which is kept in `folder`."""
+    tokenizer: Any = make_tokenizer(captions, folder, settings.max_position_embeddings)
+    config = CLIPTextConfig(**asdict(settings), vocab_size=len(tokenizer), bos_token_id=tokenizer.bos_token_id,
+                            eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
+    return TextEncoder(tokenizer, CLIPTextModel(config))
 
 
 def labels(pool: Pool, indices: Sequence[int]) -> dict[str, Tensor]:

@@ -22,11 +22,13 @@ from stablesdg.prior import pretraining
 from stablesdg.prior.autoencoder import AutoencoderSettings
 from stablesdg.prior.denoiser import DenoiserSettings
 from stablesdg.prior.feature_network import DEGRADATIONS, FeatureSettings, load_naming_network
+from stablesdg.prior.parts import read_parts
 from stablesdg.prior.textures import ATTRIBUTES, draw
+from stablesdg.prior.tokenizer import learn_merges
 from stablesdg.storage.checkpoint import Checkpoint
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.files import sha256
-from stablesdg.weights.export import learn_merges
+from stablesdg.storage.tensors import load_tensors
 
 STAGES = ("autoencoder", "features", "text", "unet")
 PRIOR = ("-m", "stablesdg.prior.__main__")
@@ -111,6 +113,23 @@ def test_time_that_is_up_leaves_a_checkpoint_that_goes_on_with_other_batches(sma
     (tmp_path / "work" / "autoencoder.safetensors").unlink()
     assert "going on after 2 steps" in here(tmp_path, *PRIOR, *command, "--autoencoder-batch", 6)
     assert (tmp_path / "work" / "autoencoder.safetensors").is_file()
+
+
+def test_parts_of_a_stage_are_what_another_machine_starts_from(small, tmp_path):
+    command = [*small, "--stages", "autoencoder", "--out", "none"]
+    here(tmp_path, *PRIOR, *command, "--work", "work-1", "--autoencoder-steps", 2)
+    (tmp_path / "work-1" / "autoencoder.safetensors").rename(tmp_path / "finished.safetensors")
+    out = here(tmp_path, "-m", "stablesdg.prior.parts", "work-1", "autoencoder", "work-2", "--megabytes", 1)
+    assert "start-autoencoder-0.safetensors" in out
+    average, _ = load_tensors(tmp_path / "finished.safetensors")
+    parts = read_parts(tmp_path / "work-2", "autoencoder")
+    assert parts.keys() == average.keys()
+    assert max(float((parts[name] - value).abs().max()) for name, value in average.items()) < 1e-3
+    here(tmp_path, *PRIOR, *command, "--work", "work-2", "--autoencoder-steps", 1, "--autoencoder-lr", 1e-9)
+    again, _ = load_tensors(tmp_path / "work-2" / "autoencoder.safetensors")
+    assert max(float((again[name] - parts[name]).abs().max()) for name in parts) < 1e-6
+    error = here(tmp_path, "-m", "stablesdg.prior.parts", "work-1", "unet", "work-2", ok=False)
+    assert "neither a finished stage unet nor a checkpoint" in error
 
 
 def test_merges_are_the_commonest_pairs_and_depend_on_the_captions_alone():
