@@ -21,9 +21,9 @@ from PIL import Image
 
 from ..storage.errors import UserError
 from ..storage.files import read_json, write_json
+from ..storage.runs import runs_root
 from .folders import has_image_ending, is_hidden
 
-RUNS = Path("runs")
 PERCENT_BLACK, PERCENT_WHITE = 0.1, 99.9  # of the pixels that are darker
 MOST_IMAGES = 200  # are measured, evenly spread over the data set
 LEVELS = 2**16
@@ -62,7 +62,7 @@ def window_for(path: Path, highest: int) -> Window:
     measured, and its window is said and written down.
     """
     data = path.resolve().parent.parent
-    file = RUNS / (data.name or "data") / "window.json"
+    file = runs_root() / (data.name or "data") / "window.json"
     if file.is_file():
         return read_window(file, file.stat().st_mtime_ns)
     if highest == 0 or highest >= DEEP_LEVEL:

@@ -17,11 +17,12 @@ from tqdm import tqdm
 from ..data.images import read_image, to_unit_tensor
 from ..data.window import window_note
 from ..storage.files import atomic_path, sha256
+from ..storage.runs import runs_root
 from ..weights.read import WEIGHTS
 from .features import load_nano_network
 from .inception import INPUT_SIDE, find_inception_weights, has_inception_weights, load_inception
 
-CACHE = Path("runs/features")
+CACHE = "features"  # folder beside the runs
 RESIZES = ("legacy", "clean")
 BATCH_SIZE = 16  # images at once
 MOST_BATCH_VALUES = 2**23  # in a batch of images at their own size
@@ -142,13 +143,15 @@ def network_key(name: str, network: nn.Module) -> str:
 
 
 def cached_features(files: Sequence[Path], extract: Callable[[list[Path]], Iterable[Tensor]], key: str,
-                    cache: str | Path = CACHE) -> Tensor:
+                    cache: str | Path | None = None) -> Tensor:
     """Features (N, d) of image files. What was computed before, for a file of the same content, is read from disk.
 
     extract  a function of a list of files that yields batches (B, d)
     key      names the network and all that its features depend on beside the file
+    cache    a folder (default: features in the folder of all runs)
     """
-    paths = [Path(cache) / key / f"{sha256(file)}{window_note(file)}.npy" for file in files]
+    folder = Path(cache or runs_root() / CACHE) / key
+    paths = [folder / f"{sha256(file)}{window_note(file)}.npy" for file in files]
     missing = {path: file for path, file in zip(paths, files) if not path.is_file()}
     to_write = iter(missing)
     for batch in extract(list(missing.values())) if missing else ():

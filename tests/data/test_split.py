@@ -7,6 +7,7 @@ import pytest
 from commands import here
 from PIL import Image
 
+from stablesdg.data.deal import join_groups
 from stablesdg.data.folders import list_images
 from stablesdg.data.images import save_image
 from stablesdg.data.overlap import find_copies, find_overlaps, find_overlaps_across
@@ -316,3 +317,23 @@ def test_pairs_whose_scale_is_unknown_are_counted(tmp_path):
     for i, side in enumerate((100, 100, 600, 600)):
         save_image(tmp_path / "set" / "a" / f"{i}.png", Image.fromarray(draw(i, side=side).image))
     assert "4 pairs of images are not compared" in here(tmp_path, "-m", "stablesdg.split", "set")
+
+
+def test_an_image_between_two_parts_is_named_and_lies_in_the_training_part():
+    parts = {"a/1": "train", "a/2": "test", "a/3": "val"}
+    split = {"method": "group", "seed": 0, "ratios": [8, 1, 1],
+             "files": {name: {"sha256": name, "group": name, "part": part} for name, part in parts.items()}}
+    torn = join_groups(split, ["b/1", "b/2"], [("b/1", "b/2")], [("a/1", "b/1"), ("a/2", "b/2")])
+    assert torn.groups == {"b/1": "a/1", "b/2": "a/1"} and torn.fixed == {"a/1": "train"}
+    assert torn.between == {"b/1", "b/2"}
+    torn = join_groups(split, ["b/1"], [], [("a/2", "b/1"), ("a/3", "b/1")])
+    assert torn.groups == {"b/1": "b/1"} and torn.fixed == {"b/1": "train"} and torn.between == {"b/1"}
+    whole = join_groups(split, ["b/1", "b/2"], [("b/1", "b/2")], [("a/2", "b/2")])
+    assert whole.groups == {"b/1": "a/2", "b/2": "a/2"} and whole.fixed == {"a/2": "test"} and not whole.between
+
+
+def test_a_part_fixed_by_another_class_takes_its_share():
+    groups = {f"b/{i:02d}": f"b/{i:02d}" for i in range(20)} | {"b/20": "a/0", "b/21": "a/0"}
+    parts = group_parts(groups, seed=0, fixed={"a/0": "test"})
+    assert parts["b/20"] == parts["b/21"] == "test" and list(parts.values()).count("test") == 2
+    assert group_parts(groups, seed=0) == group_parts(groups, seed=0, fixed={})

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stablesdg.app.command_line import parser, run_main, seed
-from stablesdg.app.paths import RUNS
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.files import read_json
+from stablesdg.storage.runs import runs_root
 
 if TYPE_CHECKING:
     from stablesdg.data.leaks import CategoryLeak, LeakAcross
@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> None:
     from stablesdg.data import folders, split
 
     categories = folders.list_categories(args.data)
-    manifest = args.out or RUNS / args.data.resolve().name / "split.json"
+    manifest = args.out or runs_root() / args.data.resolve().name / "split.json"
     if (args.check or args.add or args.forget) and not manifest.is_file():
         raise UserError(f"There is no {manifest}: python -m stablesdg.split {args.data} makes one.")
     if manifest.is_file() and not args.replace:
@@ -119,7 +119,7 @@ def check(manifest: Path, data: Path, categories: list[Path]) -> None:
         report_across(across, known)
     for name, leak in found.items():
         if leak.overlaps:
-            draw(manifest.with_name(f"overlaps-{name}.png"), leak.overlaps)
+            draw(runs_root() / data.resolve().name / f"overlaps-{name}.png", leak.overlaps)
     if apart := sum(leak.not_compared for leak in found.values()):
         print(f"{split.count(apart, 'pair')} of images were not compared: their sides differ more than twofold, and "
               "their scale is unknown")
