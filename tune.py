@@ -48,8 +48,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
 
     from stablesdg.app import model, runs, sampling
-    from stablesdg.app.tuning import find_images, report_choice, save_pictures
-    from stablesdg.data.split import refuse_leak
+    from stablesdg.app.tuning import find_images, images_of_a_cell, report_choice, save_pictures
+    from stablesdg.data.split import refuse_leak, surfaces_of
     from stablesdg.evaluate import extract, tuning
 
     folder = args.run or runs.latest_run()
@@ -65,12 +65,14 @@ def main(argv: list[str] | None = None) -> None:
     if above_zero := [s for s in strengths if s > 0]:
         sampling.warn_of_few_steps(above_zero[0], step_counts[above_zero[0]])
 
-    settings = tuning.CellSettings(trained.prompt, trained.resolution, args.number, args.batch_size, args.steps,
+    number = images_of_a_cell(args.number, sources)
+    settings = tuning.CellSettings(trained.prompt, trained.resolution, number, args.batch_size, args.steps,
                                    args.sampler, args.seed)
     extractor = extract.open_extractor(args.features, sd.device)
-    grid = tuning.Grid(sd, settings, extractor, sources, held_out, folder, args.resume)
+    grid = tuning.Grid(sd, settings, extractor, sources, held_out, folder, args.resume,
+                       surfaces_of(split, sources))
     cells = [tuning.Cell(s, w) for s in strengths for w in guidances]
-    rounds = [max(LEAST_IMAGES, args.number // k) for k in ((4, 2, 1) if args.halving else (1,))]
+    rounds = [max(LEAST_IMAGES, number // k) for k in ((4, 2, 1) if args.halving else (1,))]
     best, least = tuning.choose(tuning.search(grid, cells, rounds, args.min_novelty), args.min_novelty)
     save_pictures(folder, grid, strengths, guidances, best.cell)
     runs.add_choice(folder, {"s": best.s, "w": best.w, "fid": best.fid, "novelty": best.novelty, "n": best.number,

@@ -8,6 +8,7 @@ from ..report.tuning import save_first_images, save_heat_map
 from ..storage.errors import UserError
 from .paths import split_file
 
+MOST_NAMED = 6  # cells in a sentence
 LEAST_VALIDATION_IMAGES = 2  # a distance needs that many on either side
 
 
@@ -21,21 +22,49 @@ def find_images(data: Path) -> tuple[Split, list[Path], list[Path]]:
     return split, sources, held_out
 
 
+def images_of_a_cell(asked: int, sources: Sequence[Path]) -> int:
+    """How many images a cell has: as many as asked for, but no more than there are real ones for the floor."""
+    if asked > len(sources):
+        print(f"a cell has {len(sources)} images, not {asked}: the floor of real against real has no more, and both "
+              "must be at one number")
+    return min(asked, len(sources))
+
+
 def save_pictures(folder: Path, grid: Grid, strengths: Sequence[float], guidances: Sequence[float],
                   chosen: Cell) -> None:
     """tune.png, the distances as a heat map, and tune-images.png, one source in every cell."""
-    title = (f"{grid.extractor.distance_name} on validation images (floor {grid.floor:.2f}); novelty beneath; "
-             "chosen: framed")
+    title = (f"{grid.extractor.distance_name} on validation images (floor {grid.floor.fid:.2f} +- "
+             f"{grid.floor.fid_sd:.2f}); in brackets: novelty; chosen: framed")
     save_heat_map(folder / "tune.png", strengths, guidances, grid.results, title, chosen)
     firsts = {cell: images.first for cell, images in grid.images.items() if images.first is not None}
     save_first_images(folder / "tune-images.png", strengths, guidances, firsts)
 
 
 def report_choice(folder: Path, grid: Grid, best: CellResult, least: CellResult) -> None:
-    """Say which cell is chosen, and why if it is not the one of least distance."""
-    name = grid.extractor.distance_name
+    """Say which cell is chosen, why if it is not the one of least distance, and what the distances cannot tell."""
+    name, floor = grid.extractor.distance_name, grid.floor
     if best is not least:
         print(f"s = {least.s:g}, w = {least.w:g} has the least {name}, {least.fid:.3f} +- {least.fid_sd:.3f}; "
               "within that, the cell nearest to the sources is taken")
-    print(f"chosen: s = {best.s:g}, w = {best.w:g} ({name} {best.fid:.3f}, floor of real against real at these numbers "
-          f"{grid.floor:.3f}); sample.py --run {folder} uses them; wrote {folder}/tune.csv, tune.png, tune-images.png")
+    for line in doubts(best, [r for r in grid.results.values() if r.number == best.number], floor.fid):
+        print(line)
+    print(f"chosen: s = {best.s:g}, w = {best.w:g} ({name} {best.fid:.3f} +- {best.fid_sd:.3f}; floor of real against "
+          f"real at N = {floor.number}: {floor.fid:.3f} +- {floor.fid_sd:.3f}); sample.py --run {folder} uses them; "
+          f"wrote {folder}/tune.csv, tune.png, tune-images.png")
+
+
+def doubts(best: CellResult, results: Sequence[CellResult], floor: float) -> list[str]:
+    """Sentences about what the distances of the cells with equal numbers of images leave open."""
+    lines = []
+    as_good = [r for r in results if r.cell != best.cell and not r.is_told_from(best)]
+    if as_good:
+        named = ", ".join(f"({r.s:g}, {r.w:g})" for r in sorted(as_good, key=lambda r: r.cell)[:MOST_NAMED])
+        more = f" and {len(as_good) - MOST_NAMED} more" if len(as_good) > MOST_NAMED else ""
+        lines.append(f"warning: by intervals of 95 %, {len(as_good)} of the {len(results) - 1} other cells cannot be "
+                     f"told from the chosen one: (s, w) = {named}{more}. Look at tune-images.png, or raise "
+                     "--number")
+    below = [r for r in results if r.fid < floor]
+    if below:
+        lines.append(f"warning: {len(below)} of the {len(results)} cells lie below the floor: nearer to the validation "
+                     "images than other real images are. The distance no longer ranks them; look at novelty")
+    return lines

@@ -130,6 +130,11 @@ def part_files(split: Split, folder: str | Path, part: str) -> list[Path]:
     return [file for name, file in named_files(Path(folder)).items() if split["files"][name]["part"] == part]
 
 
+def surfaces_of(split: Split, files: Iterable[Path]) -> list[str]:
+    """The surface that each image shows, by the name of its group. A random split knows copies of files only."""
+    return [split["files"][f"{file.parent.resolve().name}/{file.name}"]["group"] for file in files]
+
+
 # ---- leaks ------------------------------------------------------------------------------------------------------
 
 

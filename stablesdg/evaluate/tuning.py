@@ -4,6 +4,7 @@ Every cell makes images from the same sources with the same seeds, so that cells
 """
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -28,7 +29,7 @@ from .extract import FeatureExtractor
 from .features import load_nano_network
 from .frechet import frechet_distance, gaussian
 from .novelty import NoveltyMeter, similarity
-from .score import bootstrap_sd
+from .score import NORMAL_95, bootstrap_sd
 
 
 class Cell(NamedTuple):
@@ -65,6 +66,19 @@ class CellResult:
     def cell(self) -> Cell:
         """Where it stands in the grid."""
         return Cell(self.s, self.w)
+
+
+    def is_told_from(self, other: CellResult) -> bool:
+        """Whether the two distances differ by more than chance explains, at 95 %."""
+        return abs(self.fid - other.fid) > NORMAL_95 * math.hypot(self.fid_sd, other.fid_sd)
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The distance of real training images from the held-out ones: what a perfect generator would score."""
+    fid: float
+    fid_sd: float  # under a bootstrap of the training images
+    number: int  # of training images, as many as a cell has
 
 
 COLUMNS = tuple(f.name for f in fields(CellResult))
@@ -109,16 +123,22 @@ class Grid:
 
     sources   training images: images are made from them, and novelty is measured against them
     held_out  images that the distance is measured from
+    surfaces  of each source, named: novelty compares those of different surfaces
+
+    The floor is at the number of images of a cell if there are at least as many sources.
     """
 
     def __init__(self, sd: StableDiffusion, settings: CellSettings, extractor: FeatureExtractor,
-                 sources: Sequence[Path], held_out: Sequence[Path], folder: Path, resume: bool) -> None:
+                 sources: Sequence[Path], held_out: Sequence[Path], folder: Path, resume: bool,
+                 surfaces: Sequence[str] | None = None) -> None:
         self.sd, self.settings, self.extractor = sd, settings, extractor
         self.reference = gaussian(extractor.of_files(held_out))
         training = extractor.of_files(sources)
         order = torch.randperm(len(training), generator=torch.Generator().manual_seed(settings.seed))
-        self.floor = frechet_distance(self.reference, training[order[:settings.number]])  # real against real
-        self.meter = NoveltyMeter(load_nano_network(sd.device), sources)
+        drawn = training[order[:settings.number]]
+        self.floor = Floor(frechet_distance(self.reference, drawn),
+                           bootstrap_sd(self.reference, drawn, np.random.default_rng(0)), len(drawn))
+        self.meter = NoveltyMeter(load_nano_network(sd.device), sources, surfaces)
         self.jobs = list_jobs(sources, settings.number, settings.seed)
         used = sorted({job.source for job in self.jobs})
         self.posteriors = dict(zip(used, encode_images(sd, used, settings.resolution)))

@@ -11,15 +11,16 @@ from .pictures import INK, RED, WHITE, Colour
 SIDE, GAP = 96, 4  # pixels of a cell and its gap to the next
 LEFT, TOP, MARGIN = 70, 60, 10  # pixels around the cells
 LEAST_WIDTH = 520  # pixels; the title needs them
+SCALE_HEIGHT, SCALE_WIDTH, BAR_HEIGHT = 40, 240, 14  # pixels of the scale of colours
 DARK, GRAY = (20, 20, 20), (80, 80, 80)
 
 
 class GridPicture:
     """An empty grid with its title and labels, and where its cells are."""
 
-    def __init__(self, strengths: Sequence[float], guidances: Sequence[float], title: str) -> None:
+    def __init__(self, strengths: Sequence[float], guidances: Sequence[float], title: str, foot: int = 0) -> None:
         self.strengths, self.guidances = strengths, guidances
-        size = (max(LEAST_WIDTH, LEFT + SIDE * len(guidances) + MARGIN), TOP + SIDE * len(strengths) + MARGIN)
+        size = (max(LEAST_WIDTH, LEFT + SIDE * len(guidances) + MARGIN), TOP + SIDE * len(strengths) + MARGIN + foot)
         self.image = Image.new("RGB", size, WHITE)
         self.pen = ImageDraw.Draw(self.image)
         self.pen.text((LEFT, 6), title, fill=INK)
@@ -37,17 +38,32 @@ class GridPicture:
 
 def save_heat_map(path: Path, strengths: Sequence[float], guidances: Sequence[float],
                   results: Mapping[Cell, CellResult], title: str, chosen: Cell) -> None:
-    """Draw each cell's distance, and its novelty beneath. The darker, the nearer; the cell chosen has a frame."""
-    picture = GridPicture(strengths, guidances, title)
+    """Draw each cell's distance, its standard deviation and its novelty. The cell chosen has a frame.
+
+    The bar at the foot says which colour is which distance: the bluer, the nearer.
+    """
+    picture = GridPicture(strengths, guidances, title, foot=SCALE_HEIGHT)
     low, high = (extreme(result.fid for result in results.values()) for extreme in (min, max))
     for cell, result in results.items():
         left, top, *_ = box = picture.box(cell)
         picture.pen.rectangle(box, fill=shade(1 - (result.fid - low) / (high - low or 1)))
-        picture.pen.text((left + 18, top + 26), f"{result.fid:.2f}", fill=DARK)
-        picture.pen.text((left + 18, top + 46), f"({result.novelty:.2f})", fill=GRAY)
+        picture.pen.text((left + 18, top + 18), f"{result.fid:.2f}", fill=DARK)
+        picture.pen.text((left + 18, top + 36), f"+- {result.fid_sd:.2f}", fill=DARK)
+        picture.pen.text((left + 18, top + 54), f"({result.novelty:.2f})", fill=GRAY)
         if cell == chosen:
             picture.pen.rectangle(box, outline=RED, width=3)
+    draw_scale(picture, low, high)
     save_image(path, picture.image)
+
+
+def draw_scale(picture: GridPicture, low: float, high: float) -> None:
+    """A bar of colours from the least distance to the largest one, at the foot."""
+    top = picture.image.height - SCALE_HEIGHT
+    for x in range(SCALE_WIDTH):
+        picture.pen.line((LEFT + x, top, LEFT + x, top + BAR_HEIGHT), fill=shade(1 - x / (SCALE_WIDTH - 1)))
+    for x, value in ((0, low), (SCALE_WIDTH // 2, (low + high) / 2), (SCALE_WIDTH, high)):
+        picture.pen.text((LEFT + x, top + BAR_HEIGHT + 3), f"{value:.2f}", fill=INK, anchor="ma")
+    picture.pen.text((LEFT + SCALE_WIDTH + 30, top), "distance", fill=INK)
 
 
 def shade(goodness: float) -> Colour:

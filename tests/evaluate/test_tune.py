@@ -136,3 +136,26 @@ def test_images_below_the_least_novelty_are_drawn_again_and_then_left_out(place)
     assert all(int(row["seed"]) > 10**9 - 1 for row in redrawn)
     assert (len(novel) < 6) == ("were left out" in out) and len(list((place / "novel").glob("*.png"))) == len(novel)
     assert "No image was novel enough" in here(place, *command, "--min-novelty", "1e6", "--out", "none", ok=False)
+
+
+def test_cells_that_chance_cannot_tell_apart_or_that_lie_below_the_floor_are_said():
+    from stablesdg.app.tuning import doubts, images_of_a_cell
+
+    best, near, far = (tuning.CellResult(s, 1.0, 4, fid, sd, novelty=0.5, ssim=0.5, seconds=1.0)
+                       for s, fid, sd in ((0.2, 5.0, 0.5), (0.4, 6.0, 0.5), (0.6, 9.0, 0.5)))
+    assert not near.is_told_from(best) and far.is_told_from(best)
+    told, = doubts(best, [best, near, far], floor=4.0)
+    assert "1 of the 2 other cells cannot be told from the chosen one: (s, w) = (0.4, 1)" in told
+    assert doubts(best, [best, far], floor=4.0) == []
+    below, = doubts(best, [best, far], floor=6.0)
+    assert "1 of the 2 cells lie below the floor" in below
+    assert images_of_a_cell(100, ["a", "b", "c"]) == 3 and images_of_a_cell(2, ["a", "b", "c"]) == 2
+
+
+def test_the_floor_is_at_the_number_of_images_of_a_cell(place, tmp_path):
+    """Of 20 images 16 are for training: more than 16 a cell have no floor to be held against."""
+    shutil.copytree(place / "runs", tmp_path / "runs")
+    out = here(tmp_path, "tune.py", "--run", "runs/steel/pits", "--strengths", "0.2", "--guidances", "1", "--number",
+               "40", *CELLS[6:])
+    assert "a cell has 16 images, not 40" in out and "floor of real against real at N = 16" in out
+    assert [row["number"] for row in rows(tmp_path / "runs/steel/pits/tune.csv")] == ["16"]
