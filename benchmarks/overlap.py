@@ -6,6 +6,9 @@ Pairs of crops of 200 px are cut from procedural textures of 520 px. Each crop h
 goes through JPEG, as a camera's would. Without noise they are crops of one photograph. The hardest false pairs are
 crops of one texture that share nothing: they have the same grain in another place. Stripes are left out: they are alike
 wherever they are cut.
+
+Each pair is sought twice: as one of a class, where every pair is compared in full, and as one of two classes, where a
+first look at coarse frequencies must find it worth that.
 """
 import argparse
 import io
@@ -21,7 +24,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from stablesdg.app.command_line import parser, positive, run_main
-from stablesdg.data.overlap import find_copies, find_overlaps
+from stablesdg.data.overlap import find_copies, find_overlaps, find_overlaps_across
 from stablesdg.prior.textures import draw
 
 CROP_SIDE, TEXTURE_SIDE = 200, 520  # pixels
@@ -34,7 +37,9 @@ TEXTURES_TRIED = 10  # for each one that is used, as stripes are left out
 class Tally:
     """What was found among the pairs."""
     found: dict[float, int] = field(default_factory=lambda: dict.fromkeys(SHARES, 0))  # share -> pairs, one a texture
+    across: dict[float, int] = field(default_factory=lambda: dict.fromkeys(SHARES, 0))  # the same, as of two classes
     false_pairs: int = 0
+    false_across: int = 0
     pairs_apart: int = 0
 
 
@@ -51,11 +56,14 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     for sd in args.noise:
         camera, tally = Camera(sd, args.quality), Tally()
-        for ground, _ in tqdm(zip(textures(args.number), range(args.number)), total=args.number, unit="texture"):
+        for ground, _ in tqdm(zip(textures(args.number), range(args.number)), total=args.number, unit="texture",
+                              disable=None):
             count_pairs(ground, camera, tally)
-        print(f"noise of {sd:g} gray levels: "
-              + ", ".join(f"{share:.0%} in common {n / args.number:.0%}" for share, n in tally.found.items())
-              + f"; nothing in common {tally.false_pairs} of {tally.pairs_apart}", flush=True)
+        for where, found, false in (("within a class", tally.found, tally.false_pairs),
+                                    ("across classes", tally.across, tally.false_across)):
+            print(f"noise of {sd:g} gray levels, {where}: "
+                  + ", ".join(f"{share:.0%} in common {n / args.number:.0%}" for share, n in found.items())
+                  + f"; nothing in common {false} of {tally.pairs_apart}", flush=True)
 
 
 def textures(number: int) -> Iterator[np.ndarray]:
@@ -89,10 +97,13 @@ def count_pairs(ground: np.ndarray, camera: Camera, tally: Tally) -> None:
         dx = round(CROP_SIDE * (1 - share) * camera.rng.uniform())
         dy = round(CROP_SIDE * (1 - share * CROP_SIDE / (CROP_SIDE - dx)))
         crops = [camera.photograph(ground, y, x) for y, x in ((0, 0), (dy, dx))]
-        tally.found[share] += any(abs(o.dy - dy) <= 1 and abs(o.dx - dx) <= 1 for o in find_overlaps(crops))
+        for tallied, overlaps in ((tally.found, find_overlaps(crops)),
+                                  (tally.across, find_overlaps_across(crops, ("a", "b")))):
+            tallied[share] += any(abs(o.dy - dy) <= 1 and abs(o.dx - dx) <= 1 for o in overlaps)
     ends = (0, TEXTURE_SIDE - CROP_SIDE)
     corners = [camera.photograph(ground, y, x) for y in ends for x in ends]
     tally.false_pairs += len({(o.i, o.j) for o in find_overlaps(corners)} | set(find_copies(corners)))
+    tally.false_across += len(find_overlaps_across(corners, "abcd"))
     tally.pairs_apart += len(corners) * (len(corners) - 1) // 2
 
 
