@@ -14,8 +14,8 @@ from ..app.command_line import add_common, parser, positive, rate, run_main
 from ..storage.errors import UserError
 
 # stage -> (steps, images or captions a step, learning rate, decay of the moving average)
-DEFAULTS = {"autoencoder": (120000, 4, 1e-3, 0.999), "features": (20000, 64, 2e-3, 0.998),
-            "text": (4000, 64, 1e-3, 0.99), "unet": (150000, 16, 6e-4, 0.9995)}
+DEFAULTS = {"autoencoder": (14000, 4, 1e-3, 0.999), "features": (10000, 64, 2e-3, 0.998),
+            "text": (2000, 64, 1e-3, 0.99), "unet": (40000, 16, 6e-4, 0.9995)}
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
