@@ -31,7 +31,8 @@ A trained classifier is used on new images, and tested on labelled ones:
 import argparse
 from pathlib import Path
 
-from stablesdg.app.command_line import add_device, add_split, parser, positive, run_main
+from stablesdg.app.command_line import add_device, add_split, announce, parser, positive, run_main
+from stablesdg.app.paths import dataset_folder
 from stablesdg.storage.errors import UserError
 
 
@@ -162,6 +163,8 @@ def check_generated(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
+    if not (args.model or args.verdicts):
+        announce("classify.py", args.data, args.out or dataset_folder(args.data) / "classify")
 
     from stablesdg.app import classification, prediction
     from stablesdg.recognise import arms, results
@@ -176,11 +179,14 @@ def main(argv: list[str] | None = None) -> None:
 
     experiment = classification.open_experiment(settings)
     result = results.earlier_seeds(experiment.out, experiment.setup, settings.seeds, settings.resume, settings.replace)
-    for seed in range(len(result.seeds), settings.seeds):
-        images = arms.training_set(settings.arm, experiment.train, experiment.generated.files, seed)
-        trained = classification.train_network(experiment, images, seed)
-        tested = classification.test_network(experiment, images, trained, seed)
-        result = classification.add_seed(experiment, result, images, trained, tested)
+    try:
+        for seed in range(len(result.seeds), settings.seeds):
+            images = arms.training_set(settings.arm, experiment.train, experiment.generated.files, seed)
+            trained = classification.train_network(experiment, images, seed)
+            tested = classification.test_network(experiment, images, trained, seed)
+            result = classification.add_seed(experiment, result, images, trained, tested)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(classification.finished_seeds(result, settings)) from None
     classification.keep_result(experiment, result)
     classification.say_result(experiment, result)
 

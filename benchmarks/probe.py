@@ -30,7 +30,7 @@ from stablesdg.data.generated import source_name
 from stablesdg.data.split import PARTS, Split, load_split, part_files
 from stablesdg.evaluate.extract import cached_features, nano_features, network_key
 from stablesdg.evaluate.features import load_feature_network
-from stablesdg.recognise.arms import FilesByClass, as_tensors, choose_real, find_generated, surfaces
+from stablesdg.recognise.arms import FilesByClass, as_tensors, choose_real, find_generated, surfaces, unlike_settings
 from stablesdg.recognise.significance import compare
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.files import read_csv, sha256, write_csv
@@ -123,7 +123,7 @@ def main(argv: list[str] | None = None) -> None:
     rows = summarise(outcomes, real)
     for name, generated in sets.items():
         if unseen := max(len(generated.seen - {sha256(f) for files in drawn for f in files}) for drawn in draws):
-            print(f"the generator of {name} has seen {unseen} real images that {REAL_ALONE} has not seen: no fair "
+            print(f"what made the images of {name} has seen {unseen} real images that {REAL_ALONE} has not: no fair "
                   "comparison")
     if settings.out:
         write_csv(settings.out, COLUMNS, rows)
@@ -140,13 +140,16 @@ def open_sets(items: Sequence[str], folders: Sequence[Path], split: Split) -> di
         if not (name and where) or name in sets:
             raise UserError(f"{item} is not NAME=FOLDER with a name of its own.")
         before, _, after = where.partition("*")
-        images, seen = [], frozenset()
+        images, seen, settings = [], frozenset(), []
         for folder in folders:
             found = find_generated(Path(before), folder.resolve().name, split, after.strip("/") or "samples")
             manifest = found.files[0].parent / "manifest.csv"
             sources = {row["file"]: row["source"] for row in read_csv(manifest)} if manifest.is_file() else {}
             images.append([Made(file, sources.get(file.name, "")) for file in found.files])
             seen |= found.seen or frozenset()
+            settings.append(found.settings)
+        if unlike := unlike_settings([folder.resolve().name for folder in folders], settings):
+            print(f"warning: the images of {name} were not made alike in all classes: {'; '.join(unlike)}")
         sets[name] = GeneratedSet(images, seen)
     return sets
 

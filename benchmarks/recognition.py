@@ -27,7 +27,7 @@ from calls import ROOT, keep_settings
 from stablesdg.app.command_line import parser, positive, run_main
 from stablesdg.data.folders import list_categories
 from stablesdg.recognise.arms import CONTROLS
-from stablesdg.recognise.results import Result, read_results, summary_line
+from stablesdg.recognise.results import Result, read_results, summary_lines
 from stablesdg.recognise.results import summarise as summarise_result
 from stablesdg.recognise.verdicts import describe, find_family, verdicts
 from stablesdg.storage.errors import UserError
@@ -236,7 +236,7 @@ def summarise(place: Path) -> None:
             which = (experiment, setup.network, setup.alpha, result.name)
             figures = (f"{found[k]:.4f}" for k in ("mean", "sd", "low", "high", "balanced_accuracy", "macro_f1"))
             rows.append((*which, len(result.seeds), result.seeds[0].epochs, *figures))
-            print(f"{place.name} {experiment} {setup.network} alpha {setup.alpha:g} {summary_line(result)}")
+            print(f"{place.name} {experiment} {setup.network} alpha {setup.alpha:g} {summary_lines(result)}")
             if setup.arm in ("expand", "substitute"):
                 pairs += [(*which, *pair) for pair in compare_in_folder(result, results, place / experiment)]
     write_csv(place / "summary.csv", SUMMARY_COLUMNS, rows)

@@ -22,13 +22,13 @@ from ..recognise.arms import (
     surfaces,
     unlike_settings,
 )
-from ..recognise.results import Result, SeedResult, Setup, images_sha256, read_results, save_result, summary_line
+from ..recognise.results import Result, SeedResult, Setup, images_sha256, read_results, save_result, summary_lines
 from ..recognise.verdicts import describe, describe_all, find_family
 from ..report.confusion import confusion_picture
 from ..storage.errors import UserError
 from ..storage.files import sha256
 from .devices import pick_device, pick_dtype
-from .paths import RUNS, split_file
+from .paths import dataset_folder, split_file
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class ClassifySettings:
         if self.out:
             return self.out
         assert self.data, "classify.py asks for one of them"
-        return RUNS / self.data.resolve().name / "classify"
+        return dataset_folder(self.data) / "classify"
 
     def as_arguments(self) -> dict[str, Any]:
         """For the result's JSON file."""
@@ -232,13 +232,22 @@ def keep_result(experiment: Experiment, result: Result) -> None:
                confusion_picture(result.confusion.tolist(), setup.classes, setup.stem, len(result.seeds)))
 
 
+def finished_seeds(result: Result, settings: ClassifySettings) -> str:
+    """What is kept when a training is stopped."""
+    if not result.seeds:
+        return "no seed was finished"
+    instead = " in the place of --replace" if settings.replace else ""
+    return (f"{len(result.seeds)} of {settings.seeds} seeds are kept; the same command with --resume{instead} goes on "
+            "with the others")
+
+
 # ---- what is said -----------------------------------------------------------------------------------------------
 
 
 def say_result(experiment: Experiment, result: Result) -> None:
     """Print a result, its verdicts against the others in its folder, and the names of its files."""
     out, stem = experiment.out, result.setup.stem
-    print(summary_line(result))
+    print(summary_lines(result))
     for line in describe(find_family(result, read_results(out)), out):
         print(line)
     print(f"wrote {out}/results.csv, {stem}.json, confusion-{stem}.png and {stem}.safetensors, which --predict and "
@@ -254,6 +263,6 @@ def say_verdicts(folder: Path, name: str | None) -> None:
         raise UserError(f"{folder} holds no result called {name}: it has {', '.join(known)}.")
     for result in results:
         if name in (None, result.name):
-            print(f"{result.setup.stem}: {summary_line(result)}")
+            print(f"{result.setup.stem}: {summary_lines(result)}")
     for line in describe_all(results, folder, name):
         print(line)

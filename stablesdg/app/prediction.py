@@ -97,7 +97,7 @@ def evaluate_folder(model: Path, folder: Path, out: Path | None, device_name: st
     groups = surfaces([own for own in labelled.files if own], None, progress_bar("overlaps"))
     found = interval([(predicted == y).int().tolist()], groups)
     print(f"{model.stem} on {folder}: accuracy {found.mean:.4f}, 95 % interval {found.low:.3f} to {found.high:.3f} "
-          f"({len(files)} images of {len(set(groups))} surfaces); {scores_in_words([counts], saved.classes)}")
+          f"({len(files)} images of {len(set(groups))} surfaces)\n  {scores_in_words([counts], saved.classes)}")
     out, title = out or model.parent, f"{model.stem}-on-{folder.resolve().name}"
     save_image(out / f"confusion-{title}.png", confusion_picture(counts, saved.classes, title))
     write_confusion(out / f"confusion-{title}.csv", counts, saved.classes)

@@ -29,8 +29,9 @@ RESULT_COLUMNS = ("network", "name", "alpha", "per_class", "split", "arm", "seed
                   "n_generated", "best_epoch", "val_accuracy", "test_accuracy", "balanced_accuracy", "macro_f1")
 SHARES = RESULT_COLUMNS[-4:]  # columns that are written with six digits
 ONE_RESULT = RESULT_COLUMNS[:5]  # columns that tell the results of a folder apart
-FREE_ARGUMENTS = ("seeds", "resume", "replace", "out", "verdicts", "predict", "evaluate", "threshold", "model",
-                  "onnx")  # of classify.py: a result does not depend on them
+FREE_ARGUMENTS = ("seeds", "resume", "replace", "out", "verdicts", "predict", "evaluate", "threshold", "model", "onnx",
+                  # paths, and the split that is asked for: the SHA-256 of all images say what they lead to
+                  "data", "generated", "pretrained", "split")  # of classify.py: a result does not depend on them
 FREE_FIELDS = ("n_extra", "unseen", "rows", "correct", "confusion", "summary", "verdicts", "arguments")  # of the JSON
 
 
@@ -227,11 +228,11 @@ def summarise(result: Result) -> dict[str, Any]:
             "n_by_class": dict(zip(classes, counts.sum(axis=1).round().astype(int).tolist()))}
 
 
-def summary_line(result: Result) -> str:
-    """Accuracy with its interval, balanced accuracy, macro-F1 and each class's recall, in words."""
+def summary_lines(result: Result) -> str:
+    """Accuracy with its interval; below it balanced accuracy, macro-F1 and each class's recall. In words."""
     found, n_seeds, setup = accuracy(result), len(result.seeds), result.setup
     spread = f" +- {found.sd:.4f} (sd of {n_seeds} seeds)" if n_seeds > 1 else ""
     of_one = "of this one training " if n_seeds == 1 else ""
     return (f"{result.name}: test accuracy {found.mean:.4f}{spread}, 95 % interval {of_one}{found.low:.3f} to "
-            f"{found.high:.3f} ({len(setup.test_files)} images of {len(set(setup.test_groups))} surfaces); "
+            f"{found.high:.3f} ({len(setup.test_files)} images of {len(set(setup.test_groups))} surfaces)\n  "
             + scores_in_words([one.confusion for one in result.seeds], setup.classes))

@@ -85,8 +85,8 @@ def spread_of_mean(table: NDArray, groups: Groups) -> Spread:
     """How uncertain the mean of a table (seeds, images) is, for other surfaces and other seeds.
 
     Surfaces and seeds are both drawn by chance, and every surface meets every seed. The variance is that of a two-way
-    analysis of variance with random rows and columns, and its degrees of freedom are Satterthwaite's. Studies of several
-    readers of the same X-ray cases have this form (Hillis 2007). With one seed, the error of seeds is left out.
+    analysis of variance with random rows and columns, and its degrees of freedom are Satterthwaite's. Studies of
+    several readers of the same X-ray cases have this form (Hillis 2007). With one seed, the error of seeds is left out.
     """
     n_seeds, n_images = table.shape
     numbers = number_groups(groups, n_images)

@@ -11,6 +11,8 @@ import torchvision
 from commands import here
 from PIL import Image
 
+import classify
+from stablesdg.app import classification
 from stablesdg.app.commands import steel as steel_command
 from stablesdg.recognise import arms, classifiers, verdicts
 from stablesdg.recognise.results import from_json, read_results
@@ -87,6 +89,28 @@ def test_a_call_of_three_seeds_can_be_finished_later_with_the_same_result(place,
     weights = [(place / folder / f"{name}.safetensors").read_bytes() for folder in ("whole", "parts")]
     assert weights[0] == weights[1]
     assert "other settings" in here(place, *base, "--out", "parts", "--resume", "--patience", "1", ok=False)
+
+
+def test_a_training_that_is_stopped_says_which_seeds_are_kept(place, tmp_path, monkeypatch):
+    base = ["--data", "steel", "--epochs", "1", "--seeds", "3", "--out", str(tmp_path / "out")]
+    train, called = classification.train_network, []
+
+    def stop_in_the_second(*args):
+        called.append(1)
+        if len(called) > 1:
+            raise KeyboardInterrupt
+        return train(*args)
+
+    monkeypatch.setattr(classification, "train_network", stop_in_the_second)
+    monkeypatch.chdir(place)
+    with pytest.raises(KeyboardInterrupt, match="1 of 3 seeds are kept; the same command with --resume goes on"):
+        classify.main(base)
+    with pytest.raises(KeyboardInterrupt, match="1 of 3 seeds are kept"):  # the second again
+        classify.main([*base, "--resume"])
+    with pytest.raises(KeyboardInterrupt, match="no seed was finished"):
+        classify.main([*base, "--replace"])
+    monkeypatch.setattr(classification, "train_network", train)
+    assert "seed 0:" not in here(place, "classify.py", *base, "--resume")
 
 
 def test_seeds_of_another_arithmetic_or_other_pretrained_weights_are_not_mixed(place, tmp_path, monkeypatch):
@@ -195,6 +219,14 @@ def test_a_finished_result_is_replaced_only_on_request(place, tmp_path):
     here(place, *base, "1", "--replace")
     assert len(json.loads(file.read_text())["rows"]) == 1
     assert "keeps what --replace throws away" in here(place, *base, "1", "--replace", "--resume", ok=False)
+
+
+def test_the_same_images_by_another_path_are_no_other_setting(place, generated, tmp_path):
+    base = ["--mode", "expand", "--epochs", "1", "--out", tmp_path / "out", "--data"]
+    here(place, "classify.py", *base, "steel", *generated)
+    out = here(place, "classify.py", *base, place / "steel", "--generated", place / "generated", "--split", "group",
+               "--seeds", "2", "--resume")
+    assert "seed 0:" not in out and "seed 1:" in out
 
 
 def test_a_table_of_an_earlier_version_is_still_read_and_gets_the_new_columns(place, tmp_path):
