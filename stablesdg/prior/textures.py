@@ -6,7 +6,9 @@ same surface, while lines, as long as the image, and dents keep their number. No
 and the captions hold none of the class names of the steel data sets that this project is about: a category's name is
 what `<unknown>` has to learn.
 """
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -27,14 +29,18 @@ MATERIALS = ("metal", "metal", "steel", "surface")
 GENERIC = ("<unknown>", "<unknown>", "a defect", "a surface")  # captions that name nothing
 
 
-@dataclass
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
 class Texture:
+    """A drawn surface."""
     image: np.ndarray  # (side, side, 3) uint8
     caption: str
-    attributes: dict  # each name of ATTRIBUTES -> one of its values
+    attributes: dict[str, Any]  # each name of ATTRIBUTES -> one of its values
 
 
-def draw(index, seed=0, side=128):
+def draw(index: int, seed: int = 0, side: int = 128) -> Texture:
     """The texture of one index; depends on (seed, index, side) alone."""
     rng = np.random.default_rng([seed, index])
     base, level, tint = pick(rng, BASES), pick(rng, ("dark", "gray", "gray", "bright")), "none"
@@ -62,12 +68,12 @@ def draw(index, seed=0, side=128):
     return Texture(image, caption(rng, attributes, orientation, base_orientation), attributes)
 
 
-def caption(rng, attributes, orientation, base_orientation):
+def caption(rng: np.random.Generator, attributes: dict[str, str], orientation: str, base_orientation: str) -> str:
     """A sentence that names some of the attributes: always base and mark, the others more often than not."""
     if rng.random() < 0.04:
         return "a photo of " + pick(rng, GENERIC)
 
-    def some(value, chance=0.65):
+    def some(value: str, chance: float = 0.65) -> list[str]:
         return [value] if value != "none" and rng.random() < chance else []
 
     quantity = {"few": "a few", "many": "many", "none": "none"}[attributes["quantity"]]
@@ -83,7 +89,7 @@ def caption(rng, attributes, orientation, base_orientation):
 # ---- the ground -------------------------------------------------------------------------------------------------
 
 
-def draw_base(rng, name, side):
+def draw_base(rng: np.random.Generator, name: str, side: int) -> tuple[np.ndarray, float, str]:
     """(surface (side, side) of mean 0 and deviation 1, its contrast on a scale of 0 to 1, orientation)."""
     orientation, angle = "none", rng.uniform(0, np.pi)
     if name in ("brushed", "wavy", "striped"):
@@ -117,7 +123,7 @@ def draw_base(rng, name, side):
     return (surface - surface.mean()) / surface.std(), contrast, orientation
 
 
-def dead_leaves(rng, side):
+def dead_leaves(rng: np.random.Generator, side: int) -> np.ndarray:
     """Overlapping discs of many sizes, each of one tone, painted one over the other."""
     surface = np.zeros((side, side))
     radii = np.clip(2.5 * (1 - rng.random(round(side * side / 70))) ** (-1 / 1.7), 2.5, 22)
@@ -129,7 +135,7 @@ def dead_leaves(rng, side):
     return surface
 
 
-def illumination(rng, side):
+def illumination(rng: np.random.Generator, side: int) -> np.ndarray:
     """A factor that falls from one side to the other."""
     along, across = coordinates(side, rng.uniform(0, 2 * np.pi))
     return 1 + rng.uniform(0.1, 0.8) * along / 128 + rng.uniform(-0.3, 0.3) * (across / 128) ** 2
@@ -138,7 +144,7 @@ def illumination(rng, side):
 # ---- marks ------------------------------------------------------------------------------------------------------
 
 
-def draw_mark(rng, name, side):
+def draw_mark(rng: np.random.Generator, name: str, side: int) -> tuple[np.ndarray, str, str, str]:
     """(mask (side, side), tone, quantity, orientation).
 
     The mask is 0 off the marks and about 1 on them; of flakes and dents, whose one flank is lit and the other dark, it
@@ -158,7 +164,7 @@ def draw_mark(rng, name, side):
         mask = above(field, rng.uniform(1.8, 2.3) if few else rng.uniform(1, 1.6), rng.uniform(4, 9))
     elif name == "lines":
         orientation, angle = direction(rng)
-        mask = lines(rng, side, angle, rng.integers(1, 4) if few else rng.integers(5, 13))
+        mask = lines(rng, side, angle, int(rng.integers(1, 4) if few else rng.integers(5, 13)))
     elif name == "veins":
         mask = cracks(rng, side, few)
     elif name in ("specks", "spots"):
@@ -180,7 +186,7 @@ def draw_mark(rng, name, side):
     return mask, tone, quantity, orientation
 
 
-def lines(rng, side, angle, count):
+def lines(rng: np.random.Generator, side: int, angle: float, count: int) -> np.ndarray:
     """Thin, slightly bent lines near one direction, some of them broken."""
     mask, spread = np.zeros((side, side)), pick(rng, (0.01, 0.2))
     for _ in range(count):
@@ -194,7 +200,7 @@ def lines(rng, side, angle, count):
     return mask
 
 
-def cracks(rng, side, few):
+def cracks(rng: np.random.Generator, side: int, few: bool) -> np.ndarray:
     """Borders of the cells around random points, in warped coordinates; `few` leaves parts of the net."""
     x, y = (axis + 4.5 * cloud(rng, side, 1.6) for axis in coordinates(side, 0.0))
     points = rng.uniform(-0.6, 0.6, size=(max(5, round(rng.uniform(5, 28) * (side / 128) ** 2)), 2)) * side
@@ -208,7 +214,7 @@ def cracks(rng, side, few):
     return net * above(cloud(rng, side, 1.3), rng.uniform(0.2, 0.8) if few else rng.uniform(-1.5, -0.5), 3)
 
 
-def dots(rng, side, count, radius):
+def dots(rng: np.random.Generator, side: int, count: float, radius: float) -> np.ndarray:
     """Round dots of about one size at random places, with soft rims."""
     places = np.zeros((side, side))
     for cy, cx in rng.integers(0, side, size=(max(1, round(count)), 2)):
@@ -220,18 +226,19 @@ def dots(rng, side, count, radius):
 # ---- random fields ----------------------------------------------------------------------------------------------
 
 
-def pick(rng, values):
-    return values[rng.integers(len(values))]
+def pick(rng: np.random.Generator, values: Sequence[T]) -> T:
+    """One of the values."""
+    return values[int(rng.integers(len(values)))]
 
 
-def direction(rng):
+def direction(rng: np.random.Generator) -> tuple[str, float]:
     """(its name, the angle against the x axis along which things are drawn out)."""
     name = pick(rng, ("vertical", "horizontal", "diagonal"))
     angle = {"vertical": np.pi / 2, "horizontal": 0.0, "diagonal": pick(rng, (1, -1)) * rng.uniform(0.5, 1.1)}[name]
     return name, angle + 0.04 * rng.standard_normal()
 
 
-def coordinates(side, angle, centre=None):
+def coordinates(side: int, angle: float, centre: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (along, across) an axis of this angle, from the centre (x, y) of the image or the one given."""
     y, x = np.mgrid[0:side, 0:side].astype(np.float64)
     cx, cy = centre if centre is not None else ((side - 1) / 2, (side - 1) / 2)
@@ -239,32 +246,34 @@ def coordinates(side, angle, centre=None):
     return x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
 
 
-def above(field, threshold, sharpness):
+def above(field: np.ndarray, threshold: float, sharpness: float) -> np.ndarray:
     """A soft step: 0 below the threshold, 1 above it."""
     return 1 / (1 + np.exp(-np.clip(sharpness * (field - threshold), -30, 30)))
 
 
-def frequencies(side, angle, stretch):
+def frequencies(side: int, angle: float, stretch: float) -> np.ndarray:
     """Cycles a pixel (side, side // 2 + 1), measured so that fields become `stretch`^2 times as long along `angle`."""
     y, x = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None]
     along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
     return np.hypot(along * stretch, across / stretch)
 
 
-def filtered_noise(rng, amplitude, side):
+def filtered_noise(rng: np.random.Generator, amplitude: np.ndarray, side: int) -> np.ndarray:
     """White noise with the given amplitudes of its spectrum; mean 0, deviation 1."""
+    amplitude = amplitude.copy()
     amplitude[0, 0] = 0
     noise = rng.standard_normal((2, *amplitude.shape), dtype=np.float32)
     field = np.fft.irfft2(amplitude * (noise[0] + 1j * noise[1]), (side, side))
     return field / field.std()
 
 
-def cloud(rng, side, exponent, angle=0.0, stretch=1.0):
+def cloud(rng: np.random.Generator, side: int, exponent: float, angle: float = 0.0, stretch: float = 1.0) -> np.ndarray:
     """Noise whose amplitude falls as frequency^-exponent: 0 is white, 2 is smooth."""
     return filtered_noise(rng, np.maximum(frequencies(side, angle, stretch), 0.7 / 128) ** -exponent, side)
 
 
-def band(rng, side, wavelength, width, angle=0.0, stretch=1.0):
+def band(rng: np.random.Generator, side: int, wavelength: float, width: float, angle: float = 0.0,
+         stretch: float = 1.0) -> np.ndarray:
     """Noise of features about `wavelength` pixels apart; `width` is the band's, in natural logarithms of frequency."""
     f = np.maximum(frequencies(side, angle, stretch), 0.3 / 128)
     return filtered_noise(rng, np.exp(-0.5 * (np.log(f * wavelength) / width) ** 2) / np.sqrt(f), side)

@@ -4,6 +4,7 @@ Stable Diffusion v1.5 (diffusers layout, safetensors) goes into weights/stable-d
 of FID into weights/. Size and sha256 of all weights are checked. A file that is already whole is not fetched again. An
 interrupted file of Stable Diffusion goes on where it stopped.
 """
+from pathlib import Path
 
 from ..storage.errors import UserError
 from ..storage.files import atomic_path, sha256
@@ -27,7 +28,7 @@ INCEPTION_URL = "https://github.com/mseitzer/pytorch-fid/releases/download/fid_w
 INCEPTION_SHA256 = "6726825d"  # its first digits, as in the file's name
 
 
-def fetch_from_hub(name, folder):
+def fetch_from_hub(name: str, folder: Path) -> None:
     """One file of the official repository into `folder`, unless it is already there and whole."""
     if name in WEIGHT_FILES and (folder / name).is_file() and is_whole(folder / name, *WEIGHT_FILES[name]):
         print(f"already there: {folder / name}")
@@ -46,11 +47,13 @@ def fetch_from_hub(name, folder):
                         "again.")
 
 
-def is_whole(path, size, digest):
+def is_whole(path: Path, size: int, digest: str) -> bool:
+    """Whether a file has this size and this SHA-256."""
     return path.stat().st_size == size and sha256(path) == digest
 
 
-def fetch_inception(path):
+def fetch_inception(path: Path) -> None:
+    """The Inception network of FID at `path`, unless it is already there and whole."""
     if path.is_file() and sha256(path).startswith(INCEPTION_SHA256):
         print(f"already there: {path}")
         return
@@ -64,5 +67,6 @@ def fetch_inception(path):
                         f"network, or fetch {INCEPTION_URL} by other means and put it into {path.parent}.") from None
 
 
-def first_line(error):
+def first_line(error: Exception) -> str:
+    """What an error says, short enough for a sentence."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")[:200]
