@@ -87,8 +87,9 @@ def find_surfaces(split: Split, new: Sequence[NewImages]) -> Surfaces:
     across = Links([], set(), 0)
     if len({category_of(name) for name in (*known, *fresh)}) > 1:
         across = find_links_across({**known, **fresh}, progress_bar("overlaps across classes"), fresh)
-        for a, b in sorted(across.copies):
-            print(f"warning: {a} and {b} are one picture in two classes: which is it?")
+        if across.copies:
+            a, b = min(across.copies)
+            print(f"warning: {count(len(across.copies), 'picture')} in two classes, {a} and {b} first: which is it?")
     if not_compared := not_compared + across.not_compared:
         print(f"{count(not_compared, 'pair')} of images are not compared, because their sides differ more than twofold "
               "and their scale is unknown")

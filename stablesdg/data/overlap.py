@@ -37,6 +37,7 @@ COARSE_PARTNERS_AT_ONCE = 64  # the same for the first look, whose spectra are a
 MIN_COARSE_PEAK = 5.0  # in the first look, in standard deviations; lower than MIN_PEAK, as it sees less
 COPY_ROWS_AT_ONCE = 1024  # images whose copies are sought at a time
 MIN_COPY_CORRELATION = 0.8  # over the whole shrunk image, in any of its eight mirrored and turned positions
+MIN_COPY_CORRELATION_ACROSS = 0.95  # the same across classes, where the bright edges of unlike pieces reach 0.85
 COPY_SIDE = 64  # pixels; images are shrunk to this when copies are sought
 
 Progress = Callable[[range], Iterable[int]]  # wraps a loop over images, as tqdm does
@@ -228,8 +229,11 @@ def common_part(a: np.ndarray, b: np.ndarray, dy: int, dx: int) -> tuple[np.ndar
 # ---- copies -----------------------------------------------------------------------------------------------------
 
 
-def find_copies(images: Sequence[np.ndarray]) -> list[tuple[int, int]]:
-    """[(i, j), ..]: pairs that are one picture, whatever its size, encoding, mirroring or quarter turn."""
+def find_copies(images: Sequence[np.ndarray], least: float = MIN_COPY_CORRELATION) -> list[tuple[int, int]]:
+    """[(i, j), ..]: pairs that are one picture, whatever its size, encoding, mirroring or quarter turn.
+
+    least  correlation of two copies
+    """
     square = [F.interpolate(torch.from_numpy(np.array(image, dtype=np.float32))[None, None], (COPY_SIDE, COPY_SIDE),
                             mode="area")[0, 0].numpy() for image in images]
     small = torch.stack([torch.from_numpy(high_pass(x)) for x in square]) / COPY_SIDE  # products are correlations
@@ -241,5 +245,5 @@ def find_copies(images: Sequence[np.ndarray]) -> list[tuple[int, int]]:
         best = rows @ turned[0]
         for columns in turned[1:]:
             best = torch.maximum(best, rows @ columns)
-        pairs += [(start + i, j) for i, j in (best > MIN_COPY_CORRELATION).nonzero().tolist() if start + i < j]
+        pairs += [(start + i, j) for i, j in (best > least).nonzero().tolist() if start + i < j]
     return pairs

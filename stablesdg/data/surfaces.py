@@ -19,6 +19,8 @@ from tqdm import tqdm
 
 from ..storage.files import read_csv
 from .overlap import (
+    MIN_COPY_CORRELATION,
+    MIN_COPY_CORRELATION_ACROSS,
     AlikeImages,
     Overlap,
     Progress,
@@ -103,7 +105,8 @@ def search(files: Files, new: Collection[str] | None, find: Finder, across: bool
         found = find(alike, own, sum(name not in fresh for name in own)) if len(own) > 1 else []
         overlaps += [NamedOverlap(own[o.i], own[o.j], (alike.images[o.i], alike.images[o.j]), o) for o in found]
         grays |= dict(zip(alike.indices, alike.images))
-    alike_pairs = find_copies([grays[i] for i in range(len(names))]) if copies else []
+    least = MIN_COPY_CORRELATION_ACROSS if across else MIN_COPY_CORRELATION
+    alike_pairs = find_copies([grays[i] for i in range(len(names))], least) if copies else []
     return Links(
         overlaps=overlaps,
         copies={in_order(names[i], names[j]) for i, j in alike_pairs if names[j] in fresh

@@ -48,9 +48,9 @@ def choose_reference(folder: Path, manifest: Path, kind: str | None) -> Referenc
         return Reference(files, "all", f"all {len(files)} images of {folder}, because the {len(held_out)} that were "
                                        "held out are too few")
     kind = kind or "held-out"
-    said = {"all": "all", "train": "the training part, the",
-            "held-out": "held out of training, validation and test, the"}
-    return Reference(sorted(parts[kind]), kind, f"{said[kind]} {len(parts[kind])} of {len(files)} images of {folder}")
+    said = {"all": "all", "train": f"the training part, {len(parts['train'])} of the",
+            "held-out": f"held out of training, validation and test: {len(held_out)} of the"}
+    return Reference(sorted(parts[kind]), kind, f"{said[kind]} {len(files)} images of {folder}")
 
 
 def split_of(folder: Path, manifest: Path) -> Split | None:

@@ -261,6 +261,15 @@ def test_a_strip_cut_into_two_classes_lies_in_one_part_whether_they_come_togethe
     assert (cut_strip / "runs" / "set" / "overlaps-across.png").is_file()
 
 
+def test_one_picture_in_two_classes_is_named_and_lies_in_one_part(cut_strip):
+    picture = Image.open(cut_strip / "set" / "a" / "05.png").transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    save_image(cut_strip / "set" / "b" / "30.png", picture)
+    out = here(cut_strip, "-m", "stablesdg.split", "set")
+    assert "warning: 1 picture in two classes, a/05.png and b/30.png first: which is it?" in out
+    files = manifest_of(cut_strip)
+    assert files["a/05.png"]["part"] == files["b/30.png"]["part"]
+
+
 def test_overlaps_across_classes_are_those_that_the_full_search_finds():
     images, classes = [], []
     for k, ground in enumerate(grounds(BASES, 320)):
@@ -337,3 +346,28 @@ def test_a_part_fixed_by_another_class_takes_its_share():
     parts = group_parts(groups, seed=0, fixed={"a/0": "test"})
     assert parts["b/20"] == parts["b/21"] == "test" and list(parts.values()).count("test") == 2
     assert group_parts(groups, seed=0) == group_parts(groups, seed=0, fixed={})
+
+
+def test_new_copies_join_their_part_in_a_random_split_and_other_new_images_are_for_training(tmp_path):
+    for i in range(20):
+        save_image(tmp_path / "set" / "Pa" / f"{i:02d}.png", Image.fromarray(draw(i, side=32).image))
+    here(tmp_path, "-m", "stablesdg.split", "set", "--split", "random")
+    before = manifest_of(tmp_path)
+    tested = next(name for name in before if before[name]["part"] == "test")
+    (tmp_path / "set" / "Pa" / "copy.png").write_bytes((tmp_path / "set" / tested).read_bytes())
+    save_image(tmp_path / "set" / "Pa" / "new.png", Image.fromarray(draw(99, side=32).image))
+    save_image(tmp_path / "set" / "Sc" / "0.png", Image.fromarray(draw(98, side=32).image))
+    here(tmp_path, "-m", "stablesdg.split", "set", "--add")
+    files = manifest_of(tmp_path)
+    assert files["Pa/copy.png"]["part"] == "test" and files["Pa/new.png"]["part"] == "train" and "Sc/0.png" in files
+    assert {name: files[name] for name in before} == before
+
+
+def test_a_folder_without_any_listed_image_is_not_forgotten(tmp_path):
+    for i in range(4):
+        save_image(tmp_path / "set" / "a" / f"{i}.png", Image.fromarray(draw(i, side=32).image))
+    here(tmp_path, "-m", "stablesdg.split", "set")
+    for file in list_images(tmp_path / "set" / "a"):
+        file.rename(file.with_name(f"renamed-{file.name}"))
+    assert "is it the right folder" in here(tmp_path, "-m", "stablesdg.split", "set", "--forget", ok=False)
+    assert len(manifest_of(tmp_path)) == 4

@@ -142,3 +142,16 @@ def test_clean_resize_filters_when_it_shrinks_and_legacy_does_not():
 def test_without_the_weights_one_sentence_says_how_to_get_them(folders, tmp_path):
     with pytest.raises(UserError, match="stablesdg.download --inception"):
         find_inception_weights(tmp_path)
+
+
+def test_a_file_that_is_not_inception_is_blamed_and_not_stable_diffusion(tmp_path):
+    from safetensors.torch import save_file
+
+    file = tmp_path / "pt_inception-2015-12-05-6726825d.safetensors"
+    save_file({"something.weight": torch.zeros(2)}, file)
+    with pytest.raises(UserError, match="(?s)pt_inception.*stablesdg.download --inception") as error:
+        load_inception(file)
+    assert "Stable Diffusion" not in str(error.value)
+    file.with_suffix(".pth").write_bytes(b"cut off")
+    with pytest.raises(UserError, match="pt_inception.*cannot be opened"):
+        load_inception(file.with_suffix(".pth"))

@@ -39,7 +39,7 @@ def place(tmp_path):
 def test_the_reference_is_what_the_split_holds_out_and_it_holds_nothing_the_generator_knows(place):
     out = here(place, "fid.py", "set/a", "generated", *NANO, "--json", "score.json")
     assert "N real 22," in out and "warning" not in out
-    assert "reference: held out of training, validation and test, the 22 of 44 images of set/a" in out
+    assert "reference: held out of training, validation and test: 22 of the 44 images of set/a" in out
     assert json.loads((place / "score.json").read_text())["reference"] == "held-out"
     out = here(place, "fid.py", "set/a", "generated", *NANO, "--reference", "all")
     assert "N real 44," in out and "warning: 22 of the 44 reference images are known to the generator" in out
