@@ -83,7 +83,7 @@ def vae(args, network):
     print("class  N   PSNR  with noise | FD-nano: reconstructed  with noise  floor (real against others, 10 draws)")
     shown = []
     for folder in list_categories(args.data):
-        images = {file: read_fitted(file, None, sd.vae.factor)[0] for file in list_images(folder)}
+        images = {file: read_fitted(file, None, sd.vae.factor).x for file in list_images(folder)}
         pool.append(features(network, list(images.values())))
         sets = {"real": [images[file] for file in halves(list(images), args.number)[0]], "plain": [], "noise": []}
         for k, x in enumerate(sets["real"]):

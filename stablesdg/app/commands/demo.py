@@ -3,13 +3,15 @@
 Makes its own virtual environment first. Without --data it draws a small steel data set.
 """
 import argparse
+import os
 from pathlib import Path
 
 from stablesdg.app.command_line import parser, positive, run_main
 from stablesdg.app.environment import ROOT, ensure_environment, run
-from stablesdg.app.paths import run_folder
+from stablesdg.app.paths import choose_runs, run_folder
 from stablesdg.data.folders import list_categories
 from stablesdg.storage.files import atomic_folder
+from stablesdg.storage.runs import RUNS_VARIABLE
 
 DEMO_DATA = "demo-data"
 
@@ -27,6 +29,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
+    if named := os.environ.get(RUNS_VARIABLE):
+        choose_runs(named)  # whole, because the stages run in another folder
     python = ensure_environment()
     data = ROOT / args.data
     if args.data == DEMO_DATA and not data.exists():
@@ -55,10 +59,11 @@ def adapt_and_generate(python: Path, folder: Path, out: Path, args: argparse.Nam
 def recognise(python: Path, data: Path, runs: Path, args: argparse.Namespace) -> None:
     """A classifier on real images, and one on real and generated images."""
     say("recognition, real images alone")
-    run(python, "classify.py", "--data", str(data), "--mode", "none", "--epochs", str(args.epochs))
+    run(python, "classify.py", "--data", str(data), "--mode", "none", "--replace",
+        "--epochs", str(args.epochs))
     say("recognition, the same real images and the generated ones")
     run(python, "classify.py", "--data", str(data), "--mode", "expand", "--generated", str(runs),
-        "--epochs", str(args.epochs))
+        "--replace", "--epochs", str(args.epochs))
 
 
 def say(text: str) -> None:
