@@ -8,8 +8,9 @@ The manifest says how novel it is.
 import argparse
 from pathlib import Path
 
-from stablesdg.app.command_line import add_common, add_model, duration, parser, positive, run_main
-from stablesdg.app.paths import split_file
+from stablesdg.app import runs
+from stablesdg.app.command_line import add_common, add_model, announce, duration, parser, positive, run_main
+from stablesdg.app.paths import sample_folder, split_file
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.files import sha256
 
@@ -18,7 +19,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p = parser(__doc__, "python sample.py --strength 0.4")
     add_model(p)
     p.add_argument("--data", type=Path, help="folder of source images (default: the run's; its training part)")
-    p.add_argument("--out", type=Path, help="folder for the images (default: samples in the run folder)")
+    p.add_argument("--out", metavar="NAME", help="folder for the images: a name in the run folder, or a path with a "
+                                                 "slash, taken as it is (default: samples)")
     method = p.add_argument_group("method")
     method.add_argument("--strength", type=float,
                         help="s in (0, 1]; 0 sends the sources through the VAE and back, to compare with "
@@ -54,19 +56,21 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
+    folder = args.run or runs.latest_run()
+    out = sample_folder(folder, args.out)
+    announce("sample.py", folder, out)
 
-    from stablesdg.app import devices, runs, sampling
+    from stablesdg.app import devices, sampling
     from stablesdg.data import generated, split
     from stablesdg.evaluate import features, novelty
 
     settings = sampling.SamplingSettings(**vars(args))
-    folder = settings.run or runs.latest_run()
     record = runs.require_run(folder)
-    out, data = settings.out or folder / "samples", settings.data or Path(record["data"])
+    data = settings.data or Path(record["data"])
     generated.require_own_folder(out)
     manifest = split.load_split(split_file(data), [data])
     sources = split.part_files(manifest, data, "train")
-    print(f"run: {folder}; sources: the {len(sources)} training images of {data}")
+    print(f"sources: the {len(sources)} training images of {data}")
 
     maker = sampling.open_classic() if settings.classic else sampling.open_diffusion(settings, folder, record)
     split.refuse_leak(maker.seen, manifest, f"The adapters in {folder}")
@@ -79,7 +83,8 @@ def main(argv: list[str] | None = None) -> None:
 
     jobs = generated.list_jobs(sources, settings.number, settings.seed)
     images = generated.ImageSet(out, depends_on, settings.resume)
-    meter = novelty.NoveltyMeter(features.load_nano_network(devices.pick_device(settings.device)), sources)
+    meter = novelty.NoveltyMeter(features.load_nano_network(devices.pick_device(settings.device)), sources,
+                                 split.surfaces_of(manifest, sources))
     seconds = sampling.make_images(jobs, maker, meter, images, settings)
     rows = images.finish(jobs)
     sampling.save_pictures(folder, out, rows, jobs, sources, maker)
@@ -91,6 +96,7 @@ def main(argv: list[str] | None = None) -> None:
     values = sorted(float(row["novelty"]) for row in rows)
     print(f"wrote {len(rows)} images to {out} in {duration(seconds)}; novelty {values[len(values) // 2]:.2f} (median; "
           f"0 is a copy of a training image, 1 as far as real ones are apart)")
+    sampling.warn_of_novelty(values[len(values) // 2], maker)
     if len(rows) < len(jobs):
         print(f"{len(jobs) - len(rows)} images stayed below --min-novelty {settings.min_novelty:g} after "
               f"{sampling.MOST_TRIES} tries and were left out")

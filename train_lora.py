@@ -7,7 +7,8 @@ Uses the token embedding v_d* of the same run folder, fixed. --full trains every
 """
 import argparse
 
-from stablesdg.app.command_line import add_training, parser, positive, run_main
+from stablesdg.app.command_line import add_training, announce, parser, positive, run_main
+from stablesdg.app.paths import run_folder
 from stablesdg.storage.errors import UserError
 
 LEARNING_RATE = 1e-4  # Adam's, the paper's
@@ -28,6 +29,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
+    announce("train_lora.py", args.data, run_folder(args.data, args.out))
 
     import torch
 

@@ -4,7 +4,8 @@
 
 Everything but v_d is frozen. v_d starts from the pretrained embeddings of the tokens that `<unknown>` consists of.
 """
-from stablesdg.app.command_line import add_training, parser, run_main
+from stablesdg.app.command_line import add_training, announce, parser, run_main
+from stablesdg.app.paths import run_folder
 
 LEARNING_RATE = 5e-4  # Adam's, the paper's
 
@@ -13,6 +14,7 @@ def main(argv: list[str] | None = None) -> None:
     p = parser(__doc__, "python train_ti.py --data neu/Pa")
     add_training(p, LEARNING_RATE)
     args = p.parse_args(argv)
+    announce("train_ti.py", args.data, run_folder(args.data, args.out))
 
     from stablesdg.app import training
     from stablesdg.storage.tensors import save_tensors

@@ -52,10 +52,11 @@ def timesteps(steps: int, strength: float = 1.0, T: int = T) -> list[tuple[int, 
 
 def add_noise(z_0: Tensor, eps: Tensor, alpha_bar: float | Tensor) -> Tensor:
     """z_t = alpha_t z_0 + sigma_t eps. `alpha_bar` is a number, or (B,) on the CPU, one for each sample."""
-    alpha_bar = torch.as_tensor(alpha_bar, dtype=torch.float64).to(z_0.dtype).to(z_0.device)  # Apple has no float64
+    alpha_bar = torch.as_tensor(alpha_bar, dtype=torch.float64)  # on the CPU: Apple's GPUs have no float64
     if alpha_bar.ndim:
         alpha_bar = alpha_bar.view(-1, 1, 1, 1)
-    return alpha_bar.sqrt() * z_0 + (1 - alpha_bar).sqrt() * eps
+    alpha, sigma = (root.sqrt().to(z_0.dtype).to(z_0.device) for root in (alpha_bar, 1 - alpha_bar))
+    return alpha * z_0 + sigma * eps
 
 
 def guide(eps_uncond: Tensor, eps_cond: Tensor, w: float) -> Tensor:

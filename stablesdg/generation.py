@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .models.stable_diffusion import StableDiffusion
 
 GUIDANCE = 5.0  # w where nothing else is known
+DECODED_AT_ONCE = 4  # images; the decoder's last layers need far more memory than the steps of the UNet
 
 
 class Step(NamedTuple):
@@ -49,11 +50,13 @@ def generate(sd: StableDiffusion, x: Tensor | Posterior, seeds: Sequence[int], p
     from_noise  start from noise alone at s = 1, the paper's ablation; only the size of x counts
     path        steps to run instead of those of `strength` and `steps`
 
-    Returns (B, 3, H, W) in [-1, 1]. Raises ValueError if there is not one seed for each image.
+    Returns (B, 3, H, W) in [-1, 1]. Raises ValueError for an unknown sampler, or without one seed for each image.
     """
     B, shape = (len(x.mean), x.mean.shape[1:]) if isinstance(x, Posterior) else (len(x), sd.latent_shape(x))
     if len(seeds) != B:
         raise ValueError(f"{len(seeds)} seeds for {B} images")
+    if sampler not in SAMPLERS:
+        raise ValueError(f"there is no sampler {sampler!r}: there are {', '.join(SAMPLERS)}")
     path = plan(sd, 1.0 if from_noise else strength, steps) if path is None else path
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
@@ -77,7 +80,8 @@ def generate(sd: StableDiffusion, x: Tensor | Posterior, seeds: Sequence[int], p
         now = Estimate(predict_z_0(z, eps_hat, alpha_bar_t), alpha_bar_t)
         z = SAMPLERS[sampler](z, eps_hat, alpha_bar_t, alpha_bar_prev, before, draw)
         before = now
-    return sd.vae.decode(z / sd.vae.scaling_factor).clamp(-1, 1)  # D(z_0)
+    images = [sd.vae.decode(part / sd.vae.scaling_factor) for part in z.split(DECODED_AT_ONCE)]  # D(z_0)
+    return torch.cat(images).clamp(-1, 1)
 
 
 def estimate_noise(sd: StableDiffusion, z: Tensor, t: int, context: Tensor, empty: Tensor, w: float,

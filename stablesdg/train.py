@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,14 +24,13 @@ from .storage.errors import UserError
 if TYPE_CHECKING:
     from .models.stable_diffusion import StableDiffusion
 
-HELD_OUT_DRAWS, HELD_OUT_BATCH = 32, 4  # (image, t, eps) triples of the fixed-noise loss, and how many at once
-HELD_OUT_SEED = 2024
-LOG_STEPS = 100  # steps between measurements of the held-out loss
-CHECKPOINT_SECONDS = 60
+HELD_OUT_DRAWS, HELD_OUT_BATCH, HELD_OUT_SEED = 32, 4, 2024  # (image, t, eps) triples, how many at once, their seed
+LOG_STEPS, CHECKPOINT_SECONDS = 100, 60  # between measurements of the held-out loss, and between checkpoints
 
 
-def denoising_loss(sd: StableDiffusion, z_0: Tensor, context: Tensor, t: Tensor, eps: Tensor) -> Tensor:
-    """Eq. (1): || eps_theta(z_t; tau(y), t) - eps ||^2, averaged over all elements.
+def denoising_loss(sd: StableDiffusion, z_0: Tensor, context: Tensor, t: Tensor, eps: Tensor,
+                   reduction: str = "mean") -> Tensor:
+    """Eq. (1): || eps_theta(z_t; tau(y), t) - eps ||^2, averaged over all elements, or (B, C, h, w) for "none".
 
     z_0, eps  (B, C, h, w), scaled
     context   (1, M, C), one prompt for the whole batch
@@ -38,7 +38,7 @@ def denoising_loss(sd: StableDiffusion, z_0: Tensor, context: Tensor, t: Tensor,
     """
     z_t = add_noise(z_0, eps, sd.alpha_bar[t])
     eps_hat = sd.unet(z_t, t.to(sd.device), context.expand(len(z_t), -1, -1))
-    return F.mse_loss(eps_hat.float(), eps.float())
+    return F.mse_loss(eps_hat.float(), eps.float(), reduction=reduction)
 
 
 def draw_batch(sd: StableDiffusion, posteriors: Sequence[Posterior], indices: Sequence[int], generator: torch.Generator,
@@ -77,8 +77,8 @@ def batch_indices(step: int, batch_size: int, n: int, seed: int) -> list[int]:
 
 @torch.no_grad()
 def fixed_noise_loss(sd: StableDiffusion, posteriors: Sequence[Posterior], prompt: str,
-                     crop: int | None = None) -> float:
-    """Eq. (1) with the same images, timesteps and noise in every call, so that values can be compared."""
+                     crop: int | None = None) -> list[float]:
+    """Eq. (1) of each draw. Images, timesteps and noise are the same in every call, so that values can be compared."""
     T, n = len(sd.alpha_bar), HELD_OUT_DRAWS
     context = sd.text.encode([prompt])
     losses = []
@@ -87,32 +87,37 @@ def fixed_noise_loss(sd: StableDiffusion, posteriors: Sequence[Posterior], promp
         t = torch.tensor([(2 * k + 1) * T // (2 * n) for k in draws])  # evenly over 0 .. T - 1
         z_0, eps = draw_batch(sd, posteriors, [k % len(posteriors) for k in draws],
                               generator_for(HELD_OUT_SEED, start), crop)
-        losses += [float(denoising_loss(sd, z_0, context, t, eps))] * len(draws)
-    return sum(losses) / n
+        losses += denoising_loss(sd, z_0, context, t, eps, "none").mean(dim=(1, 2, 3)).tolist()
+    return losses
 
 
 @dataclass
 class TrainingLog:
     """What a run has measured so far."""
     losses: list[float] = field(default_factory=list)  # of each batch
-    held_out: dict[int, float] = field(default_factory=dict)  # step -> fixed-noise loss of the held-out images
+    held_out: dict[int, list[float]] = field(default_factory=dict)  # step -> fixed-noise losses of held-out images
     seconds: float = 0.0  # of the whole run, its earlier parts included
 
 
 def adapt(sd: StableDiffusion, parameters: Mapping[str, torch.nn.Parameter], posteriors: Sequence[Posterior],
           held_out: Sequence[Posterior], prompt: str, checkpoint: Checkpoint, *, iterations: int, batch_size: int,
           lr: float, seed: int, crop: int | None = None, resume: bool = False,
-          autocast_dtype: torch.dtype | None = None) -> TrainingLog:
+          autocast_dtype: torch.dtype | None = None, asked_to_stop: Callable[[], bool] = lambda: False) -> TrainingLog:
     """Minimise eq. (1) over `parameters` (float32) with Adam, without weight decay.
 
     posteriors      of the training images; `held_out` are those of images that are not trained on
     checkpoint      is written every minute and at every measurement; `resume` goes on from it
     crop            side of random crops in latent positions, or None for whole images
     autocast_dtype  of the arithmetic, where it is not the parameters' own dtype
+    asked_to_stop   is asked after each step; if so, the checkpoint is written and KeyboardInterrupt raised
     """
     optimiser = torch.optim.Adam(parameters.values(), lr=lr)
     scaler = torch.amp.GradScaler(sd.device.type, enabled=torch.float16 in (sd.dtype, autocast_dtype))
-    log = restore(checkpoint, parameters, optimiser, scaler) if resume else TrainingLog()
+    log = TrainingLog()
+    if resume and (record := checkpoint.resume(parameters, optimiser)):
+        scaler.load_state_dict(record["scaler"])
+        log = TrainingLog(record["losses"], {int(k): v for k, v in record["held_out"].items()}, record["seconds"])
+        print(f"resuming after {len(log.losses)} iterations")
     start, saved = time.monotonic() - log.seconds, time.monotonic()
     amp = torch.autocast(sd.device.type, autocast_dtype, enabled=autocast_dtype is not None)
 
@@ -120,7 +125,7 @@ def adapt(sd: StableDiffusion, parameters: Mapping[str, torch.nn.Parameter], pos
     if held_out and first == 0:
         with amp:
             log.held_out[0] = fixed_noise_loss(sd, held_out, prompt, crop)
-    bar = tqdm(range(first, iterations), initial=first, total=iterations, unit="it", smoothing=0.05)
+    bar = tqdm(range(first, iterations), initial=first, total=iterations, unit="it", smoothing=0.05, disable=None)
     for step in bar:
         generator = generator_for(seed, 1, step)
         t = torch.randint(0, len(sd.alpha_bar), (batch_size,), generator=generator)
@@ -133,31 +138,21 @@ def adapt(sd: StableDiffusion, parameters: Mapping[str, torch.nn.Parameter], pos
         scaler.update()
         recent.append(loss.detach())  # read only when it is logged, so that we need not wait for a GPU
 
-        measure = (step + 1) % LOG_STEPS == 0 or step + 1 == iterations
-        if measure or time.monotonic() - saved > CHECKPOINT_SECONDS:
-            log.losses += [float(value) for value in recent]
-            recent = []
-            mean = sum(log.losses[-LOG_STEPS:]) / len(log.losses[-LOG_STEPS:])
+        measure, stop = (step + 1) % LOG_STEPS == 0 or step + 1 == iterations, asked_to_stop()
+        if measure or stop or time.monotonic() - saved > CHECKPOINT_SECONDS:
+            log.losses, recent = [*log.losses, *map(float, recent)], []
+            mean = fmean(log.losses[-LOG_STEPS:])
             if not math.isfinite(mean):
-                raise UserError(f"The loss became infinite before iteration {step + 1}: lower --lr or use "
-                                "--dtype float32.")
+                raise UserError(f"Infinite loss before iteration {step + 1}: lower --lr or try --dtype float32.")
             if held_out and measure:
                 with amp:
                     log.held_out[step + 1] = fixed_noise_loss(sd, held_out, prompt, crop)
-                bar.set_postfix({"loss": f"{mean:.4f}", "held out": f"{log.held_out[step + 1]:.4f}"})
+            values = f"loss {mean:.4f}" + (f", held out {fmean([*log.held_out.values()][-1]):.4f}" if held_out else "")
+            bar.set_postfix_str(values)
+            if bar.disable and measure:  # the output is not a terminal
+                print(f"iteration {step + 1} of {iterations}: {values}", flush=True)
             log.seconds, saved = time.monotonic() - start, time.monotonic()
             checkpoint.save(parameters, optimiser, {**asdict(log), "scaler": scaler.state_dict()})
+            if stop:
+                raise KeyboardInterrupt
     return log
-
-
-def restore(checkpoint: Checkpoint, parameters: Mapping[str, Tensor], optimiser: torch.optim.Optimizer,
-            scaler: torch.amp.GradScaler) -> TrainingLog:
-    """Go on from the checkpoint if there is one. Returns the log so far."""
-    if not checkpoint.path.is_file():
-        print(f"no {checkpoint.path}: starting from the beginning")
-        return TrainingLog()
-    record = checkpoint.restore(parameters, optimiser)
-    scaler.load_state_dict(record["scaler"])
-    print(f"resuming after {len(record['losses'])} iterations")
-    held_out = {int(step): value for step, value in record["held_out"].items()}
-    return TrainingLog(record["losses"], held_out, record["seconds"])

@@ -5,8 +5,11 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ..storage.errors import UserError
+from ..storage.runs import RUNS_VARIABLE
+from .paths import choose_runs
 
 PROMPT, TOKEN = "A photo of <unknown>", "<unknown>"
 
@@ -21,10 +24,26 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 def parser(doc: str | None, example: str) -> argparse.ArgumentParser:
     """A parser whose help shows the first line of a module's docstring, the defaults, and one command to copy.
 
-    Options must be written out.
+    Options must be written out. --runs is among the options of every command. It takes effect when it is read.
     """
-    return argparse.ArgumentParser(description=(doc or "").partition("\n")[0], epilog=f"example: {example}",
-                                   allow_abbrev=False, formatter_class=HelpFormatter)
+    p = argparse.ArgumentParser(description=(doc or "").partition("\n")[0], epilog=f"example: {example}",
+                                allow_abbrev=False, formatter_class=HelpFormatter)
+    p.add_argument("--runs", action=ChooseRuns, default=argparse.SUPPRESS, metavar="FOLDER",
+                   help=f"folder of all runs (default: {RUNS_VARIABLE} if it is set, else runs in the current folder)")
+    return p
+
+
+class ChooseRuns(argparse.Action):
+    """--runs: all paths of runs follow from it, so it is set once for the whole process."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
+                 option_string: str | None = None) -> None:
+        choose_runs(values)
+
+
+def announce(script: str, what: object, result: Path) -> None:
+    """Say what a script is about to do, before its imports cost seconds."""
+    print(f"{script}: {what} -> {result.absolute()}", flush=True)
 
 
 Arguments = argparse.ArgumentParser | argparse._ArgumentGroup  # what takes add_argument
@@ -72,6 +91,7 @@ def add_training(p: argparse.ArgumentParser, learning_rate: float) -> None:
     training.add_argument("--lr", type=rate, help=f"Adam's learning rate (default: the recipe's, or {learning_rate:g})")
     training.add_argument("--gradient-checkpointing", action="store_true", help="less memory, a third more time")
     training.add_argument("--compile", action="store_true", help="torch.compile the UNet")
+    training.add_argument("--no-preview", action="store_true", help="draw no images when the training is finished")
     add_common(p.add_argument_group("run"))
     p.add_argument("--out", type=Path, help="run folder (default: runs/DATASET/CATEGORY)")
     p.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
@@ -152,7 +172,6 @@ def run_main(main: Callable[[], None]) -> None:
         print(f"error: not enough memory ({str(error).splitlines()[0]}): lower --batch-size or --resolution, train "
               "with --gradient-checkpointing, or for classify.py take a smaller --network.", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("\nstopped; the same command with --resume, if it has that, goes on from what is finished",
-              file=sys.stderr)
+    except KeyboardInterrupt as stop:  # it says what is saved, where anything is
+        print(f"\nstopped{': ' if str(stop) else ''}{stop}", file=sys.stderr)
         sys.exit(130)

@@ -13,7 +13,7 @@ from ..storage.errors import UserError
 from ..storage.files import sha256
 from ..storage.tensors import read_metadata
 from ..weights.read import default_weights
-from .devices import pick_device, pick_dtype
+from .devices import describe_dtype, pick_device, pick_dtype
 
 ADAPTERS = {"embedding": "ti", "lora": "lora", "full": "full"}  # name of the file -> stage that wrote it
 
@@ -28,14 +28,16 @@ def open_model(weights: str | None, device: str, dtype: str, run: Mapping[str, A
     """
     chosen_device = pick_device(device)
     arithmetic = pick_dtype(dtype, chosen_device)
-    dtypes = dict.fromkeys(str(d).removeprefix("torch.") for d in (arithmetic, kept or arithmetic))
+    says = describe_dtype(dtype, chosen_device, arithmetic)
+    if kept not in (None, arithmetic):
+        says = f"{says}; parameters kept in {str(kept).removeprefix('torch.')}"
     if weights:
         path, why = Path(weights), "--weights"
     elif run and "weights" in run:
         path, why = Path(run["weights"]), "as the run was trained on"
     else:
         path, why = default_weights()
-    print(f"weights: {path} ({why}); {chosen_device}, {' arithmetic, parameters kept in '.join(dtypes)}")
+    print(f"weights: {path} ({why}); {chosen_device}, {says}")
     return load_stable_diffusion(path, chosen_device, kept or arithmetic)
 
 

@@ -1,28 +1,32 @@
-"""Run folders, runs/DATASET/CATEGORY, and run.json, the record of what was done in one."""
+"""Run folders, runs/DATASET/CATEGORY, and run.json, the record of what was done in one. Needs no PyTorch."""
+from __future__ import annotations
+
 import sys
 import time
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-import transformers
-
-from ..models.stable_diffusion import StableDiffusion
 from ..storage.errors import UserError
 from ..storage.files import read_optional_json, sha256, write_json
-from .paths import RUNS, split_file
+from ..storage.runs import runs_root
+from .paths import split_file
+
+if TYPE_CHECKING:
+    from ..models.stable_diffusion import StableDiffusion
 
 ADAPTER_FILES = ("embedding.safetensors", "lora.safetensors", "full.safetensors")
 
 
 def latest_run() -> Path:
     """The run folder that was written to last and holds an adapter."""
-    runs = [f.parent for f in RUNS.glob("**/run.json") if f.relative_to(RUNS).parts[0] != "benchmarks"
+    root = runs_root()
+    runs = [f.parent for f in root.glob("**/run.json") if f.relative_to(root).parts[0] != "benchmarks"
             and any((f.parent / name).is_file() for name in ADAPTER_FILES)]
     if not runs:
-        raise UserError("There is no run to sample from yet: first type, for example, python train_ti.py --data neu/Pa "
-                        "and python train_lora.py --data neu/Pa.")
+        raise UserError(f"There is no run in {root.absolute()} yet: first type, for example, python train_ti.py --data "
+                        "neu/Pa and python train_lora.py --data neu/Pa; or say with --runs where runs are.")
     return max(runs, key=lambda folder: (folder / "run.json").stat().st_mtime)
 
 
@@ -59,6 +63,13 @@ def record_training(folder: Path, stage: str, arguments: Mapping[str, Any], sd: 
     write_json(folder / "run.json", {**run, "stages": {**run.get("stages", {}), stage: entry}})
 
 
+def record_preview(folder: Path, stage: str, seconds: float) -> None:
+    """Note in run.json how long the preview of a finished training stage took."""
+    run = read_run(folder)
+    run["stages"][stage]["preview_seconds"] = round(seconds, 1)
+    write_json(folder / "run.json", run)
+
+
 def record_sampling(folder: Path, arguments: Mapping[str, Any], sd: StableDiffusion, seconds: float) -> None:
     """Add the stage "sample" to run.json."""
     run = read_run(folder)
@@ -69,5 +80,5 @@ def record_sampling(folder: Path, arguments: Mapping[str, Any], sd: StableDiffus
 def _entry(arguments: Mapping[str, Any], sd: StableDiffusion, seconds: float) -> dict[str, Any]:
     return {"arguments": {k: str(v) if isinstance(v, Path) else v for k, v in arguments.items()},
             "weights_sha256": sd.sha256, "seconds": round(seconds, 1), "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
-            "versions": {"python": sys.version.split()[0], "torch": torch.__version__,
-                         "transformers": transformers.__version__}}
+            "versions": {"python": sys.version.split()[0], "torch": version("torch"),
+                         "transformers": version("transformers")}}

@@ -16,7 +16,7 @@ from ..data.images import Source, read_batches, read_image, to_image
 from ..evaluate.novelty import NoveltyMeter, similarity
 from ..generation import GUIDANCE, Step, generate, plan
 from ..models.stable_diffusion import StableDiffusion
-from ..report.pictures import save_novelty_picture, save_pairs
+from ..report.pairs import PAIRS_SHOWN, Pair, save_novelty_picture, save_pairs
 from ..storage.errors import UserError
 from ..storage.files import sha256
 from .compat import plan_diffusers
@@ -27,6 +27,8 @@ TABLE_I = {"Cr": (0.2, 2), "In": (0.9, 9), "Pa": (0.4, 6), "PS": (0.5, 3), "RS":
            "Inc": (0.5, 5), "Ind": (0.2, 7), "Ox": (0.6, 3), "SG": (0.5, 4)}
 STRENGTH, SAMPLER, STEPS = 0.4, "ddim", 50
 FEWEST_STEPS = 10  # of any sampler; docs/results/samplers.md shows what fewer lose
+COPY_NOVELTY, STRANGE_NOVELTY = 0.2, 3.0  # medians below and above which sample.py warns
+LOG_IMAGES = 100  # between two lines where the output is not a terminal
 MOST_TRIES = 5  # an image gets at most so many seeds to become as novel as --min-novelty asks
 RETRY_STRIDE = 1_000_000_000  # between the seeds of two tries
 
@@ -38,7 +40,7 @@ class SamplingSettings:
     data: Path | None
     weights: str | None
     adapters: str
-    out: Path | None
+    out: str | None  # a name in the run folder, or a path with a slash
     strength: float | None
     guidance: float | None
     number: int
@@ -67,6 +69,7 @@ class ImageMaker:
     depends_on: Mapping[str, Any]  # settings that the images follow from
     seen: frozenset[str]  # sha256 of the images that it has learned from
     sd: StableDiffusion | None = None
+    keeps_places: bool = False  # an image shows its source, changed in part, so that the two can be compared
 
 
 def open_classic() -> ImageMaker:
@@ -105,7 +108,7 @@ def open_diffusion(settings: SamplingSettings, folder: Path, record: Mapping[str
                   "adapter_files": [sha256(file) for file in sd.adapter_files], "device": sd.device.type}
     columns = {"s": f"{s:g}", "w": f"{w:g}", "sampler": sampler, "steps": str(steps)}
     return ImageMaker(draw, f"generated, s = {s:g}, w = {w:g}", columns, trained.resolution, sd.vae.factor, depends_on,
-                      trained.seen, sd)
+                      trained.seen, sd, not settings.from_noise)
 
 
 def steps_to_run(sd: StableDiffusion, s: float, steps: int, sampler: str, compat: str | None = None) -> list[Step]:
@@ -129,6 +132,8 @@ def choose_strength_and_guidance(settings: SamplingSettings, sd: StableDiffusion
     strength, guidance = 1.0 if settings.from_noise else settings.strength, settings.guidance
     if tuned and (strength is None or guidance is None):
         print(f"tune.py chose s = {tuned['s']:g}, w = {tuned['w']:g}")
+        for line in doubts_of_choice(tuned):
+            print(line)
         strength = tuned["s"] if strength is None else strength
         guidance = tuned["w"] if guidance is None else guidance
     chosen = from_recipe(sd, "sample", strength=strength, guidance=guidance)
@@ -137,6 +142,29 @@ def choose_strength_and_guidance(settings: SamplingSettings, sd: StableDiffusion
         print(f"the paper's Table I has s = {TABLE_I[category][0]}, w = {TABLE_I[category][1]} for {category}")
     s_default, w_default = TABLE_I.get(category, (STRENGTH, GUIDANCE))
     return (s_default if s is None else s), (w_default if w is None else w)
+
+
+def doubts_of_choice(tuned: Mapping[str, Any]) -> list[str]:
+    """What the record of tune.py's choice says against it, a sentence each."""
+    lines = []
+    if tuned.get("told_apart") is False:
+        lines.append("warning: by their intervals, tune.py could not tell this choice from others: look at "
+                     "tune-images.png, or run tune.py with a larger --number")
+    if tuned.get("below_floor"):
+        lines.append("warning: tune.py's choice lies below the floor, where the distance no longer ranks: look at the "
+                     "novelty of the images, or run tune.py with --min-novelty 0.5")
+    return lines
+
+
+def warn_of_novelty(novelty: float, maker: ImageMaker) -> None:
+    """Say when most images are copies, or unlike anything real. Images that are meant as copies pass."""
+    meant_as_copies = maker.sd is None or maker.depends_on["s"] == 0
+    if novelty < COPY_NOVELTY and not meant_as_copies:
+        print(f"warning: at a median novelty of {novelty:.2f} most images are near copies of training images: raise "
+              "--strength, or pass --min-novelty 0.5")
+    if novelty > STRANGE_NOVELTY:
+        print(f"warning: at a median novelty of {novelty:.2f} most images are unlike anything real: lower --strength "
+              "or --guidance, train for more --iterations, and look at the previews before you use them")
 
 
 def make_batch(batch: Sequence[Source[Job]], maker: ImageMaker, meter: NoveltyMeter, images: ImageSet,
@@ -166,13 +194,21 @@ def make_batch(batch: Sequence[Source[Job]], maker: ImageMaker, meter: NoveltyMe
 
 def make_images(jobs: Sequence[Job], maker: ImageMaker, meter: NoveltyMeter, images: ImageSet,
                 settings: SamplingSettings) -> float:
-    """Make all images that are not there yet. Returns the seconds it took."""
-    started = time.monotonic()
-    with tqdm(total=len(jobs), unit="image", disable=None) as bar:
-        for batch in read_batches(jobs, settings.batch_size, maker.resolution, maker.multiple):
-            if not all(images.has(source.job.name) for source in batch):  # whole batches: see --batch-size
-                make_batch(batch, maker, meter, images, settings.min_novelty, settings.from_noise)
-            bar.update(len(batch))
+    """Make all images that are not there yet. Returns the seconds it took. Ctrl-C says what is kept."""
+    started, done = time.monotonic(), 0
+    try:
+        with tqdm(total=len(jobs), unit="image", disable=None) as bar:
+            for batch in read_batches(jobs, settings.batch_size, maker.resolution, maker.multiple):
+                if not all(images.has(source.job.name) for source in batch):  # whole batches: see --batch-size
+                    make_batch(batch, maker, meter, images, settings.min_novelty, settings.from_noise)
+                bar.update(len(batch))
+                before, done = done, done + len(batch)
+                if bar.disable and (done // LOG_IMAGES > before // LOG_IMAGES or done == len(jobs)):
+                    print(f"image {done} of {len(jobs)}", flush=True)  # the output is not a terminal
+    except KeyboardInterrupt:
+        kept = sum(images.has(job.name) for job in jobs) if done else 0
+        raise KeyboardInterrupt(f"{kept} of {len(jobs)} images are kept; the same command with --resume goes on"
+                                if kept else "no image was finished") from None
     return time.monotonic() - started
 
 
@@ -180,8 +216,8 @@ def save_pictures(folder: Path, out: Path, rows: Sequence[Row], jobs: Sequence[J
                   maker: ImageMaker) -> None:
     """Draw the sources and what was made of them, and the least and the most novel images."""
     source_of = {job.name: job.source for job in jobs}
-    save_pairs(folder / f"preview-{out.name}.png", [(source_of[row["file"]], out / row["file"]) for row in rows],
-               maker.label)
+    pairs = [Pair(source_of[row["file"]], out / row["file"], float(row["novelty"])) for row in rows[:PAIRS_SHOWN]]
+    save_pairs(folder / f"preview-{out.name}.png", pairs, maker.label, maker.keeps_places)
     named = {source_name(file): file for file in sources}
     save_novelty_picture(folder / f"novelty-{out.name}.png",
                          [(out / row["file"], float(row["novelty"]), named[row["nearest"]]) for row in rows])

@@ -1,37 +1,44 @@
 """What surrounds the training loop: settings resolved, data and model opened, log, preview and record written."""
 import dataclasses
+import itertools
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import nn
 
 from ..data.images import read_batches, save_image, to_image
 from ..data.split import SEEN, Split, load_split, part_files, refuse_leak
-from ..generation import GUIDANCE, generate
+from ..generation import DECODED_AT_ONCE, GUIDANCE, generate
 from ..models.encode import encode_images
 from ..models.stable_diffusion import StableDiffusion
 from ..models.vae import Posterior
-from ..report.pictures import image_grid, save_loss_plot
+from ..report.pictures import describe_change, image_grid, save_loss_plot
 from ..storage.checkpoint import Checkpoint
 from ..storage.errors import UserError
 from ..storage.files import sha256, write_csv
 from ..storage.settings import changed_settings
-from ..storage.tensors import load_tensors
+from ..storage.tensors import load_tensors, read_metadata
 from ..text import contains
 from ..train import TrainingLog, adapt
 from .command_line import duration
+from .interrupt import stop_when_asked
 from .model import from_recipe, open_model, pixels
 from .paths import run_folder, split_file
-from .runs import read_run, record_training
+from .runs import read_run, record_preview, record_training
 
 # Settings that a checkpoint depends on: resuming with others would mix two runs.
 CHECKPOINT_SETTINGS = ("prompt", "token", "resolution", "crop", "iterations", "batch_size", "lr", "seed", "rank",
                        "alpha", "full", "gradient_checkpointing", "compile")
 RESULT_SETTINGS = CHECKPOINT_SETTINGS[:-3]  # those that a finished adapter depends on
 PREVIEW_IMAGES, PREVIEW_STRENGTH, PREVIEW_STEPS = 6, 0.4, 12
+PREVIEW_SIDE = 512  # pixels; larger images are shrunk for the preview
+LOOP_VERSION = 2  # of the arithmetic of a step; a checkpoint of another cannot end with the same bytes
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,7 @@ class TrainingSettings:
     lr: float | None
     gradient_checkpointing: bool
     compile: bool
+    no_preview: bool
     seed: int
     device: str
     dtype: str
@@ -172,49 +180,91 @@ def load_learned_embedding(sd: StableDiffusion, settings: TrainingSettings, spli
 
 def train_stage(stage: TrainingStage, parameters: dict[str, nn.Parameter],
                 autocast_dtype: torch.dtype | None = None) -> TrainingLog:
-    """Run the loop of train.py over `parameters`."""
+    """Run the loop of train.py over `parameters`. Ctrl-C saves first, and says after how many iterations."""
     settings, crop = stage.settings, stage.crop
     depends_on = {name: getattr(settings, name) for name in CHECKPOINT_SETTINGS}
-    depends_on |= {"weights": stage.sd.sha256, "embedding": stage.embedding_sha256, "device": stage.sd.device.type,
-                   "dtype": str(stage.sd.dtype), "autocast": str(autocast_dtype), "images": stage.seen}
-    return adapt(stage.sd, parameters, stage.training, stage.held_out, settings.prompt,
-                 Checkpoint(stage.checkpoint_file, depends_on),
-                 iterations=settings.iterations, batch_size=settings.batch_size, lr=stage.lr, seed=settings.seed,
-                 crop=max(1, crop // stage.sd.vae.factor) if crop else None, resume=settings.resume,
-                 autocast_dtype=autocast_dtype)
+    depends_on |= {"loop": LOOP_VERSION, "weights": stage.sd.sha256, "embedding": stage.embedding_sha256,
+                   "device": stage.sd.device.type, "dtype": str(stage.sd.dtype), "autocast": str(autocast_dtype),
+                   "images": stage.seen}
+    before = written_at(stage.checkpoint_file)
+    try:
+        with stop_when_asked() as asked_to_stop:
+            return adapt(stage.sd, parameters, stage.training, stage.held_out, settings.prompt,
+                         Checkpoint(stage.checkpoint_file, depends_on),
+                         iterations=settings.iterations, batch_size=settings.batch_size, lr=stage.lr,
+                         seed=settings.seed, crop=max(1, crop // stage.sd.vae.factor) if crop else None,
+                         resume=settings.resume, autocast_dtype=autocast_dtype, asked_to_stop=asked_to_stop)
+    except KeyboardInterrupt:
+        now = written_at(stage.checkpoint_file)
+        if now is None or (now == before and not settings.resume):  # there is none, or it is that of an earlier run
+            raise KeyboardInterrupt("nothing of this training is saved") from None
+        done = len(json.loads(read_metadata(stage.checkpoint_file)["record"])["losses"])
+        raise KeyboardInterrupt(f"saved after {done} iterations; the same command with --resume goes on") from None
+
+
+def written_at(file: Path) -> int | None:
+    """When a file was written, in nanoseconds, or None if there is none."""
+    return file.stat().st_mtime_ns if file.is_file() else None
 
 
 def close_stage(stage: TrainingStage, output: Path, log: TrainingLog) -> None:
-    """Write log, loss curve and preview beside the adapter `output`, and the stage into run.json."""
+    """Write log and loss curve beside the adapter `output`, and the stage into run.json. Then draw the preview."""
     settings, folder, name = stage.settings, stage.settings.folder, stage.name
     write_log(folder / f"log-{name}.csv", log)
     save_loss_plot(folder / f"loss-{name}.png", f"{name}, {settings.data}", log.losses, log.held_out)
-    save_preview(folder / f"preview-{name}.png", stage)
     record_training(folder, name, settings.as_arguments(), stage.sd, log.seconds, stage.embedding_sha256)
     stage.checkpoint_file.unlink(missing_ok=True)
-    held_out = log.held_out and f"; held-out loss {log.held_out[0]:.4f} -> {log.held_out[settings.iterations]:.4f}"
-    print(f"wrote {output} after {settings.iterations} iterations in {duration(log.seconds)}{held_out or ''}")
+    print(f"wrote {output} after {settings.iterations} iterations in {duration(log.seconds)}"
+          + (f"; {describe_change(log.held_out)}" if log.held_out else ""))
     if name == "ti" and (stale := [f for f in ("lora", "full") if (folder / f"{f}.safetensors").is_file()]):
         print(f"{' and '.join(stale)}.safetensors in {folder} learned with the former embedding: run train_lora.py "
               "again")
+    if not settings.no_preview:
+        preview_stage(folder / f"preview-{name}.png", stage)
+
+
+def preview_stage(path: Path, stage: TrainingStage) -> None:
+    """Draw the preview of a stage that is finished and recorded, and note its seconds."""
+    print(f"drawing {path.name}: {2 * min(PREVIEW_IMAGES, len(stage.training_files))} images (--no-preview leaves it "
+          "out)", flush=True)
+    started = time.monotonic()
+    try:
+        save_preview(path, stage)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"the {stage.name} stage is finished and recorded; only {path} is missing") from None
+    seconds = time.monotonic() - started
+    record_preview(path.parent, stage.name, seconds)
+    print(f"wrote {path} in {duration(seconds)}")
 
 
 def write_log(path: Path, log: TrainingLog) -> None:
     """log.csv: iteration, loss of its batch, fixed-noise loss of held-out images where it was measured."""
-    rows = [(0, "", f"{log.held_out[0]:.6f}")] if 0 in log.held_out else []
-    rows += [(step, f"{loss:.6f}", f"{log.held_out[step]:.6f}" if step in log.held_out else "")
+    held_out = {step: f"{fmean(losses):.6f}" for step, losses in log.held_out.items()}
+    rows = [(0, "", held_out[0])] if 0 in held_out else []
+    rows += [(step, f"{loss:.6f}", held_out.get(step, ""))
              for step, loss in enumerate(log.losses, start=1)]
     write_csv(path, ("iteration", "loss", "held_out_loss"), rows)
 
 
+def preview_resolution(file: Path, resolution: int | None) -> int | None:
+    """The shorter side in pixels at which the preview reads an image: no longer side is above PREVIEW_SIDE."""
+    with Image.open(file) as image:
+        shorter, longer = sorted(image.size)
+    if (resolution or shorter) * longer <= PREVIEW_SIDE * shorter:
+        return resolution
+    return max(1, PREVIEW_SIDE * shorter // longer)
+
+
 def save_preview(path: Path, stage: TrainingStage) -> None:
-    """One grid: training images, images generated from them, and images from pure noise."""
+    """One grid: training images, images generated from them, and images from pure noise, at PREVIEW_SIDE at most."""
     sd, seed = stage.sd, stage.settings.seed
     w = sd.recipe.get("sample", {}).get("guidance", GUIDANCE)
     rows = [("real", []), (f"generated from these, s = {PREVIEW_STRENGTH}, w = {w:g}", []),
             (f"from pure noise, w = {w:g}", [])]
     jobs = [(file, seed + i) for i, file in enumerate(stage.training_files[:PREVIEW_IMAGES])]
-    for batch in read_batches(jobs, PREVIEW_IMAGES, stage.resolution, sd.vae.factor):
+    by_size = itertools.groupby(jobs, lambda job: preview_resolution(job[0], stage.resolution))
+    for batch in (batch for resolution, same in by_size
+                  for batch in read_batches(list(same), DECODED_AT_ONCE, resolution, sd.vae.factor)):
         x, seeds = torch.stack([source.x for source in batch]), [source.job[1] for source in batch]
         oriented, free = (generate(sd, x, seeds, stage.settings.prompt, strength=PREVIEW_STRENGTH, guidance=w,
                                    sampler="dpm", steps=PREVIEW_STEPS, from_noise=from_noise)

@@ -30,6 +30,13 @@ class Checkpoint:
             tensors |= {f"{key}.{name}": value for key, value in optimiser.state.get(p, {}).items()}
         save_tensors(self.path, tensors, {"settings": json.dumps(self.settings), "record": json.dumps(record)})
 
+    def resume(self, parameters: Mapping[str, Tensor], optimiser: torch.optim.Optimizer) -> dict[str, Any] | None:
+        """As `restore`. If there is no file, say so and return None."""
+        if self.path.is_file():
+            return self.restore(parameters, optimiser)
+        print(f"no {self.path}: starting from the beginning")
+        return None
+
     def restore(self, parameters: Mapping[str, Tensor], optimiser: torch.optim.Optimizer) -> dict[str, Any]:
         """Fill parameters and optimiser. Returns the record.
 

@@ -2,6 +2,7 @@
 import csv
 import json
 import shutil
+import signal
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from stablesdg import train
+from stablesdg.app import devices, model, sampling
 from stablesdg.app.command_line import run_main
 from stablesdg.storage.checkpoint import Checkpoint
 
@@ -62,7 +64,7 @@ def test_samples_have_size_and_mode_of_their_sources_and_come_from_the_training_
 
 def test_an_image_does_not_depend_on_batch_size_or_number(place):
     settings = ["--strength", "0.4", "--steps", "5", "--guidance", "2", "--run", "runs/steel/patches", *FLOAT32]
-    here(place, "sample.py", *settings, "--number", "3", "--batch-size", "1", "--out", "alone")
+    here(place, "sample.py", *settings, "--number", "3", "--batch-size", "1", "--out", "./alone")
     for i in range(3):
         together, alone = (Image.open(folder / f"{i:05d}.png").tobytes() for folder in
                            (place / "runs" / "steel" / "patches" / "samples", place / "alone"))
@@ -71,13 +73,13 @@ def test_an_image_does_not_depend_on_batch_size_or_number(place):
 
 def test_sampling_from_noise_without_adapters_by_algorithm_1(place):
     out = here(place, "sample.py", "--run", "runs/steel/patches", "--from-noise", "--adapters", "none",
-               "--sampler", "paper", "--steps", "3", "--number", "2", "--guidance", "1.5", "--out", "noise")
+               "--sampler", "paper", "--steps", "3", "--number", "2", "--guidance", "1.5", "--out", "./noise")
     assert "adapters: none" in out and "3 steps from t = 999" in out
     assert [row["source"] for row in csv.DictReader(open(place / "noise" / "manifest.csv"))] == ["", ""]
 
 
 def test_an_interrupted_sampling_resumes_and_refuses_other_settings(place):
-    run = ["--run", "runs/steel/patches", "--steps", "5", "--guidance", "2", "--number", "3", "--out", "again",
+    run = ["--run", "runs/steel/patches", "--steps", "5", "--guidance", "2", "--number", "3", "--out", "./again",
            "--batch-size", "2", *FLOAT32]
     here(place, "sample.py", "--strength", "0.4", *run)
     (place / "again").rename(place / "again.partial")
@@ -123,6 +125,173 @@ def test_a_resumed_training_ends_with_the_same_bytes(place, tmp_path, monkeypatc
         (tmp_path / "parts" / "embedding.safetensors").write_bytes(b"another")
         assert "embedding.safetensors was another" in start("parts", False, "--resume", ok=False)
         assert "no rank" in here(place, *base, "--full", "--rank", "8", ok=False)
+
+
+@pytest.mark.parametrize("steps_done", [1, 3, 6])
+def test_ctrl_c_saves_after_any_iteration_and_a_resumed_training_has_the_same_bytes(place, tmp_path, monkeypatch,
+                                                                                    steps_done):
+    """A real signal in the middle of a step, long before the first minute."""
+    loss, calls = train.denoising_loss, []
+
+    def press(*arguments):
+        if len(arguments) < 6 or arguments[5] == "mean":  # not a measurement of the held-out loss
+            calls.append(1)
+            if len(calls) == steps_done:
+                signal.raise_signal(signal.SIGINT)
+        return loss(*arguments)
+
+    base = ["train_ti.py", "--data", "steel/patches", "--weights", "toy", *TRAINING, "--no-preview", "--out"]
+    here(place, *base, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "denoising_loss", press)
+        error = here(place, *base, tmp_path / "parts", ok=False)
+    assert f"saved after {steps_done} iteration" in error and "--resume goes on" in error
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert f"resuming after {steps_done} iteration" in here(place, *base, tmp_path / "parts", "--resume")
+    for file in ("embedding.safetensors", "log-ti.csv"):
+        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "parts" / file).read_bytes()
+
+
+def test_what_is_stopped_before_anything_is_saved_does_not_claim_the_contrary(place, tmp_path, monkeypatch):
+    def stop(*arguments, **keywords):
+        raise KeyboardInterrupt
+
+    training = ["train_ti.py", "--data", "steel/patches", "--weights", "toy", *TRAINING, "--out", tmp_path / "run"]
+    sampling = ["sample.py", "--run", "runs/steel/patches", "--number", "2", "--steps", "3", "--out", "unfinished"]
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "draw_batch", stop)
+        error = here(place, *training, ok=False)
+        assert "nothing of this training is saved" in error and "--resume" not in error
+        patch.setattr("stablesdg.app.sampling.generate", stop)
+        error = here(place, *sampling, ok=False)
+        assert "no image was finished" in error and "--resume" not in error
+
+
+def test_a_stage_is_recorded_before_its_preview_and_a_kill_in_the_preview_leaves_it_finished(place, tmp_path,
+                                                                                           monkeypatch):
+    def stop(*arguments, **keywords):
+        raise KeyboardInterrupt
+
+    base = ["train_ti.py", "--data", "steel/pits", "--weights", "toy", *TRAINING, "--out", tmp_path]
+    with monkeypatch.context() as patch:
+        patch.setattr("stablesdg.app.training.generate", stop)
+        error = here(place, *base, ok=False)
+    assert "the ti stage is finished and recorded" in error and not (tmp_path / "preview-ti.png").exists()
+    stage = json.loads((tmp_path / "run.json").read_text())["stages"]["ti"]
+    assert "preview_seconds" not in stage and not (tmp_path / "checkpoint-ti.safetensors").exists()
+    assert "already finished" in here(place, *base, "--resume")
+    assert "drawing" not in here(place, *base, "--no-preview") and not (tmp_path / "preview-ti.png").exists()
+    assert "drawing preview-ti.png" in here(place, *base)
+    assert json.loads((tmp_path / "run.json").read_text())["stages"]["ti"]["preview_seconds"] > 0
+
+
+def test_a_preview_makes_no_image_of_more_than_512_pixels_a_side_and_four_at_once(place, tmp_path, monkeypatch):
+    from stablesdg.app import training
+
+    folder = tmp_path / "tiles" / "long"
+    folder.mkdir(parents=True)
+    for i in range(6):
+        Image.open(place / "steel" / "pits" / f"{i:03d}.png").resize((700, 90)).save(folder / f"{i}.png")
+    seen = []
+
+    def note(sd, x, *arguments, **keywords):
+        seen.append(tuple(x.shape))
+        return x
+
+    monkeypatch.setattr(training, "generate", note)
+    here(tmp_path, "train_ti.py", "--data", folder, "--weights", place / "toy", *TRAINING, "--resolution", "native",
+         "--iterations", "1", "--batch-size", "1", "--crop", "64")
+    assert seen and all(max(shape[2:]) <= 512 and shape[0] <= 4 for shape in seen)
+    assert training.preview_resolution(folder / "0.png", 32) == 32
+
+
+def test_a_bare_name_goes_into_the_run_folder_and_a_path_with_a_slash_stays_as_it_is(place):
+    settings = ["sample.py", "--run", "runs/steel/patches", "--number", "1", "--steps", "2", "--guidance", "2",
+                "--strength", "0.4"]
+    run = place / "runs" / "steel" / "patches"
+    out = here(place, *settings, "--out", "named")
+    assert out.splitlines()[0] == f"sample.py: runs/steel/patches -> {run / 'named'}"
+    assert (run / "named" / "manifest.csv").is_file() and (run / "preview-named.png").is_file()
+    here(place, *settings, "--out", "elsewhere/slash")
+    assert (place / "elsewhere" / "slash" / "manifest.csv").is_file() and (run / "preview-slash.png").is_file()
+    for name in ("preview-named.png", "novelty-named.png", "preview-slash.png", "novelty-slash.png"):
+        (run / name).unlink()
+    shutil.rmtree(run / "named")
+
+
+def test_runs_are_found_from_another_folder_by_option_and_by_environment(place, tmp_path, monkeypatch):
+    settings = ["--number", "1", "--steps", "2", "--guidance", "2", "--strength", "0.4", "--out", f"{tmp_path}/made"]
+    monkeypatch.setenv("STABLESDG_RUNS", str(tmp_path / "nowhere"))
+    assert f"no run in {tmp_path / 'nowhere'} yet" in here(tmp_path, "sample.py", *settings, ok=False)
+    out = here(tmp_path, "sample.py", "--runs", place / "runs", *settings)  # an option is stronger
+    assert out.splitlines()[0].endswith(f"-> {tmp_path / 'made'}") and "wrote 1 images" in out
+    monkeypatch.setenv("STABLESDG_RUNS", str(tmp_path / "others"))
+    out = here(place, "train_ti.py", "--data", "steel/pits", "--weights", "toy", *TRAINING, "--no-preview")
+    assert out.splitlines()[0] == f"train_ti.py: steel/pits -> {tmp_path / 'others' / 'steel' / 'pits'}"
+    assert (tmp_path / "others" / "steel" / "pits" / "run.json").is_file()
+    assert (tmp_path / "others" / "steel" / "split.json").is_file()
+    (place / "runs" / "steel" / "patches" / "preview-made.png").unlink()
+    (place / "runs" / "steel" / "patches" / "novelty-made.png").unlink()
+
+
+@pytest.mark.parametrize("script", ["train_ti.py", "sample.py"])
+def test_the_first_line_is_printed_before_torch_is_imported(place, script):
+    arguments = {"train_ti.py": ["--data", "steel/patches"], "sample.py": ["--run", "runs/steel/patches"]}[script]
+    code = ("import runpy, sys\n"
+            f"sys.argv = {[script, *arguments]!r}\n"
+            "class Stop:\n"
+            "    def find_spec(self, name, *rest):\n"
+            "        if name == 'torch': raise SystemExit('torch is asked for')\n"
+            "sys.meta_path.insert(0, Stop())\n"
+            "print('start', flush=True)\n"
+            "try: runpy.run_path({!r}, run_name='__main__')\n"
+            "except SystemExit as stop: print(stop)").format(str(ROOT / script))
+    lines = call(place, "-c", code).splitlines()
+    assert lines[0] == "start" and lines[1].startswith(f"{script}: ") and lines[2] == "torch is asked for"
+
+
+def test_a_log_file_gets_plain_lines_instead_of_bars(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "LOG_STEPS", 3)
+    base = ["train_ti.py", "--data", "steel/patches", "--weights", "toy", *TRAINING, "--no-preview", "--out", tmp_path]
+    lines = [line for line in here(place, *base).splitlines() if line.startswith("iteration ")]
+    assert [line.split(":")[0] for line in lines] == ["iteration 3 of 6", "iteration 6 of 6"]
+    assert all("loss 0." in line or "loss 1." in line for line in lines) and "held out" in lines[-1]
+    printed = call(place, *base)
+    assert "iteration 6 of 6: loss" in printed and "%|" not in printed
+
+
+@pytest.mark.parametrize("speed, dtype, told", [
+    (0.6, torch.float32, "float32: bfloat16 would be 0.6 times as fast here"),
+    (2.5, torch.bfloat16, "bfloat16: bfloat16 is 2.5 times as fast here"),
+    (1.1, torch.float32, "float32: bfloat16 would be 1.1 times as fast here")])
+def test_the_number_format_follows_what_was_measured(nano, monkeypatch, capsys, speed, dtype, told):
+    monkeypatch.setattr(devices, "bfloat16_speed", lambda: speed)
+    cpu = torch.device("cpu")
+    assert devices.pick_dtype("auto", cpu) == dtype and devices.pick_dtype("float32", cpu) == torch.float32
+    model.open_model(str(nano), "cpu", "auto")
+    assert f"(--weights); cpu, {told}\n" in capsys.readouterr().out
+    model.open_model(str(nano), "cpu", "float32")
+    assert "cpu, float32\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("novelty, s, told", [
+    (0.1, 0.4, "near copies"), (0.1, 0.0, ""), (1.0, 0.4, ""), (10.0, 0.4, "unlike anything real")])
+def test_copies_and_images_unlike_anything_real_are_warned_of(capsys, novelty, s, told):
+    maker = sampling.ImageMaker(lambda x, seeds: x, "", {}, None, 1, {"s": s}, frozenset(), sd=object())
+    sampling.warn_of_novelty(novelty, maker)
+    out = capsys.readouterr().out
+    assert told in out and out.count("\n") == bool(told)
+
+
+def test_a_choice_that_chance_made_or_that_lies_below_the_floor_is_told_by_sample(place, tmp_path):
+    run = shutil.copytree(place / "runs" / "steel" / "patches", tmp_path / "patches")
+    record = json.loads((run / "run.json").read_text())
+    tuned = {"s": 0.3, "w": 2.0, "sampler": "ddim", "steps": 4}
+    for more, told in (({"told_apart": False, "below_floor": True}, True), ({"told_apart": True}, False), ({}, False)):
+        (run / "run.json").write_text(json.dumps(record | {"tuned": tuned | more}))
+        out = here(place, "sample.py", "--run", run, "--number", "1")
+        assert "tune.py chose s = 0.3" in out
+        assert ("could not tell this choice" in out) == told and ("below the floor" in out) == told
 
 
 def test_full_adaptation_can_be_sampled_from(place):

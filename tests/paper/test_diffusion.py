@@ -83,6 +83,15 @@ def test_the_noised_start_equals_diffusers(strength):
         assert relative_error(add_noise(z_0, eps, float(alpha_bar_table()[t])), theirs) < 1e-9
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_add_noise_takes_its_roots_in_float64(dtype):
+    """sigma at t = 0 is 0.029; from an alpha_bar in bfloat16, which is 1 there, it would be 0."""
+    for alpha_bar in (1 - 1e-7, *alpha_bar_table()[[0, 1, 500, 999]].tolist()):
+        one, zero = torch.ones((), dtype=dtype), torch.zeros((), dtype=dtype)
+        assert add_noise(zero, one, alpha_bar) == torch.tensor((1 - alpha_bar) ** 0.5, dtype=dtype)
+        assert add_noise(one, zero, alpha_bar) == torch.tensor(alpha_bar**0.5, dtype=dtype)
+
+
 def test_add_noise_takes_one_timestep_a_sample():
     z_0, eps = torch.randn(2, 3, 4, 5, 6).double()
     alpha_bar = alpha_bar_table()[torch.tensor([0, 500, 999])]

@@ -112,6 +112,23 @@ def test_every_image_needs_a_seed_of_its_own(sd):
         generate(sd, torch.zeros(2, 3, 64, 64), [0], "a photo", steps=2)
 
 
+def test_an_unknown_sampler_is_named_with_those_that_there_are(sd):
+    with pytest.raises(ValueError, match="no sampler 'euler': there are ddim, dpm, ddpm, paper"):
+        generate(sd, torch.zeros(1, 3, 64, 64), [0], "a photo", sampler="euler")
+
+
+def test_at_most_four_images_are_decoded_at_once(sd, monkeypatch):
+    decode, counts = sd.vae.decode, []
+
+    def count(z):
+        counts.append(len(z))
+        return decode(z)
+
+    monkeypatch.setattr(sd.vae, "decode", count)
+    x = torch.stack([to_tensor(source(32, i)) for i in range(6)])
+    assert generate(sd, x, range(6), PROMPT, guidance=1.0, steps=2).shape == x.shape and counts == [4, 2]
+
+
 def test_pure_noise_is_denoised_from_the_first_timestep_on_whatever_the_strength(sd):
     size = torch.zeros(1, 3, 16, 16)
     x, y = (generate(sd, size, [0], "a photo", steps=2, strength=s, from_noise=True) for s in (0.4, 1.0))
