@@ -72,7 +72,7 @@ def curve_plot(title: str, curve: Sequence[tuple[float, float]], colour: Colour,
 
     picture = Image.new("RGB", size, WHITE)
     pen = ImageDraw.Draw(picture)
-    pen.multiline_text((left, 8), title, fill=INK)
+    pen.multiline_text((6, 8), title, fill=INK)
     for k in range(5):
         x, y = x_0 + k / 4 * (x_1 - x_0), y_0 + k / 4 * (y_1 - y_0)
         pen.line([place(x_0, y), place(x_1, y)], fill=PALE)
