@@ -12,7 +12,7 @@ from ..models.vae import VAE
 from .loop import Loop, Row, fit, generator_on
 from .pool import Pool
 
-EDGE_SCALES, EDGE_WEIGHT, ENERGY_WEIGHT = 3, 2.0, 0.35
+EDGE_SCALES, EDGE_WEIGHT, ENERGY_WEIGHT = 3, 2.0, 0.7
 ENERGY_WINDOW, ENERGY_STRIDE = 7, 4  # pixels: around each place, how much edge there is
 NOISE = 0.1  # standard deviations: what a sampler leaves in the latents, at which the log tells the PSNR as well
 
@@ -22,7 +22,7 @@ class AutoencoderSettings:
     """Sizes are named as in vae/config.json.
 
     crop       side of the training crops, in pixels
-    kl_weight  of the divergence from N(0, 1), per element of the latent
+    kl_weight  of the divergence from N(0, 1), per element of the latent; at ten times as much one of four channels died
     jitter     most noise added to the latents, in their own standard deviation
     """
     latent_channels: int = 4
@@ -31,8 +31,8 @@ class AutoencoderSettings:
     norm_num_groups: int = 8
     mid_block_add_attention: bool = False
     crop: int = 64
-    kl_weight: float = 3e-3
-    jitter: float = 0.2
+    kl_weight: float = 3e-4
+    jitter: float = 0.15
 
     def sizes(self) -> dict[str, Any]:
         """The arguments of VAE, as vae/config.json has them."""
