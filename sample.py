@@ -95,7 +95,7 @@ def main(argv: list[str] | None = None) -> None:
         runs.record_sampling(folder, arguments, maker.sd, seconds)
     values = sorted(float(row["novelty"]) for row in rows)
     print(f"wrote {len(rows)} images to {out} in {duration(seconds)}; novelty {values[len(values) // 2]:.2f} (median; "
-          f"0 is a copy of a training image, 1 as far as real ones are apart)")
+          f"0 is a copy of a training image, 1 as far as real ones of other surfaces are apart)")
     sampling.warn_of_novelty(values[len(values) // 2], maker)
     if len(rows) < len(jobs):
         print(f"{len(jobs) - len(rows)} images stayed below --min-novelty {settings.min_novelty:g} after "

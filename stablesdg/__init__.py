@@ -2,10 +2,10 @@
 
 The paper is in five files. Read them in this order:
 
-    diffusion    eq. (1), (2): noise schedule, guidance and sampler steps, as pure functions
+    diffusion    z_t of eq. (1), eq. (2): noise schedule, guidance and sampler steps, as pure functions
     text         eq. (3): learned vectors v_d in the place of a token
     lora         eq. (4): W0 + BA
-    train        the loss and the loop that learns v_d, BA or all weights
+    train        eq. (1): the loss and the loop that learns v_d, BA or all weights
     generation   Algorithm 1: image-oriented generation
 
 What they stand on, and what stands on them, lies in rooms. Each room says in its __init__ what to read first.

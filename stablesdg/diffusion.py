@@ -1,4 +1,4 @@
-"""The diffusion process in latent space, eq. (1) and (2), as pure functions.
+"""The diffusion process in latent space, z_t of eq. (1) and eq. (2), as pure functions.
 
 Symbols, after the paper (z_i = alpha_i z_0 + sigma_i eps):
 

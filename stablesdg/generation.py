@@ -40,12 +40,12 @@ def generate(sd: StableDiffusion, x: Tensor | Posterior, seeds: Sequence[int], p
 
     sd          a StableDiffusion with its adapters loaded
     x           (B, 3, H, W) in [-1, 1], or their posterior as vae.encode gives it
-    seeds       B numbers; image i depends on seeds[i] and x[i] alone
+    seeds       B numbers; image i depends on seeds[i] and x[i] alone, but for the rounding of other batches and devices
     prompt      y, the same for all
     strength    s: denoising starts at T' = sT; 0 decodes what was encoded
     guidance    w of eq. (2)
     steps       of a full run; s times these are run
-    sampler     "ddim" or "dpm" (deterministic), "ddpm", or "paper" (Algorithm 1)
+    sampler     "ddim" or "dpm" (deterministic), "ddpm", or "paper" (Algorithm 1 as paper_step reads it)
     uncond      the unconditional branch of eq. (2) runs with the adapters ("adapted") or without ("base")
     from_noise  start from noise alone at s = 1, the paper's ablation; only the size of x counts
     path        steps to run instead of those of `strength` and `steps`

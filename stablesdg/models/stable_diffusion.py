@@ -99,7 +99,10 @@ class StableDiffusion:
 
     @contextlib.contextmanager
     def without_adapters(self, active: bool = True) -> Iterator[None]:
-        """Let LoRA layers act as their base layers within the block. With `active` False, change nothing."""
+        """Let LoRA layers act as their base layers within the block. A full adaptation stays.
+
+        With `active` False, change nothing.
+        """
         layers = [m for model in (self.unet, self.text) for m in model.modules() if isinstance(m, lora.LoRALinear)]
         before = [layer.multiplier for layer in layers]
         for layer in layers if active else ():
