@@ -4,10 +4,13 @@
     docs/pictures/overlap.png    pairs that the overlap search finds among crops of four drawn surfaces
 """
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from stablesdg.app.command_line import parser, run_main
 from stablesdg.app.runs import require_run
