@@ -40,7 +40,7 @@ def test_tuning_measures_every_cell_and_sampling_uses_the_choice(place, monkeypa
     assert (chosen["s"], chosen["w"]) == (float(best["s"]), float(best["w"])) and chosen["n_validation"] == 2
     assert f"chosen: s = {chosen['s']:g}, w = {chosen['w']:g}" in out
     assert {"tune.png", "tune-images.png"} <= {f.name for f in folder.iterdir()}
-    sampled = here(place, "sample.py", "--run", "runs/steel/pits", "--number", "1", "--out", "chosen", *FLOAT32)
+    sampled = here(place, "sample.py", "--run", "runs/steel/pits", "--number", "1", "--out", "./chosen", *FLOAT32)
     assert f"tune.py chose s = {chosen['s']:g}, w = {chosen['w']:g}" in sampled
     assert [(row["sampler"], row["steps"]) for row in rows(place / "chosen" / "manifest.csv")] == [("dpm", "5")]
 
@@ -70,7 +70,7 @@ def test_a_cell_has_the_images_that_sample_py_makes_at_its_s_and_w(place, tmp_pa
     (tmp_path / "steel").symlink_to(place / "steel")
     here(tmp_path, "tune.py", "--run", "runs/steel/pits", *CELLS, "--batch-size", "3")
     here(tmp_path, "sample.py", "--run", "runs/steel/pits", "--strength", "0.6", "--guidance", "3", "--number", "4",
-         "--steps", "5", "--out", "cell", *FLOAT32)
+         "--steps", "5", "--out", "./cell", *FLOAT32)
     cell = next(row for row in rows(tmp_path / "runs/steel/pits/tune.csv") if (row["s"], row["w"]) == ("0.6", "3.0"))
     manifest = rows(tmp_path / "cell" / "manifest.csv")
     assert float(cell["ssim"]) == pytest.approx(np.mean([float(row["ssim"]) for row in manifest]), abs=2e-3)
@@ -105,9 +105,9 @@ def test_too_few_validation_images_are_an_error(place, tmp_path, toy):
 
 
 def test_strength_zero_is_a_round_trip_and_classic_needs_no_model(place):
-    here(place, "sample.py", "--run", "runs/steel/pits", "--strength", "0", "--number", "3", "--out", "trip", *FLOAT32)
+    here(place, "sample.py", "--run", "runs/steel/pits", "--strength", "0", "--number", "3", "--out", "./trip", *FLOAT32)
     assert {row["s"] for row in rows(place / "trip" / "manifest.csv")} == {"0"}
-    out = here(place, "sample.py", "--run", "runs/steel/pits", "--classic", "--number", "20", "--out", "classic",
+    out = here(place, "sample.py", "--run", "runs/steel/pits", "--classic", "--number", "20", "--out", "./classic",
                "--device", "cpu")
     assert "weights" not in out and "novelty" in out
     table = rows(place / "classic" / "manifest.csv")
@@ -124,10 +124,10 @@ def test_strength_zero_is_a_round_trip_and_classic_needs_no_model(place):
 def test_images_below_the_least_novelty_are_drawn_again_and_then_left_out(place):
     command = ["sample.py", "--run", "runs/steel/pits", "--strength", "0.4", "--guidance", "1", "--steps", "3",
                "--number", "6", "--adapters", "none", *FLOAT32]
-    here(place, *command, "--out", "plain")
+    here(place, *command, "--out", "./plain")
     plain = {row["file"]: row for row in rows(place / "plain" / "manifest.csv")}
     threshold = sorted(float(row["novelty"]) for row in plain.values())[2] + 1e-3
-    out = here(place, *command, "--min-novelty", str(threshold), "--out", "novel")
+    out = here(place, *command, "--min-novelty", str(threshold), "--out", "./novel")
     novel = rows(place / "novel" / "manifest.csv")
     assert all(float(row["novelty"]) >= threshold for row in novel)
     assert all(row["seed"] == plain[row["file"]]["seed"] for row in novel
@@ -135,7 +135,7 @@ def test_images_below_the_least_novelty_are_drawn_again_and_then_left_out(place)
     redrawn = [row for row in novel if float(plain[row["file"]]["novelty"]) < threshold]
     assert all(int(row["seed"]) > 10**9 - 1 for row in redrawn)
     assert (len(novel) < 6) == ("were left out" in out) and len(list((place / "novel").glob("*.png"))) == len(novel)
-    assert "No image was novel enough" in here(place, *command, "--min-novelty", "1e6", "--out", "none", ok=False)
+    assert "No image was novel enough" in here(place, *command, "--min-novelty", "1e6", "--out", "./none", ok=False)
 
 
 def test_cells_that_chance_cannot_tell_apart_or_that_lie_below_the_floor_are_said():
