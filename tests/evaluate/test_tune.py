@@ -105,7 +105,8 @@ def test_too_few_validation_images_are_an_error(place, tmp_path, toy):
 
 
 def test_strength_zero_is_a_round_trip_and_classic_needs_no_model(place):
-    here(place, "sample.py", "--run", "runs/steel/pits", "--strength", "0", "--number", "3", "--out", "./trip", *FLOAT32)
+    here(place, "sample.py", "--run", "runs/steel/pits", "--strength", "0", "--number", "3", "--out", "./trip",
+         *FLOAT32)
     assert {row["s"] for row in rows(place / "trip" / "manifest.csv")} == {"0"}
     out = here(place, "sample.py", "--run", "runs/steel/pits", "--classic", "--number", "20", "--out", "./classic",
                "--device", "cpu")
