@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 
 from stablesdg.app.command_line import add_device, parser, positive, run_main, seed
 from stablesdg.app.paths import split_file
+from stablesdg.data.folders import list_images
 from stablesdg.storage.errors import UserError
+from stablesdg.storage.files import write_json
 
 if TYPE_CHECKING:
     from stablesdg.evaluate.codec import Codec
@@ -49,35 +51,31 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
 
-    from stablesdg.app.devices import pick_device
-    from stablesdg.data.folders import list_images
-    from stablesdg.evaluate.codec import codec_of, encode_alike
-    from stablesdg.evaluate.extract import inception_extractor, nano_extractor
-    from stablesdg.evaluate.score import format_score, score
-    from stablesdg.storage.files import write_json
+    from stablesdg.app import devices
+    from stablesdg.evaluate import codec, extract, score
 
     reference, generated = find_reference(args), list_images(args.generated)
     for folder, files in ((args.real, reference.files), (args.generated, generated)):
         if len(files) < 2:
             raise UserError(f"{folder} gives {len(files)} image: FID needs at least two on either side.")
-    device = pick_device(args.device)
+    device = devices.pick_device(args.device)
     if args.features == "nano":
-        extractor = nano_extractor(device)
+        extractor = extract.nano_extractor(device)
     else:
-        extractor = inception_extractor(device, args.inception_weights, args.resize)
-    codec = codec_of(reference.files)
-    if args.codec == "same" and codec.quality:
+        extractor = extract.inception_extractor(device, args.inception_weights, args.resize)
+    real_codec, generated_codec = codec.codec_of(reference.files), codec.codec_of(generated)
+    if args.codec == "same" and real_codec.quality:
         with tempfile.TemporaryDirectory() as folder:
-            sides = [encode_alike(files, codec.quality, new_folder(folder, name))
+            sides = [codec.encode_alike(files, real_codec.quality, new_folder(folder, name))
                      for name, files in (("real", reference.files), ("generated", generated))]
             features = [extractor.of_files(files, args.batch_size) for files in sides]
     else:
         features = [extractor.of_files(files, args.batch_size, name)
                     for name, files in (("real", reference.files), ("generated", generated))]
-    result = score(features[0], features[1], args.seed)
+    result = score.score(features[0], features[1], args.seed)
     name = extractor.distance_name
-    print(format_score(result, name if name == "FID" else f"{name}, not comparable with FID:"))
-    say_conditions(args, reference, extractor, codec, codec_of(generated))
+    print(score.format_score(result, name if name == "FID" else f"{name}, not comparable with FID:"))
+    say_conditions(args, reference, extractor, real_codec, generated_codec)
     if args.json:
         write_json(args.json, {**result.as_json(), "name": name, "features": extractor.kind, "real": str(args.real),
                                "resize": extractor.resize, "generated": str(args.generated),

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import torch
 from PIL import Image, ImageFilter
+from scipy.stats import spearmanr
 
 from stablesdg.app.command_line import parser, positive, run_main
 from stablesdg.data.folders import list_categories, list_images
@@ -157,8 +158,7 @@ def yardstick(args, network):
 
 def agreement(args, network):
     """The yardstick's sets by two networks that share nothing: rank correlation of their distances in each class."""
-    from imagenet import ImageNetFeatures
-    from scipy.stats import spearmanr
+    from imagenet import ImageNetFeatures  # an optional package
 
     judges, table = {"nano": network, "ImageNet": ImageNetFeatures()}, {}
     for name, label, real, levels in degraded_sets(args):

@@ -72,6 +72,6 @@ def bfloat16_speed() -> float:
             start = time.perf_counter()
             for _ in range(2):
                 F.conv2d(x, kernel, padding=1)
-                a @ a
+                torch.matmul(a, a)
             seconds[dtype] = min(seconds[dtype], time.perf_counter() - start)
     return seconds[torch.float32] / seconds[torch.bfloat16]

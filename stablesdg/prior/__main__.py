@@ -44,26 +44,23 @@ def main(argv: list[str] | None = None) -> None:
     if unknown := [stage for stage in stages if stage not in DEFAULTS]:
         raise UserError(f"{', '.join(unknown)} is none of the stages {', '.join(DEFAULTS)}.")
 
-    import torch
-
-    from ..app.devices import pick_device, pick_dtype
-    from .loop import Loop
-    from .model_card import is_of
-    from .pretraining import PriorSettings, deadline, pretrain
-
-    device = pick_device(args.device)
-    dtype = pick_dtype(args.dtype, device)
-    if dtype == torch.float16:
+    if args.dtype == "float16":
         raise UserError("--dtype float16 is not enough to pretrain with: take bfloat16 or float32.")
-    end = deadline(args.hours)
+
+    from ..app import devices
+    from . import loop, model_card, pretraining
+
+    device = devices.pick_device(args.device)
+    dtype = devices.pick_dtype(args.dtype, device)
+    end = pretraining.deadline(args.hours)
     chosen = vars(args)
-    loops = {stage: Loop(chosen[f"{stage}_steps"], chosen[f"{stage}_batch"], chosen[f"{stage}_lr"], decay, args.seed,
-                         args.every, end, dtype) for stage, (_, _, _, decay) in DEFAULTS.items()}
-    settings = PriorSettings(images=args.images, seed=args.seed)
-    if args.out.exists() and not is_of(args.out, settings, loops):
+    loops = {stage: loop.Loop(chosen[f"{stage}_steps"], chosen[f"{stage}_batch"], chosen[f"{stage}_lr"], decay,
+                              args.seed, args.every, end, dtype) for stage, (_, _, _, decay) in DEFAULTS.items()}
+    settings = pretraining.PriorSettings(images=args.images, seed=args.seed)
+    if args.out.exists() and not model_card.is_of(args.out, settings, loops):
         raise UserError(f"{args.out} holds something else than a prior of these settings, which would be lost: "
                         "pass another --out.")
-    pretrain(settings, loops, args.photographs, args.work, args.out, stages, device)
+    pretraining.pretrain(settings, loops, args.photographs, args.work, args.out, stages, device)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ interrupted file of Stable Diffusion goes on where it stopped.
 """
 from pathlib import Path
 
+import torch
+
 from ..storage.errors import UserError
 from ..storage.files import atomic_path, sha256
 
@@ -57,8 +59,6 @@ def fetch_inception(path: Path) -> None:
     if path.is_file() and sha256(path).startswith(INCEPTION_SHA256):
         print(f"already there: {path}")
         return
-    import torch
-
     try:
         with atomic_path(path) as temporary:
             torch.hub.download_url_to_file(INCEPTION_URL, str(temporary), hash_prefix=INCEPTION_SHA256)

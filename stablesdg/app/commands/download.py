@@ -21,12 +21,11 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
 
-    from stablesdg.weights import download
-    from stablesdg.weights.read import OFFICIAL, WEIGHTS
+    from stablesdg.weights import download, read
 
-    weights = args.out or WEIGHTS
+    weights = args.out or read.WEIGHTS
     if not args.inception:
-        folder = weights / OFFICIAL.name
+        folder = weights / read.OFFICIAL.name
         everything = (*download.TOKENIZER_FILES, *download.CONFIG_FILES, *download.WEIGHT_FILES)
         for name in download.TOKENIZER_FILES if args.tokenizer else everything:
             download.fetch_from_hub(name, folder)

@@ -19,7 +19,6 @@ from stablesdg.storage.runs import runs_root
 if TYPE_CHECKING:
     from stablesdg.data.leaks import CategoryLeak, LeakAcross
     from stablesdg.data.parts import Split
-    from stablesdg.data.surfaces import NamedOverlap
 
 RATIOS, SEED = (8.0, 1.0, 1.0), 0
 PAIRS_SHOWN = 6  # of a class, in a picture
@@ -103,6 +102,7 @@ def require_no_change(args: argparse.Namespace, manifest: Path, existing: Split)
 def check(manifest: Path, data: Path, categories: list[Path]) -> None:
     """Search for overlaps, print how far the split leaks, and draw overlapping pairs."""
     from stablesdg.data import leaks, split
+    from stablesdg.report import overlaps
 
     known = read_json(manifest)
     if gone := split.gone_names(known, data):
@@ -116,10 +116,13 @@ def check(manifest: Path, data: Path, categories: list[Path]) -> None:
         report(folder.name, leak, known)
     if len(categories) > 1:
         found["across"] = across = leaks.measure_leak_across(known, files)
-        report_across(across, known)
+        report_across(across, leaks.count_parts(across.leaked, known))
     for name, leak in found.items():
-        if leak.overlaps:
-            draw(runs_root() / data.resolve().name / f"overlaps-{name}.png", leak.overlaps)
+        if leak.overlaps:  # those with least in common are the ones to doubt
+            shown = sorted(leak.overlaps, key=lambda o: o.overlap.share)[:PAIRS_SHOWN]
+            picture = runs_root() / data.resolve().name / f"overlaps-{name}.png"
+            overlaps.save_named_overlaps(picture, shown)
+            print(f"wrote {picture}: {split.count(len(shown), 'overlapping pair')}, those with least in common")
     if apart := sum(leak.not_compared for leak in found.values()):
         print(f"{split.count(apart, 'pair')} of images were not compared: their sides differ more than twofold, and "
               "their scale is unknown")
@@ -136,27 +139,14 @@ def report(name: str, leak: CategoryLeak, split: Split) -> None:
           f"{shares['val']:>28} {shares['test']:>6}", flush=True)
 
 
-def report_across(across: LeakAcross, split: Split) -> None:
-    """Print what two classes share."""
-    from stablesdg.data.leaks import count_parts
-
-    leaked = count_parts(across.leaked, split)
+def report_across(across: LeakAcross, leaked: dict[str, int]) -> None:
+    """Print what two classes share, and how many images of each part leak by it."""
     print(f"across classes: {across.pairs} overlapping pairs ({across.false_pairs} false ones, by mirroring); leaked: "
           f"val {leaked['val']}, test {leaked['test']}")
     if across.copies:
         shown = "; ".join(f"{a} and {b}" for a, b in across.copies[:NAMES_SHOWN])
         more = f" and {len(across.copies) - NAMES_SHOWN} more" if len(across.copies) > NAMES_SHOWN else ""
         print(f"warning: one picture in two classes: {shown}{more}")
-
-
-def draw(picture: Path, overlaps: list[NamedOverlap]) -> None:
-    """Draw the pairs that have least in common: they are the ones to doubt."""
-    from stablesdg.data.parts import count
-    from stablesdg.report.overlaps import save_named_overlaps
-
-    shown = sorted(overlaps, key=lambda o: o.overlap.share)[:PAIRS_SHOWN]
-    save_named_overlaps(picture, shown)
-    print(f"wrote {picture}: {count(len(shown), 'overlapping pair')}, those with least in common")
 
 
 if __name__ == "__main__":

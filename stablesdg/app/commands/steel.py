@@ -16,13 +16,12 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
 
-    from stablesdg.data.images import save_image
-    from stablesdg.data.steel import CLASSES, steel_image
+    from stablesdg.data import images, steel
 
-    for name in CLASSES:
+    for name in steel.CLASSES:
         for i in range(args.number):
-            save_image(args.out / name / f"{i:03d}.png", steel_image(name, i, args.seed))
-    print(f"wrote {args.number} images of each of {', '.join(CLASSES)} to {args.out}")
+            images.save_image(args.out / name / f"{i:03d}.png", steel.steel_image(name, i, args.seed))
+    print(f"wrote {args.number} images of each of {', '.join(steel.CLASSES)} to {args.out}")
 
 
 if __name__ == "__main__":
