@@ -10,6 +10,7 @@ from .pictures import CELL, image_grid
 
 PAIRS_SHOWN, NOVELTY_SHOWN = 8, 8
 DIFFERENCE_GAIN = 3  # a difference of 85 gray levels is drawn white
+MIN_ZOOM = 1.5  # an image this many times as large as its cell is shown at full size, too, in part
 CAPTION_LENGTH = 26  # characters that fit under a cell
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
@@ -38,7 +39,7 @@ def save_pairs(path: Path, pairs: Sequence[Pair], label: str, compare: bool = Tr
         differences = [difference(a, b) for a, b in zip(sources, made)]
         rows.append((f"their difference, drawn {DIFFERENCE_GAIN} times as large: white where much was changed",
                      [d.point([min(255, DIFFERENCE_GAIN * level) for level in range(256)]) for d in differences]))
-        if any(max(image.size) > CELL for image in sources):
+        if any(max(image.size) > MIN_ZOOM * CELL for image in sources):
             boxes = [largest_difference(d) for d in differences]
             for name, images in (("sources", sources), ("generated", made)):
                 rows.append((f"{name}, full size at the place of the largest difference",
