@@ -131,7 +131,7 @@ def test_a_resumed_training_ends_with_the_same_bytes(place, tmp_path, monkeypatc
 def test_ctrl_c_saves_after_any_iteration_and_a_resumed_training_has_the_same_bytes(place, tmp_path, monkeypatch,
                                                                                     steps_done):
     """A real signal in the middle of a step, long before the first minute."""
-    loss, calls = train.denoising_loss, []
+    loss, calls, handler = train.denoising_loss, [], signal.getsignal(signal.SIGINT)
 
     def press(*arguments):
         if len(arguments) < 6 or arguments[5] == "mean":  # not a measurement of the held-out loss
@@ -146,7 +146,7 @@ def test_ctrl_c_saves_after_any_iteration_and_a_resumed_training_has_the_same_by
         patch.setattr(train, "denoising_loss", press)
         error = here(place, *base, tmp_path / "parts", ok=False)
     assert f"saved after {steps_done} iteration" in error and "--resume goes on" in error
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
     assert f"resuming after {steps_done} iteration" in here(place, *base, tmp_path / "parts", "--resume")
     for file in ("embedding.safetensors", "log-ti.csv"):
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "parts" / file).read_bytes()
