@@ -1,0 +1,107 @@
+"""A linear classifier on the features of a frozen network: the probe. It needs few images and seconds of training.
+
+Logistic regression has one optimum. It does not depend on a seed, on the order of images or on a number of steps.
+"""
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+PENALTIES = tuple(10.0**k for k in range(1, -5, -1))  # on weights, the strongest first
+MIN_STD = 0.1  # of the mean deviation: else a feature that few real images have would outweigh all others
+FOLDS = 5  # of cross-validation
+MOST_ITERATIONS = 1000
+GRADIENT_TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Features x (N, d) -> logits (x - mean) / std W + b."""
+    mean: Tensor  # (d,) of the training features
+    std: Tensor  # (d,)
+    weight: Tensor  # W (d, classes)
+    bias: Tensor  # b (classes,)
+    penalty: float  # that was chosen
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Features (N, d) -> logits (N, classes), float64."""
+        return (x.double() - self.mean) / self.std @ self.weight + self.bias
+
+    def probabilities(self, x: Tensor, temperature: float = 1.0) -> Tensor:
+        """Features (N, d) -> class probabilities (N, classes). A temperature above 1 makes them softer."""
+        return (self.logits(x) / temperature).softmax(dim=1)
+
+
+def fit_probe(x: Tensor, y: Tensor, classes: int, *, validation: tuple[Tensor, Tensor] | None = None,
+              groups: Sequence[str] | None = None, penalties: Sequence[float] = PENALTIES) -> Probe:
+    """Fit a probe, with the penalty that has the least cross-entropy on images that it was not fitted to.
+
+    x, y        features (N, d) and classes (N,)
+    validation  features and classes to choose the penalty by; None chooses it by cross-validation within x
+    groups      the surface of each image: images of one surface stay in one fold (default: each image is its own)
+    """
+    mean, std = x.double().mean(dim=0), x.double().std(dim=0)
+    std = std.clamp(min=float(MIN_STD * std.mean()))
+    x = (x.double() - mean) / std
+    if len(penalties) == 1:
+        penalty = penalties[0]
+    else:
+        losses = (validation_losses(x, y, classes, (validation[0].double() - mean) / std, validation[1], penalties)
+                  if validation else cross_validation_losses(x, y, classes, groups, penalties))
+        penalty = penalties[int(losses.argmin())]
+    weight, bias = fit(x, y, classes, penalties[:penalties.index(penalty) + 1])[-1]
+    return Probe(mean, std, weight, bias, penalty)
+
+
+def validation_losses(x: Tensor, y: Tensor, classes: int, x_val: Tensor, y_val: Tensor,
+                      penalties: Sequence[float]) -> Tensor:
+    """The cross-entropy (penalties,) of the validation images, fitted to x and y with each penalty."""
+    return torch.stack([F.cross_entropy(x_val @ weight + bias, y_val)
+                        for weight, bias in fit(x, y, classes, penalties)])
+
+
+def cross_validation_losses(x: Tensor, y: Tensor, classes: int, groups: Sequence[str] | None,
+                            penalties: Sequence[float]) -> Tensor:
+    """The cross-entropy (penalties,) of the images that were left out, mean over all. Surfaces are never cut in two."""
+    fold = assign_folds(y.tolist(), groups or [str(i) for i in range(len(y))])
+    total = torch.zeros(len(penalties), dtype=torch.float64)
+    for k in fold.unique():
+        out = fold == k
+        total += int(out.sum()) * validation_losses(x[~out], y[~out], classes, x[out], y[out], penalties)
+    return total / len(y)
+
+
+def assign_folds(classes: Sequence[int], groups: Sequence[str]) -> Tensor:
+    """The fold (N,) of each image. The surfaces of a class go round the folds, so that each fold has all classes."""
+    fold_of: dict[str, int] = {}
+    dealt: dict[int, int] = {}  # surfaces of each class
+    for k, group in zip(classes, groups):
+        if group not in fold_of:
+            dealt[k] = dealt.get(k, -1) + 1
+            fold_of[group] = dealt[k] % FOLDS
+    return torch.tensor([fold_of[group] for group in groups])
+
+
+def fit(x: Tensor, y: Tensor, classes: int, penalties: Sequence[float]) -> list[tuple[Tensor, Tensor]]:
+    """Multinomial logistic regression: (W, b) at the minimum of cross-entropy + penalty / 2 |W|^2 for each penalty.
+
+    Each starts from the one before, so that a falling penalty takes few iterations.
+    """
+    weight = torch.zeros(x.shape[1], classes, dtype=x.dtype, requires_grad=True)
+    bias = torch.zeros(classes, dtype=x.dtype, requires_grad=True)
+    fits = []
+    for penalty in penalties:
+        optimiser = torch.optim.LBFGS([weight, bias], max_iter=MOST_ITERATIONS, tolerance_grad=GRADIENT_TOLERANCE,
+                                      tolerance_change=0, line_search_fn="strong_wolfe")
+
+        def loss(optimiser: torch.optim.Optimizer = optimiser, penalty: float = penalty) -> Tensor:
+            optimiser.zero_grad()
+            value = F.cross_entropy(x @ weight + bias, y) + penalty / 2 * weight.square().sum()
+            value.backward()
+            return value
+
+        optimiser.step(loss)  # type: ignore[arg-type]  # torch's stub wants float
+        fits.append((weight.detach().clone(), bias.detach().clone()))
+    return fits
