@@ -1,4 +1,6 @@
+import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -84,3 +86,30 @@ def steel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data") / "steel"
     steel.main([str(folder), "--number", "12"])
     return folder
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, toy, steel):
+    """A working directory with data in steel/ and, after the paper's three stages, runs/steel/patches."""
+    from commands import FLOAT32, TRAINING, call
+
+    place = tmp_path_factory.mktemp("trained")
+    shutil.copytree(steel, place / "steel")
+    shutil.copytree(toy, place / "toy")
+    out = call(place, "train_ti.py", "--data", "steel/patches", "--weights", "toy", *TRAINING)
+    assert "runs/steel/patches/embedding.safetensors" in out
+    out = call(place, "train_lora.py", "--rank", "1", "--data", "steel/patches", *TRAINING)
+    assert "v_d* from" in out and "runs/steel/patches/lora.safetensors" in out
+    out = call(place, "sample.py", "--strength", "0.4", "--number", "5", "--steps", "5", "--guidance", "2", *FLOAT32)
+    assert "2 steps from t = 399" in out and "fewer than 10 lose fine detail: --steps 25 keeps" in out
+    return place
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, trained):
+    """A copy of it that the tests of one file may change. The records name the copy, as if it had been made there."""
+    place = shutil.copytree(trained, tmp_path_factory.mktemp("place"), dirs_exist_ok=True)
+    before, now = (json.dumps(str(folder.resolve()))[1:-1] for folder in (trained, place))
+    for record in (place / "runs").rglob("*.json"):
+        record.write_text(record.read_text().replace(before, now))
+    return place

@@ -1,0 +1,129 @@
+"""What is stopped half-way keeps what it has, says so, and goes on with the same bytes."""
+import json
+import signal
+
+import pytest
+from commands import FLOAT32, TRAINING, here
+
+from stablesdg import train
+from stablesdg.storage.checkpoint import Checkpoint
+
+
+def test_an_interrupted_sampling_resumes_and_refuses_other_settings(place):
+    run = ["--run", "runs/steel/patches", "--steps", "5", "--guidance", "2", "--number", "3", "--out", "./again",
+           "--batch-size", "2", *FLOAT32]
+    here(place, "sample.py", "--strength", "0.4", *run)
+    (place / "again").rename(place / "again.partial")
+    first = (place / "again.partial" / "00000.png").read_bytes()
+    (place / "again.partial" / "00002.png").unlink()
+    error = here(place, "sample.py", "--strength", "0.6", *run, "--resume", ok=False)
+    assert "other settings (s was 0.4 and is 0.6)" in error
+    here(place, "sample.py", "--strength", "0.4", *run, "--resume")
+    assert len(list((place / "again").glob("*.png"))) == 3 and (place / "again" / "00000.png").read_bytes() == first
+    assert "already finished" in here(place, "sample.py", "--strength", "0.4", *run, "--resume")
+    assert "will be replaced" in here(place, "sample.py", "--strength", "0.6", *run, "--resume")
+
+
+@pytest.mark.parametrize("script, stage, extra", [
+    ("train_ti.py", "ti", []), ("train_lora.py", "lora", ["--gradient-checkpointing"]),
+    ("train_lora.py", "full", ["--full"])])
+def test_a_resumed_training_ends_with_the_same_bytes(place, tmp_path, monkeypatch, script, stage, extra):
+    """Interrupted after a checkpoint and resumed, against never stopped."""
+    base = [script, "--data", "steel/patches", "--weights", "toy", *TRAINING, *extra]
+    save = Checkpoint.save
+
+    def save_and_stop(checkpoint, parameters, optimiser, record):
+        save(checkpoint, parameters, optimiser, record)
+        if len(record["losses"]) == 4:
+            raise KeyboardInterrupt
+
+    def start(out, kill, *more, ok=True):
+        monkeypatch.setattr(train, "LOG_STEPS", 2)
+        monkeypatch.setattr(Checkpoint, "save", save_and_stop if kill else save)
+        return here(place, *base, "--out", tmp_path / out, *more, ok=ok)
+
+    start("whole", False)
+    assert "--resume" in start("parts", True, ok=False)
+    assert (tmp_path / "parts" / f"checkpoint-{stage}.safetensors").is_file()
+    assert "lr was" in here(place, *base, "--out", tmp_path / "parts", "--resume", "--lr", "0.5", ok=False)
+    assert "resuming after 4 iterations" in start("parts", False, "--resume")
+    name = {"ti": "embedding", "lora": "lora", "full": "full"}[stage] + ".safetensors"
+    for file in (name, f"log-{stage}.csv"):
+        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "parts" / file).read_bytes()
+    assert not (tmp_path / "parts" / f"checkpoint-{stage}.safetensors").exists()
+    assert "already finished" in start("parts", False, "--resume")
+    if stage == "lora":
+        (tmp_path / "parts" / "embedding.safetensors").write_bytes(b"another")
+        assert "embedding.safetensors was another" in start("parts", False, "--resume", ok=False)
+        assert "no rank" in here(place, *base, "--full", "--rank", "8", ok=False)
+
+
+@pytest.mark.parametrize("steps_done", [1, 3, 6])
+def test_ctrl_c_saves_after_any_iteration_and_a_resumed_training_has_the_same_bytes(place, tmp_path, monkeypatch,
+                                                                                    steps_done):
+    """A real signal in the middle of a step, long before the first minute."""
+    loss, calls, handler = train.denoising_loss, [], signal.getsignal(signal.SIGINT)
+
+    def press(*arguments):
+        if len(arguments) < 6 or arguments[5] == "mean":  # not a measurement of the held-out loss
+            calls.append(1)
+            if len(calls) == steps_done:
+                signal.raise_signal(signal.SIGINT)
+        return loss(*arguments)
+
+    base = ["train_ti.py", "--data", "steel/patches", "--weights", "toy", *TRAINING, "--no-preview", "--out"]
+    here(place, *base, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "denoising_loss", press)
+        error = here(place, *base, tmp_path / "parts", ok=False)
+    assert f"saved after {steps_done} iteration" in error and "--resume goes on" in error
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert f"resuming after {steps_done} iteration" in here(place, *base, tmp_path / "parts", "--resume")
+    for file in ("embedding.safetensors", "log-ti.csv"):
+        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "parts" / file).read_bytes()
+
+
+def test_what_is_stopped_before_anything_is_saved_does_not_claim_the_contrary(place, tmp_path, monkeypatch):
+    def stop(*arguments, **keywords):
+        raise KeyboardInterrupt
+
+    training = ["train_ti.py", "--data", "steel/patches", "--weights", "toy", *TRAINING, "--out", tmp_path / "run"]
+    sampling = ["sample.py", "--run", "runs/steel/patches", "--number", "2", "--steps", "3", "--out", "unfinished"]
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "draw_batch", stop)
+        error = here(place, *training, ok=False)
+        assert "nothing of this training is saved" in error and "--resume" not in error
+        patch.setattr("stablesdg.app.sampling.generate", stop)
+        error = here(place, *sampling, ok=False)
+        assert "no image was finished" in error and "--resume" not in error
+
+
+def test_a_stage_is_recorded_before_its_preview_and_a_kill_in_the_preview_leaves_it_finished(place, tmp_path,
+                                                                                           monkeypatch):
+    def stop(*arguments, **keywords):
+        raise KeyboardInterrupt
+
+    base = ["train_ti.py", "--data", "steel/pits", "--weights", "toy", *TRAINING, "--out", tmp_path]
+    with monkeypatch.context() as patch:
+        patch.setattr("stablesdg.app.training.generate", stop)
+        error = here(place, *base, ok=False)
+    assert "the ti stage is finished and recorded" in error and not (tmp_path / "preview-ti.png").exists()
+    stage = json.loads((tmp_path / "run.json").read_text())["stages"]["ti"]
+    assert "preview_seconds" not in stage and not (tmp_path / "checkpoint-ti.safetensors").exists()
+    assert "already finished" in here(place, *base, "--resume")
+    assert "drawing" not in here(place, *base, "--no-preview") and not (tmp_path / "preview-ti.png").exists()
+    assert "drawing preview-ti.png" in here(place, *base)
+    assert json.loads((tmp_path / "run.json").read_text())["stages"]["ti"]["preview_seconds"] > 0
+
+
+def test_resuming_on_other_images_is_refused(place, tmp_path, monkeypatch):
+    save = Checkpoint.save
+
+    def save_and_stop(*arguments):
+        save(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoint, "save", save_and_stop)
+    base = ["train_ti.py", "--weights", "toy", *TRAINING, "--out", tmp_path / "run"]
+    here(place, *base, "--data", "steel/pits", ok=False)
+    assert "other settings (images)" in here(place, *base, "--data", "steel/scratches", "--resume", ok=False)

@@ -1,0 +1,66 @@
+"""Photographs to images of one size: cut out, tiled, sorted, and what is discarded on the way."""
+import numpy as np
+import pytest
+from commands import here
+from PIL import Image
+
+from stablesdg.data.folders import list_images
+from stablesdg.data.images import save_image
+from stablesdg.data.prepare import find_piece, otsu_threshold, tile_starts
+from stablesdg.data.split import find_groups
+from stablesdg.prior.textures import draw
+from stablesdg.storage.files import read_csv
+
+
+def photograph(seed):
+    """A bright textured plate, 300 x 170, on a dark table, with a bright speck elsewhere."""
+    canvas = np.full((400, 500), 12, dtype=np.uint8)
+    canvas[90:260, 110:410] = draw(seed, side=300).image.mean(-1)[:170] / 2 + 110
+    canvas[380:384, 20:24] = 250
+    return Image.fromarray(canvas)
+
+
+def test_prepare_cuts_the_piece_out_tiles_it_and_keeps_the_tiles_of_a_photograph_together(tmp_path):
+    for k in range(4):
+        save_image(tmp_path / "raw" / "Sc" / f"p{k}.png", photograph(k))
+    assert find_piece(photograph(0)) == (110, 90, 410, 260)
+    out = here(tmp_path, "-m", "stablesdg.prepare", "raw", "set", "--size", "64", "--tile", "100", "--overlap", "0.3")
+    assert "Sc: 24 tiles of 4 photographs" in out and (tmp_path / "set" / "contact-Sc.png").is_file()
+    tiles = list_images(tmp_path / "set" / "Sc")
+    assert {(Image.open(tile).size, Image.open(tile).mode) for tile in tiles} == {((64, 64), "L")}
+    groups, _ = find_groups({tile.name: tile for tile in tiles})
+    for row in read_csv(tmp_path / "set" / "Sc" / "tiles.csv"):
+        assert groups[row["file"]] == row["photograph"].replace(".png", "_00.png")
+    assert "is not empty" in here(tmp_path, "-m", "stablesdg.prepare", "raw", "set", ok=False)
+
+
+def test_prepare_says_what_it_discards_and_whole_discards_nothing(tmp_path):
+    """A dark defect over most of a bright piece, as a dark background would look."""
+    pixels = np.full((120, 200), 220, dtype=np.uint8)
+    pixels[:, 60:] = 20
+    save_image(tmp_path / "raw" / "Cr" / "p.png", Image.fromarray(pixels))
+    out = here(tmp_path, "-m", "stablesdg.prepare", "raw", "cut", "--size", "32")
+    assert "70% of their area discarded" in out and "warning: 70% of Cr was taken for background" in out
+    out = here(tmp_path, "-m", "stablesdg.prepare", "raw", "whole", "--size", "30", "--tile", "30", "--whole")
+    assert "Cr: 24 tiles of 1 photographs; 0% of their area discarded" in out and "warning" not in out
+    error = here(tmp_path, "-m", "stablesdg.prepare", "raw", "x", "--whole", "--dark", ok=False)
+    assert "leave one of them out" in error
+
+
+def test_prepare_sorts_the_published_layouts_as_they_are(tmp_path):
+    for name in ("IMAGES/crazing_1.jpg", "train/images/scratches/scratches_2.jpg", "Cr_7.bmp"):
+        save_image(tmp_path / "NEU" / name, Image.new("L", (20, 20), 9))
+    assert "3 images sorted" in here(tmp_path, "-m", "stablesdg.prepare", "NEU", "neu")
+    assert sorted(str(f.relative_to(tmp_path / "neu")) for f in (tmp_path / "neu").rglob("*.*")) == [
+        "Cr/Cr_7.bmp", "Cr/crazing_1.jpg", "Sc/scratches_2.jpg"]
+
+
+def test_otsu_parts_two_gray_levels():
+    assert 40 <= otsu_threshold(Image.fromarray(np.repeat([40, 41, 200, 203], 50).astype(np.uint8)[None])) < 200
+
+
+@pytest.mark.parametrize("length, side, overlap, expected", [
+    (300, 100, 0, [0, 100, 200]), (300, 100, 0.5, [0, 50, 100, 150, 200]), (290, 100, 0, [45, 145]),
+    (100, 100, 0.9, [0])])
+def test_tiles_are_laid_evenly(length, side, overlap, expected):
+    assert tile_starts(length, side, overlap) == expected
