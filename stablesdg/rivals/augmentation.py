@@ -26,8 +26,7 @@ def change_brightness(x: Tensor, generator: torch.Generator, strength: float = 1
 
 def change_contrast(x: Tensor, generator: torch.Generator, strength: float = 1.0) -> Tensor:
     """Multiply the distance from each image's mean by a factor in [1/2, 3/2]."""
-    mean = x.mean(dim=(1, 2, 3), keepdim=True)
-    return mean + (1 + strength * (uniform(x, generator) - 0.5)) * (x - mean)
+    return x + strength * (uniform(x, generator) - 0.5) * (x - x.mean(dim=(1, 2, 3), keepdim=True))
 
 
 def translate(x: Tensor, generator: torch.Generator, strength: float = 1.0) -> Tensor:

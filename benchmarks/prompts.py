@@ -1,0 +1,65 @@
+"""The paper's Table III: which prompt, and which word of it to learn.
+
+    python benchmarks/prompts.py neu/Pa               # -> runs/benchmarks/prompts/Pa.csv and Pa.png
+    python benchmarks/prompts.py neu/Pa --prompts "A photo of {<unknown>}" "A photo of {patches}" "{patches} on steel"
+
+Braces mark the token that is learned. Each prompt gets a token embedding and a LoRA of its own. What is finished is not
+run again.
+"""
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bars import save_bars
+from calls import keep_settings
+from cells import Cell, CellSettings, cell_parser, measure, train
+
+from stablesdg.app.command_line import run_main
+from stablesdg.storage.errors import UserError
+from stablesdg.storage.files import write_csv
+
+PROMPTS = ("A photo of {<unknown>}", "A photo of {defect}", "{<unknown>}")
+COLUMNS = ("category", "prompt", "parameters", "distance", "floor", "N", "novelty")
+
+
+def main(argv: list[str] | None = None) -> None:
+    p = cell_parser(__doc__, "python benchmarks/prompts.py neu/Pa", "prompts")
+    p.add_argument("--prompts", nargs="+", default=list(PROMPTS), help="y, with the token to learn in braces")
+    args = vars(p.parse_args(argv))
+    prompts: list[str] = list(dict.fromkeys(args.pop("prompts")))
+    settings = CellSettings(**args)
+    category = settings.data.resolve().name
+    parts = {prompt: split_prompt(prompt) for prompt in prompts}
+    keep_settings(settings.out / category, {name: value for name, value in vars(settings).items() if name != "out"})
+    cells = {prompt: run(settings, settings.out / category, *parts[prompt]) for prompt in prompts}
+    rows = [(category, prompt, cell.parameters, f"{cell.distance:.3f}", f"{cell.floor:.3f}", cell.n,
+             f"{cell.novelty:.2f}") for prompt, cell in cells.items()]
+    write_csv(settings.out / f"{category}.csv", COLUMNS, rows)
+    for row in rows:
+        print(", ".join(f"{name} {value}" for name, value in zip(COLUMNS, row)))
+    bars = [("real against real: the floor", next(iter(cells.values())).floor),
+            *((prompt, cell.distance) for prompt, cell in cells.items())]
+    save_bars(settings.out / f"{category}.png", f"{category}: distance from real images ({settings.features})", bars)
+    print(f"wrote {settings.out / category}.csv and .png")
+
+
+def split_prompt(text: str) -> tuple[str, str]:
+    """(prompt, token) of a prompt whose token stands in braces."""
+    found = re.findall(r"\{([^{}]+)\}", text)
+    if len(found) != 1:
+        raise UserError(f"The prompt {text!r} must have one token in braces, as in 'A photo of {{<unknown>}}'.")
+    return text.replace("{", "").replace("}", ""), found[0]
+
+
+def run(settings: CellSettings, place: Path, prompt: str, token: str) -> Cell:
+    """TI and LoRA of one prompt."""
+    folder = place / re.sub(r"\W+", "-", f"{prompt} {token}").strip("-")
+    for stage in ("ti", "lora"):
+        train(settings, folder, stage, "--prompt", prompt, "--token", token)
+    return measure(settings, folder)
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,245 @@
+"""The paper's comparison with its rivals on a data set: distances, accuracy after expansion, and what training costs.
+
+    python benchmarks/rivals.py neu --minutes 60 --dry-run     # what would be run
+    python benchmarks/rivals.py neu --minutes 60               # -> runs/benchmarks/rivals/neu/rivals.md
+
+Every generator gets the same wall-clock time of training a class, the same training images, and makes the same number
+of images. StableSDG gets half of the time for each of its two stages: a short run on the first class tells how many
+iterations fit. `classic` rotates and mirrors the training images and trains nothing.
+
+The tables stand for the paper's Tables V and VII (distances), VI and VIII (accuracy) and Fig. 8 (cost). All parts are
+the project's own command lines. What is finished is not run again, so the same command goes on where it was stopped.
+"""
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import calls
+from calls import ROOT, copy_folder, keep_settings
+from rival_tables import BenchmarkSettings, measure_by_imagenet, write_tables
+
+from stablesdg.app.command_line import parser, positive, rate, run_main
+from stablesdg.data.folders import list_categories
+from stablesdg.storage.errors import UserError
+from stablesdg.storage.files import read_json, write_json
+
+RIVALS = ("dcgan", "stylegan3", "ddpm", "ddim", "textual-inversion", "dreambooth")
+ROWS = ("stablesdg", "classic", *RIVALS)
+NETWORKS = ("alexnet", "vgg", "resnet", "squeezenet", "densenet")
+STAGES = {"ti": "embedding", "lora": "lora"}
+TRIAL_ITERATIONS = 20  # of each stage, to find out how many fit
+MOST_STEPS = 10**9  # the minutes end a training
+# what generated images follow from
+MEASURED = ("minutes", "number", "size", "steps", "split", "iterations", "weights", "options")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One command."""
+    command: Sequence[object]
+    done: Path  # a file that is there when it is finished
+    copy: tuple[Path, Path] | None = None  # (from, to) before it, unless the second is there
+
+    def is_done(self) -> bool:
+        """Whether it need not run."""
+        return self.done.is_file()
+
+    def text(self) -> str:
+        """The command line."""
+        return "python " + shlex.join(map(str, self.command))
+
+
+def parse(argv: list[str] | None = None) -> BenchmarkSettings:
+    p = parser(__doc__, "python benchmarks/rivals.py neu --minutes 60")
+    p.add_argument("data", type=Path, help="data set: a folder with one folder of images for each class")
+    p.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="what to compare")
+    p.add_argument("--minutes", type=rate, default=60.0, help="of training, for each row and class")
+    p.add_argument("--number", type=positive, default=1000, help="images of each row and class")
+    p.add_argument("--size", type=positive, help="side in pixels of the rivals that start from nothing (default: the "
+                                                 "least of 64, 128, 256 that is no smaller than an image)")
+    p.add_argument("--steps", type=positive, help="denoising steps of a full run, for all (default: of each its own)")
+    p.add_argument("--split", choices=["group", "random"], default="group",
+                   help="as python -m stablesdg.split takes it")
+    p.add_argument("--iterations", type=positive,
+                   help="of each stage of StableSDG (default: as many as fit into half of the minutes)")
+    p.add_argument("--options", nargs="+", default=[], metavar="NAME:OPTION=VALUE",
+                   help="more options of rivals, for example dcgan:width=256 dreambooth:prior-preservation=50")
+    p.add_argument("--weights", type=Path, default=ROOT / "weights" / "nano")
+    p.add_argument("--reference", default="train", choices=["all", "train", "held-out"],
+                   help="the real images that distances are measured from, as fid.py takes it")
+    p.add_argument("--imagenet", action="store_true", help="measure by a second network as well (see imagenet.py)")
+    p.add_argument("--networks", nargs="*", choices=NETWORKS, default=list(NETWORKS), help="classifiers")
+    p.add_argument("--seeds", type=positive, default=3, help="trainings of each classifier")
+    p.add_argument("--epochs", type=positive, default=50, help="of each classifier")
+    p.add_argument("--out", type=Path, default=Path("runs/benchmarks/rivals"))
+    p.add_argument("--dry-run", action="store_true", help="print the commands, and which are done, and stop")
+    args = vars(p.parse_args(argv))
+    settings = BenchmarkSettings(**{**args, "data": args["data"].resolve(), "weights": args["weights"].resolve()})
+    if "classic" in settings.rows and "stablesdg" not in settings.rows:
+        raise UserError("--rows classic needs the run folders of stablesdg: add that row.")
+    for option in settings.options:
+        if option.partition(":")[0] not in RIVALS or "=" not in option:
+            raise UserError(f"--options {option} is not NAME:OPTION=VALUE with one of {', '.join(RIVALS)}.")
+    return settings
+
+
+def main(argv: list[str] | None = None) -> None:
+    settings = parse(argv)
+    categories = list_categories(settings.data)
+    if settings.dry_run:
+        show(settings, categories)
+        return
+    keep_settings(settings.place, {name: getattr(settings, name) for name in MEASURED})
+    run(Job(with_runs(settings, "-m", "stablesdg.split", settings.data, "--split", settings.split),
+            settings.runs / "split.json"), settings)
+    iterations = settings.iterations or find_iterations(settings, categories[0])
+    jobs = generation_jobs(settings, categories, iterations)
+    for k, job in enumerate(jobs, start=1):
+        run(job, settings, f"{k} of {len(jobs)}")
+    measure_by_imagenet(settings, categories)
+    command = sys.argv[1:] if argv is None else argv
+    write_tables(settings, categories, command)
+    for job in recognition_jobs(settings):
+        run(job, settings)
+    write_tables(settings, categories, command)
+
+
+def show(settings: BenchmarkSettings, categories: Sequence[Path]) -> None:
+    """Print the plan."""
+    iterations = settings.iterations or "AS-MANY-AS-FIT"
+    jobs = [*generation_jobs(settings, categories, iterations), *recognition_jobs(settings)]
+    for job in jobs:
+        print(f"{'done ' if job.is_done() else 'to do'} {job.text()}")
+    trained = [row for row in settings.rows if row not in ("classic", *(["ddim"] if "ddpm" in settings.rows else []))]
+    hours = len(trained) * len(categories) * settings.minutes / 60
+    print(f"{sum(not job.is_done() for job in jobs)} of {len(jobs)} commands are to do; training generators takes "
+          f"{hours:.1f} hours in all, and drawing images and training classifiers come on top")
+
+
+def run(job: Job, settings: BenchmarkSettings, count: str = "") -> None:
+    """Run a command unless it is done. Its output goes into log.txt."""
+    if job.is_done():
+        return
+    if job.copy and not job.copy[1].exists():
+        copy_folder(*job.copy, "samples*", "run.json", "*.png", "score-*.json")
+    print(f"{count} {job.text()}".strip(), flush=True)
+    calls.call(job.command, settings.place, settings.place / "log.txt")
+
+
+def with_runs(settings: BenchmarkSettings, *command: object) -> list[object]:
+    """The command with all runs in the benchmark's own folder."""
+    return [*command, "--runs", settings.place / "runs"]
+
+
+# ---- generated images -------------------------------------------------------------------------------------------
+
+
+def find_iterations(settings: BenchmarkSettings, category: Path) -> dict[str, int]:
+    """{stage: iterations} that fill half of the minutes each, by a short run on the first class."""
+    file = settings.place / "iterations.json"
+    if not file.is_file():
+        folder = settings.place / "trial"
+        seconds = {}
+        for stage, adapter in STAGES.items():
+            run(Job(training(settings, stage, category, folder, TRIAL_ITERATIONS), folder / f"{adapter}.safetensors"),
+                settings)
+            seconds[stage] = read_json(folder / "run.json")["stages"][stage]["seconds"] / TRIAL_ITERATIONS
+        write_json(file, {stage: max(1, int(30 * settings.minutes / max(each, 1e-3)))
+                          for stage, each in seconds.items()})
+    return read_json(file)
+
+
+def training(settings: BenchmarkSettings, stage: str, category: Path, folder: Path, iterations: object) -> list[object]:
+    """The command of one stage of StableSDG."""
+    return with_runs(settings, f"train_{stage}.py", "--data", category, "--out", folder, "--weights", settings.weights,
+                     "--iterations", iterations, "--no-preview", "--resume")
+
+
+def generation_jobs(settings: BenchmarkSettings, categories: Sequence[Path],
+                    iterations: Mapping[str, int] | int | str) -> list[Job]:
+    """All commands that train generators, make images, and measure FD-nano."""
+    jobs = []
+    for category in categories:
+        for row in settings.rows:
+            folder = settings.folder(row, category.name)
+            samples = settings.samples(row, category.name)
+            if row == "stablesdg":
+                for stage, adapter in STAGES.items():
+                    number = iterations[stage] if isinstance(iterations, Mapping) else iterations
+                    jobs.append(Job(training(settings, stage, category, folder, number),
+                                    folder / f"{adapter}.safetensors"))
+            last = folder / "run.json" if row in RIVALS else samples / "manifest.csv"
+            jobs.append(Job(drawing(settings, row, category, folder), last, ddpm_copy(settings, row, category)))
+            score = settings.score(row, category.name, "nano")
+            jobs.append(Job(with_runs(settings, "fid.py", category, samples, "--features", "nano", "--reference",
+                                      settings.reference, "--json", score), score))
+    return jobs
+
+
+def drawing(settings: BenchmarkSettings, row: str, category: Path, folder: Path) -> list[object]:
+    """The command that makes the images of one row and class. A rival's trains it, too."""
+    steps = ["--steps", settings.steps] if settings.steps else []
+    if row == "stablesdg":
+        return with_runs(settings, "sample.py", "--run", folder, "--number", settings.number, *steps, "--resume")
+    if row == "classic":
+        return with_runs(settings, "sample.py", "--run", settings.folder("stablesdg", category.name), "--classic",
+                         "--out", folder, "--number", settings.number, "--resume")
+    how: list[object] = []
+    if row in ("textual-inversion", "dreambooth"):
+        how += ["--weights", settings.weights]
+    elif settings.size:
+        how += ["--size", settings.size]
+    if settings.steps and row not in ("dcgan", "stylegan3"):
+        how += ["--draw-steps", settings.steps]
+    for option in settings.options:
+        name, _, assignment = option.partition(":")
+        if name == row:
+            how += [f"--{part}" if k == 0 else part for k, part in enumerate(assignment.split("=", 1))]
+    return with_runs(settings, "-m", "stablesdg.rivals", row, "--data", category, "--steps", MOST_STEPS, "--minutes",
+                     f"{settings.minutes:g}", "--number", settings.number, *how, "--resume")
+
+
+def ddpm_copy(settings: BenchmarkSettings, row: str, category: Path) -> tuple[Path, Path] | None:
+    """ddpm and ddim draw from one network: the second takes what the first has trained."""
+    if row != "ddim" or "ddpm" not in settings.rows:
+        return None
+    return settings.folder("ddpm", category.name), settings.folder("ddim", category.name)
+
+
+# ---- classifiers ------------------------------------------------------------------------------------------------
+
+
+def recognition_jobs(settings: BenchmarkSettings) -> list[Job]:
+    """All classifiers: real images alone, as many steps on them, and each row's expansion."""
+    jobs, ending = [], "-random" if settings.split == "random" else ""
+    for network in settings.networks:
+        arms: list[tuple[str, list[object]]] = [("none", ["--mode", "none"]),
+                                                ("steps", ["--control", "steps", "--number", settings.number])]
+        arms += [(row, ["--mode", "expand", "--generated", settings.generated(row), "--number", settings.number])
+                 for row in settings.rows]
+        for name, how in arms:
+            out = settings.place / "classify"
+            jobs.append(Recognition(with_runs(settings, "classify.py", "--data", settings.data, "--network", network,
+                                              *how, "--name", name, "--epochs", settings.epochs, "--seeds",
+                                              settings.seeds, "--resume", "--out", out),
+                                    out / f"{network}-{name}-1{ending}.json", seeds=settings.seeds))
+    return jobs
+
+
+@dataclass(frozen=True)
+class Recognition(Job):
+    """A call of classify.py, which is done when all its seeds are."""
+    seeds: int = 1
+
+    def is_done(self) -> bool:
+        """Whether as many seeds are there."""
+        return self.done.is_file() and len(json.loads(self.done.read_text(encoding="utf-8"))["rows"]) >= self.seeds
+
+
+if __name__ == "__main__":
+    run_main(main)
