@@ -1,7 +1,8 @@
 """Verdicts: one result compared with all results of a folder that it can be compared with.
 
 They are computed when they are shown, and never kept: what they say depends on which results there are. The family of a
-result are its comparisons with all comparable results of its folder. Holm's method adjusts the p values within it.
+result are its comparisons with all comparable results of its folder. Holm's method adjusts the p values within it. Two
+results that both use generated images meet in two families. So each sentence names the family of its adjusted p.
 """
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -98,6 +99,8 @@ def verdicts(family: Family) -> list[Verdict]:
     said = []
     for other, comparison, p in zip(family.others, found, holm([one.p for one in found])):
         sentence = verdict(result.name, other.name, comparison, p if len(found) > 1 else None)
+        if len(found) > 1:
+            sentence += f" The adjusted p allows for the {len(found)} comparisons of {result.name}."
         sentence += "".join(advantages(result, other) + advantages(other, result))
         said.append(Verdict(other.name, comparison, p, sentence))
     return said

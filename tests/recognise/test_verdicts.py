@@ -49,6 +49,17 @@ def test_a_later_result_changes_the_verdicts_of_an_earlier_one_when_they_are_sho
     assert "adjusted p" in after and "these 2 comparisons" in after
 
 
+def test_a_comparison_in_two_families_says_which_family_its_adjusted_p_belongs_to(tmp_path):
+    results = [answering("expand", 55), answering("substitute", 51), answering("none", 38)]
+    lines = [line for line in describe_all(results, tmp_path) if "adjusted p" in line]
+    assert [line.split(" (")[0] for line in lines] == [
+        "expand is better than substitute", "expand is better than none",
+        "substitute is worse than expand", "substitute is better than none"]
+    for line in lines:
+        assert line.endswith(f" The adjusted p allows for the 2 comparisons of {line.split()[0]}.")
+    assert "adjusted" not in "".join(describe_all(results[:1] + results[2:], tmp_path))  # one comparison, one p
+
+
 def test_a_result_file_holds_no_verdicts_and_those_of_an_older_file_are_not_read(tmp_path):
     result = answering("expand", 55)
     save_result(tmp_path, result)
