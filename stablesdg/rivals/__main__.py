@@ -18,7 +18,7 @@ import argparse
 from pathlib import Path
 
 from ..app.command_line import add_common, add_split, announce, parser, positive, rate, run_main
-from ..app.paths import dataset_folder, split_file
+from ..app.paths import dataset_folder
 from ..storage.errors import UserError
 
 # name -> steps, where the command line gives none
@@ -104,22 +104,9 @@ def main(argv: list[str] | None = None) -> None:
     out = args.out or dataset_folder(args.data.resolve().parent) / "rivals" / args.name / args.data.resolve().name
     announce("stablesdg.rivals", f"{args.name}, {args.data}", out)
 
-    from ..app import rivals
-    from ..data import generated, split
-    from . import dreambooth
+    from ..app import rival_runs, rivals
 
-    chosen = {**vars(args), "out": out, "steps": args.steps or STEPS[args.name], "token": args.token or "<unknown>",
-              "class_prompt": args.class_prompt or dreambooth.CLASS_PROMPT}
-    if args.prior_preservation is None:
-        chosen["prior_preservation"] = dreambooth.CLASS_IMAGES
-    settings = rivals.RivalSettings(**chosen)
-    generated.require_own_folder(out / "samples")
-    manifest = split.load_split(split_file(args.data), [args.data], args.split)
-    files = split.part_files(manifest, args.data, "train")
-    opened = rivals.open_rival(settings, files)
-    trained = rivals.train(settings, opened, manifest)
-    seconds = rivals.draw_samples(settings, opened, files, manifest)
-    rivals.record(settings, opened, trained, seconds)
+    rival_runs.run(rivals.RivalSettings(**{**vars(args), "out": out, "steps": args.steps or STEPS[args.name]}))
 
 
 if __name__ == "__main__":

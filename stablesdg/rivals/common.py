@@ -152,7 +152,7 @@ def fit(rival: Rival, n: int, training: Training, checkpoint: Checkpoint,
         progress.seconds, stop = time.monotonic() - start, asked_to_stop()
         over = progress.seconds >= training.seconds
         last = over or progress.step == training.steps
-        if progress.step % LOG_STEPS == 0:
+        if progress.step % LOG_STEPS == 0 or last:
             write_row(rival, progress, checkpoint.path.with_name("log.csv"), bar)
         if stop or last or time.monotonic() - saved > CHECKPOINT_SECONDS:
             saved = time.monotonic()

@@ -18,13 +18,13 @@ sys.path.append(str(ROOT / "benchmarks"))
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """Two classes of 64 px images, commands that run in this process, and a folder of runs of its own."""
+    """Two classes of 32 px images, commands that run in this process, and a folder of runs of its own."""
     import calls
     import cells
 
     for category in ("patches", "scratches"):
         for i in range(16):
-            save_image(tmp_path / "steel" / category / f"{i}.png", steel.steel_image(category, i).crop((0, 0, 64, 64)))
+            save_image(tmp_path / "steel" / category / f"{i}.png", steel.steel_image(category, i).crop((0, 0, 32, 32)))
 
     def call(command, cwd, log):
         command = [f"{command[1]}.__main__" if command[1] == "stablesdg.rivals" else command[1], *command[2:]

@@ -95,7 +95,7 @@ def test_a_stopped_run_ends_with_the_bytes_of_one_that_never_was(tmp_path):
     resumed = fit(again, 10, Training(120, 4, resume=True), checkpoint)
     assert torch.equal(state(whole), state(again))
     rows = [[{k: v for k, v in row.items() if k != "minutes"} for row in p.rows] for p in (progress, resumed)]
-    assert rows[0] == rows[1] and [row["step"] for row in rows[0]] == [50, 100]
+    assert rows[0] == rows[1] and [row["step"] for row in rows[0]] == [50, 100, 120]
     with open(tmp_path / "part" / "log.csv") as file:
         assert list(csv.DictReader(file))[1]["A"] == str(rows[0][1]["A"])
 

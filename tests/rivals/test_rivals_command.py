@@ -46,8 +46,8 @@ def test_its_folder_is_that_of_sample_py_and_fid_and_classify_take_it(place):
     assert read_json(folder / "samples" / "settings.json")["seen"] == train
     record = read_json(folder / "run.json")
     assert record["steps"] == 4 and record["parameters"] > 0 and sorted(record["train_sha256"]) == train
-    assert {"log.csv", "model.safetensors", "preview-samples.png", "novelty-samples.png"} >= {
-        "log.csv", "model.safetensors"} <= {f.name for f in folder.iterdir()} | {"log.csv"}
+    assert {f.name for f in folder.iterdir()} == {"samples", "model.safetensors", "checkpoint.safetensors", "run.json",
+                                                  "log.csv", "preview-samples.png", "novelty-samples.png"}
     out = here(place, "fid.py", "steel/patches", folder / "samples", "--features", "nano", "--reference", "train")
     assert "known to the generator" in out
     here(place, "classify.py", "--data", "steel", "--generated", run, "--mode", "expand", "--epochs", 1)
@@ -90,9 +90,11 @@ def test_other_settings_and_leaks_are_refused(place):
     write_json(manifest, before)
 
 
-def test_an_option_that_means_nothing_to_a_rival_is_refused(place):
+def test_an_option_that_means_nothing_to_a_rival_is_refused(place, nano):
     assert "--latents means nothing to dcgan" in rivals(place, *DCGAN, "--data", "steel/patches", "--latents", ok=False)
     assert "64, 128, 256" in rivals(place, *DCGAN, "--data", "steel/patches", "--size", 65, ok=False)
+    assert "nothing could be learned" in rivals(place, "textual-inversion", "--data", "steel/patches", "--weights", nano,
+                                                "--prompt", "A photo", ok=False)
     assert "add --latents" in rivals(place, "ddpm", "--data", "steel/patches", "--weights", "x", ok=False)
 
 

@@ -1,0 +1,170 @@
+"""What surrounds a rival's training: it is recorded, and images are drawn and kept as sample.py does."""
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ..data.generated import ImageSet, Job, is_finished, list_jobs, require_own_folder
+from ..data.images import read_batches
+from ..data.split import SEEN, Split, load_split, part_files, refuse_leak, surfaces_of
+from ..evaluate.features import load_nano_network
+from ..evaluate.novelty import NoveltyMeter
+from ..rivals.common import Training, fit
+from ..storage.checkpoint import Checkpoint
+from ..storage.errors import UserError
+from ..storage.files import read_optional_json, sha256, write_json
+from ..storage.settings import as_json, changed_settings
+from ..storage.tensors import load_tensors, read_metadata, save_tensors
+from .command_line import duration
+from .interrupt import stop_when_asked
+from .paths import split_file
+from .rivals import Opened, RivalSettings, open_rival
+from .sampling import ImageMaker, make_batch, save_pictures, warn_of_novelty
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
+MODEL, CHECKPOINT = "model.safetensors", "checkpoint.safetensors"
+LARGEST_SIDE = 256  # pixels at which images are read for their size and mode
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training took."""
+    steps: int
+    seconds: float  # those of the preparation included
+    memory: int  # bytes at the peak: of the process on a CPU, of what was allocated on a GPU
+
+
+def run(settings: RivalSettings) -> None:
+    """Train a rival on the training part of its category, draw images, and write everything down."""
+    require_own_folder(settings.out / "samples")
+    split = load_split(split_file(settings.data), [settings.data], settings.split)
+    files = part_files(split, settings.data, "train")
+    opened = open_rival(settings, files)
+    trained = train(settings, opened, split)
+    seconds = draw_samples(settings, opened, files, split)
+    record(settings, opened, trained, seconds)
+
+
+def train(settings: RivalSettings, opened: Opened, split: Split) -> Trained:
+    """Train, or read what is already trained with the same settings. Writes model.safetensors."""
+    file = settings.out / MODEL
+    asked = as_json({**opened.depends_on, "steps": settings.steps, "minutes": settings.minutes})
+    if settings.resume and file.is_file():
+        tensors, metadata = load_tensors(file)
+        refuse_leak(json.loads(metadata[SEEN]), split, str(file))
+        if not changed_settings(json.loads(metadata["settings"]), asked):
+            print(f"{file} is already trained; leave out --resume to train it again")
+            opened.drawing.load_state_dict(tensors)
+            opened.rival.networks.eval()
+            return Trained(**json.loads(metadata["trained"]))
+    trained = run_loop(settings, opened)
+    save_tensors(file, opened.drawing.state_dict(), {
+        SEEN: json.dumps(opened.depends_on["images"]), "settings": json.dumps(asked),
+        "trained": json.dumps(vars(trained))})
+    print(f"wrote {file} after {trained.steps} steps in {duration(trained.seconds)}")
+    return trained
+
+
+def run_loop(settings: RivalSettings, opened: Opened) -> Trained:
+    """The loop of rivals/common.py. Ctrl-C saves first, and says after how many steps."""
+    seconds = 60 * settings.minutes - opened.prepared_seconds if settings.minutes else math.inf
+    if seconds <= 0:
+        raise UserError(f"The class images alone took {duration(opened.prepared_seconds)}: raise --minutes, or lower "
+                        "--prior-preservation or --draw-steps.")
+    training = Training(settings.steps, opened.batch_size, settings.seed, seconds, settings.resume, opened.dtype)
+    checkpoint = Checkpoint(settings.out / CHECKPOINT, opened.depends_on)
+    if not settings.resume:
+        checkpoint.path.unlink(missing_ok=True)
+    try:
+        with stop_when_asked() as asked_to_stop:
+            progress = fit(opened.rival, len(opened.depends_on["images"]), training, checkpoint, asked_to_stop)
+    except KeyboardInterrupt:
+        if not checkpoint.path.is_file():
+            raise KeyboardInterrupt("nothing of this training is saved") from None
+        done = json.loads(read_metadata(checkpoint.path)["record"])["step"]
+        raise KeyboardInterrupt(f"saved after {done} steps; the same command with --resume goes on") from None
+    return Trained(progress.step, round(progress.seconds + opened.prepared_seconds, 1), peak_memory(opened.device))
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes at the peak so far: what PyTorch had allocated on a GPU, the whole process elsewhere. 0 if unknown."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if resource is None:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+# ---- drawing ----------------------------------------------------------------------------------------------------
+
+
+def draw_samples(settings: RivalSettings, opened: Opened, files: Sequence[Path], split: Split) -> float:
+    """Draw the images as sample.py does: manifest, settings, novelty, pictures. Returns the seconds it took.
+
+    Each has size and mode of a training image, which is nothing else to it: all training images have their turn.
+    """
+    out = settings.out / "samples"
+    require_own_folder(out)
+    seen = frozenset(opened.depends_on["images"])
+    depends_on = {"rival": settings.name, "model": sha256(settings.out / MODEL), "seed": settings.seed,
+                  "number": settings.number, "from_noise": True, "sampler": settings.name, "resolution": opened.side,
+                  "steps": opened.columns["steps"], "w": opened.columns["w"], "device": opened.device.type,
+                  "data": str(settings.data), "seen": sorted(seen)}
+    if settings.resume and is_finished(out, depends_on):
+        print(f"the images in {out} are already finished; leave out --resume to make them again")
+        return read_optional_json(settings.out / "run.json").get("drawing_seconds", 0.0)
+
+    def draw(x: Tensor, seeds: Sequence[int]) -> Tensor:
+        return opened.rival.draw(seeds).float()
+
+    maker = ImageMaker(draw, f"drawn by {settings.name}", opened.columns, opened.side, 1, depends_on, seen)
+    jobs = list_jobs(files, settings.number, settings.seed)
+    images = ImageSet(out, depends_on, settings.resume)
+    meter = NoveltyMeter(load_nano_network(opened.device), files, surfaces_of(split, files))
+    seconds = draw_all(jobs, maker, meter, images, settings.draw_batch)
+    rows = images.finish(jobs)
+    save_pictures(settings.out, out, rows, jobs, files, maker)
+    values = sorted(float(row["novelty"]) for row in rows)
+    print(f"wrote {len(rows)} images to {out} in {duration(seconds)}; novelty {values[len(values) // 2]:.2f} (median; "
+          "0 is a copy of a training image, 1 as far as real ones of other surfaces are apart)")
+    warn_of_novelty(values[len(values) // 2], maker)
+    return round(seconds, 1)
+
+
+def draw_all(jobs: Sequence[Job], maker: ImageMaker, meter: NoveltyMeter, images: ImageSet, batch_size: int) -> float:
+    """Draw all images that are not there yet. Returns the seconds it took. Ctrl-C says what is kept."""
+    start = time.monotonic()
+    try:
+        with tqdm(total=len(jobs), unit="image", disable=None) as bar:
+            for batch in read_batches(jobs, batch_size, maker.resolution or LARGEST_SIDE, 1):  # only for their sizes
+                if not all(images.has(source.job.name) for source in batch):
+                    make_batch(batch, maker, meter, images, 0.0, from_noise=True)
+                bar.update(len(batch))
+    except KeyboardInterrupt:
+        kept = sum(images.has(job.name) for job in jobs)
+        raise KeyboardInterrupt(f"the training is finished, and {kept} of {len(jobs)} images are kept; the same "
+                                "command with --resume goes on") from None
+    return time.monotonic() - start
+
+
+def record(settings: RivalSettings, opened: Opened, trained: Trained, drawing_seconds: float) -> None:
+    """run.json: settings, seconds, parameters, memory, and which images were seen."""
+    write_json(settings.out / "run.json", {
+        "rival": settings.name, "data": str(settings.data.resolve()),
+        "split_sha256": sha256(split_file(settings.data)),
+        "arguments": {name: str(v) if isinstance(v, Path) else v for name, v in vars(settings).items()},
+        "steps": trained.steps, "training_seconds": trained.seconds, "drawing_seconds": drawing_seconds,
+        "parameters": opened.parameters, "peak_memory": trained.memory, "device": opened.device.type,
+        "versions": {"python": sys.version.split()[0], "torch": torch.__version__},
+        "finished": time.strftime("%Y-%m-%d %H:%M:%S"), SEEN: opened.depends_on["images"]})
