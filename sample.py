@@ -4,13 +4,26 @@
 
 Each image has the size and mode of its source. It depends on its seed and its source alone, up to rounding in bfloat16.
 The manifest says how novel it is.
+
+    python sample.py --compose             # defects of the class on grounds of other surfaces, welded by the prior
+
+Masks and boxes of composites lie beside them. docs/compose.md says more.
 """
 import argparse
 from pathlib import Path
 
 from stablesdg.app import runs
-from stablesdg.app.command_line import add_common, add_model, announce, duration, parser, positive, run_main
-from stablesdg.app.paths import sample_folder, split_file
+from stablesdg.app.command_line import (
+    Arguments,
+    add_common,
+    add_model,
+    announce,
+    duration,
+    parser,
+    positive,
+    run_main,
+)
+from stablesdg.app.paths import sample_folder
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.files import sha256
 
@@ -22,8 +35,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--out", metavar="NAME", help="folder for the images: a name in the run folder, or a path with a "
                                                  "slash, taken as it is (default: samples)")
     method = p.add_argument_group("method")
-    method.add_argument("--strength", type=float,
-                        help="s in (0, 1]; 0 sends the sources through the VAE and back, to compare with "
+    method.add_argument("--strength", type=float, nargs="+", metavar="S",
+                        help="s in (0, 1]; 0 sends the sources through the VAE and back, to compare with; with two "
+                             "numbers each image draws its s between them "
                              "(default: tune.py's choice, the recipe's, Table I's, or 0.4)")
     method.add_argument("--guidance", type=float, help="w (default: tune.py's choice, the recipe's, Table I's, or 5)")
     method.add_argument("--number", type=positive, default=100, help="images to make; the paper makes 1000")
@@ -34,23 +48,70 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
                              "(default: the one tune.py had, or ddim)")
     method.add_argument("--from-noise", action="store_true", help="start from pure noise instead of images (Table II)")
     method.add_argument("--classic", action="store_true", help="rotate and mirror the sources instead, to compare with")
+    method.add_argument("--from", dest="other", type=Path, metavar="FOLDER",
+                        help="sources of another class of the data set; the manifest names it as source_class")
+    method.add_argument("--hard", type=Path, metavar="FILE",
+                        help="CSV with the columns file (CATEGORY/FILE) and weight: sources are drawn by these weights")
+    method.add_argument("--embedding-noise", type=float, default=0.0, metavar="SIGMA",
+                        help="each image adds Gaussian noise to v_d, SIGMA times the deviation of v_d")
     method.add_argument("--min-novelty", type=float, default=0.0,
                         help="draw images below this novelty again, up to 5 times, and leave out those that stay below")
     method.add_argument("--uncond", default="adapted", choices=["adapted", "base"],
                         help="the unconditional branch runs with the adapters or without")
     method.add_argument("--compat", choices=["diffusers"],
                         help="use the timesteps of diffusers' image-to-image pipeline")
+    add_compose(p.add_argument_group("composition: two real images make one"))
     p.add_argument("--batch-size", type=positive, default=8,
                    help="images at once; in float32 this changes an image by one gray level at most")
     add_common(p.add_argument_group("run"))
     p.add_argument("--resume", action="store_true", help="keep the images that an interrupted run has finished")
     args = p.parse_args(argv)
-    if args.strength is not None and not 0 <= args.strength <= 1:
-        raise UserError(f"--strength must lie in [0, 1], not {args.strength:g}.")
+    return check(args)
+
+
+def add_compose(group: Arguments) -> None:
+    """What --compose takes."""
+    group.add_argument("--compose", action="store_true",
+                       help="lay the defect of a source on a ground of another surface; the prior redraws a part; "
+                            "--strength 0 pastes alone")
+    group.add_argument("--region", default="seam", choices=["seam", "outside", "inside"],
+                       help="what the prior redraws: a band around the defect, all around it, or the defect")
+    group.add_argument("--ground", type=Path, help="folder of defect-free images (default: other images of the class)")
+    group.add_argument("--masks", type=Path, help="folder of PNG files named as the sources, white where the defect is "
+                                                  "(default: defects are sought)")
+    group.add_argument("--boxes", type=Path, help="folder of VOC xml or YOLO txt files named as the sources, or a COCO "
+                                                  "json file")
+    group.add_argument("--box-class", metavar="NAME", help="take only boxes of this class")
+
+
+def check(args: argparse.Namespace) -> argparse.Namespace:
+    """Refuse options that contradict each other. A range of strengths becomes strength and strength_high."""
+    if len(args.strength or []) > 2:
+        raise UserError("--strength takes one number, or two that each image draws between.")
+    low, high = [*(args.strength or []), None, None][:2]
+    args.strength, args.strength_high = low, high
+    for s in (low, high):
+        if s is not None and not 0 <= s <= 1:
+            raise UserError(f"--strength must lie in [0, 1], not {s:g}.")
+    if low is not None and high is not None and not 0 < low < high:
+        raise UserError(f"--strength {low:g} {high:g} is no range: the first must be above 0 and below the second.")
     if args.from_noise and args.strength not in (None, 1):
         raise UserError(f"--from-noise starts from pure noise, at s = 1: leave out --strength {args.strength:g}.")
     if args.classic and (args.from_noise or args.strength is not None or args.guidance is not None):
         raise UserError("--classic uses no diffusion: leave out --strength, --guidance and --from-noise.")
+    if args.embedding_noise < 0 or (args.embedding_noise and args.classic):
+        raise UserError("--embedding-noise must be at least 0, and --classic has no v_d.")
+    if args.other and (args.data or args.from_noise or args.classic or args.compose):
+        raise UserError("--from sets the sources of image-oriented generation: leave out --data, --from-noise, "
+                        "--classic and --compose.")
+    if args.compose and (args.from_noise or args.classic):
+        raise UserError("--compose starts from real images: leave out --from-noise and --classic.")
+    if args.masks and args.boxes:
+        raise UserError("--masks and --boxes both say where the defects are: pass one of them.")
+    alone = {"--ground": args.ground, "--masks": args.masks, "--boxes": args.boxes, "--box-class": args.box_class,
+             "--region": args.region != "seam"}
+    if not args.compose and (given := [name for name, value in alone.items() if value]):
+        raise UserError(f"{given[0]} belongs to --compose: pass that, too.")
     return args
 
 
@@ -60,7 +121,7 @@ def main(argv: list[str] | None = None) -> None:
     out = sample_folder(folder, args.out)
     announce("sample.py", folder, out)
 
-    from stablesdg.app import devices, sampling
+    from stablesdg.app import composing, devices, sampling, sources
     from stablesdg.data import generated, split
     from stablesdg.evaluate import features, novelty
 
@@ -68,26 +129,35 @@ def main(argv: list[str] | None = None) -> None:
     record = runs.require_run(folder)
     data = settings.data or Path(record["data"])
     generated.require_own_folder(out)
-    manifest = split.load_split(split_file(data), [data])
-    sources = split.part_files(manifest, data, "train")
-    print(f"sources: the {len(sources)} training images of {data}")
+    real = sources.find_real_images(data, settings.other, settings.compose, settings.ground)
+    weights = sources.read_weights(settings.hard, real.sources, real.split) if settings.hard else None
 
-    maker = sampling.open_classic() if settings.classic else sampling.open_diffusion(settings, folder, record)
-    split.refuse_leak(maker.seen, manifest, f"The adapters in {folder}")
+    composer = composing.open_composer(settings, real) if settings.compose else None
+    if composer:
+        maker = composing.open_compose(settings, folder, record, composer)
+    else:
+        maker = sampling.open_classic() if settings.classic else sampling.open_diffusion(settings, folder, record)
+    split.refuse_leak(maker.seen, real.split, f"The adapters in {folder}")
     depends_on = {"seed": settings.seed, "number": settings.number, "from_noise": settings.from_noise,
                   "classic": settings.classic, "min_novelty": settings.min_novelty, "data": str(data),
-                  **maker.depends_on, "seen": sorted(maker.seen | {sha256(file) for file in sources})}
+                  **({"weights_of_sources": weights} if weights else {}), **maker.depends_on,
+                  "seen": sorted(maker.seen | {sha256(file) for file in [*real.sources, *real.grounds]})}
     if settings.resume and generated.is_finished(out, depends_on):
         print(f"the images in {out} are already finished; leave out --resume to make them again")
         return
 
-    jobs = generated.list_jobs(sources, settings.number, settings.seed)
+    jobs = generated.list_jobs(real.sources, settings.number, settings.seed, weights)
     images = generated.ImageSet(out, depends_on, settings.resume)
-    meter = novelty.NoveltyMeter(features.load_nano_network(devices.pick_device(settings.device)), sources,
-                                 split.surfaces_of(manifest, sources))
+    meter = novelty.NoveltyMeter(features.load_nano_network(devices.pick_device(settings.device)),
+                                 real.compared, split.surfaces_of(real.split, real.compared))
     seconds = sampling.make_images(jobs, maker, meter, images, settings)
+    if composer:
+        composing.save_labels(images, jobs, data.resolve().name)
     rows = images.finish(jobs)
-    sampling.save_pictures(folder, out, rows, jobs, sources, maker)
+    sampling.save_pictures(folder, out, rows, jobs, real.compared, maker)
+    if composer:
+        composing.save_preview(folder, out, rows, jobs, composer, maker.label)
+        composing.report_seams(rows)
     if maker.sd:
         arguments = {**vars(settings), "data": data, "strength": maker.depends_on["s"],
                      "guidance": maker.depends_on["w"], "sampler": maker.depends_on["sampler"],

@@ -1,7 +1,7 @@
 """What surrounds generation: s and w chosen, batches of sources made into images, rows of the manifest."""
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ..data.augment import augment
 from ..data.generated import ImageSet, Job, Row, source_name
-from ..data.images import Source, read_batches, read_image, to_image
+from ..data.images import Source, read_batches, read_image
 from ..evaluate.novelty import NoveltyMeter, similarity
 from ..generation import GUIDANCE, Step, generate, plan
 from ..models.stable_diffusion import StableDiffusion
@@ -20,7 +20,9 @@ from ..report.pairs import PAIRS_SHOWN, Pair, save_novelty_picture, save_pairs
 from ..storage.errors import UserError
 from ..storage.files import sha256
 from .compat import plan_diffusers
-from .model import from_recipe, load_adapters, open_model
+from .makers import ImageMaker
+from .model import Trained, from_recipe, load_adapters, open_model
+from .variation import noisy_embedding, strength_of
 
 # The paper's Table I: s and w that it found best for each category of NEU and CCBSD.
 TABLE_I = {"Cr": (0.2, 2), "In": (0.9, 9), "Pa": (0.4, 6), "PS": (0.5, 3), "RS": (0.1, 8), "Sc": (0.5, 7),
@@ -41,13 +43,23 @@ class SamplingSettings:
     weights: str | None
     adapters: str
     out: str | None  # a name in the run folder, or a path with a slash
-    strength: float | None
+    strength: float | None  # or the lower end of a range
+    strength_high: float | None  # the upper end
     guidance: float | None
     number: int
     steps: int | None
     sampler: str | None
     from_noise: bool
     classic: bool
+    other: Path | None  # --from: sources of another class
+    hard: Path | None
+    embedding_noise: float
+    compose: bool
+    region: str
+    ground: Path | None
+    masks: Path | None
+    boxes: Path | None
+    box_class: str | None
     min_novelty: float
     uncond: str
     compat: str | None
@@ -56,20 +68,6 @@ class SamplingSettings:
     device: str
     dtype: str
     resume: bool
-
-
-@dataclass(frozen=True)
-class ImageMaker:
-    """What makes images from sources."""
-    draw: Callable[[Tensor, Sequence[int]], Tensor]  # x (B, 3, H, W) and B seeds -> (B, 3, H, W), in [-1, 1]
-    label: str  # for the preview
-    columns: Mapping[str, str]  # s, w, sampler and steps, for the manifest
-    resolution: int | None  # sources are read at it
-    multiple: int  # their sides are made a multiple of it
-    depends_on: Mapping[str, Any]  # settings that the images follow from
-    seen: frozenset[str]  # sha256 of the images that it has learned from
-    sd: StableDiffusion | None = None
-    keeps_places: bool = False  # an image shows its source, changed in part, so that the two can be compared
 
 
 def open_classic() -> ImageMaker:
@@ -82,33 +80,93 @@ def open_classic() -> ImageMaker:
     return ImageMaker(draw, label, {"s": "", "w": "", "sampler": "classic", "steps": ""}, None, 1, {}, frozenset())
 
 
-def open_diffusion(settings: SamplingSettings, folder: Path, record: Mapping[str, Any]) -> ImageMaker:
-    """Algorithm 1 with the adapters of a run."""
+@dataclass(frozen=True)
+class Prior:
+    """A model with the adapters of a run, and how it is to be run."""
+    sd: StableDiffusion
+    trained: Trained
+    s: float
+    s_high: float | None  # each image draws its own s from here to there
+    w: float
+    sampler: str
+    steps: int
+    settings: SamplingSettings
+
+    @property
+    def strength(self) -> str:
+        """s for a person."""
+        return f"{self.s:g}" if self.s_high is None else f"{self.s:g} to {self.s_high:g}"
+
+    def path(self, s: float) -> list[Step]:
+        """The steps to run from strength s."""
+        return steps_to_run(self.sd, s, self.steps, self.sampler, self.settings.compat)
+
+    def parts(self, seeds: Sequence[int]) -> Iterator[tuple[slice, float]]:
+        """(images, s) of the parts of a batch that can run together: all, or one by one if each draws s or v_d."""
+        sigma = self.settings.embedding_noise
+        if self.s_high is None and not sigma:
+            yield slice(0, len(seeds)), self.s
+            return
+        for i, seed in enumerate(seeds):
+            with noisy_embedding(self.sd, sigma, seed):
+                yield slice(i, i + 1), strength_of(seed, self.s, self.s_high)
+
+    def columns(self) -> dict[str, str]:
+        """What the manifest says of all images."""
+        return {"s": self.strength, "w": f"{self.w:g}", "sampler": self.sampler, "steps": str(self.steps)}
+
+    def columns_of(self, seed: int) -> dict[str, str]:
+        """What the manifest says of one image, where it differs from others."""
+        return {} if self.s_high is None else {"s": f"{strength_of(seed, self.s, self.s_high):g}"}
+
+    def depends_on(self) -> dict[str, Any]:
+        """The settings that images follow from. What was not asked for is not named."""
+        asked = self.settings
+        more = {"s_high": self.s_high, "embedding_noise": asked.embedding_noise or None}
+        return {"steps": self.steps, "sampler": self.sampler, "uncond": asked.uncond, "compat": asked.compat,
+                "adapters": asked.adapters, "s": self.s, "w": self.w, "prompt": self.trained.prompt,
+                "weights": self.sd.sha256, "resolution": self.trained.resolution, "dtype": str(self.sd.dtype),
+                "adapter_files": [sha256(file) for file in self.sd.adapter_files], "device": self.sd.device.type,
+                **{name: value for name, value in more.items() if value is not None}}
+
+
+def open_prior(settings: SamplingSettings, folder: Path, record: Mapping[str, Any]) -> Prior:
+    """Load the weights and the adapters of a run, and choose s, w, sampler and steps. Says what was chosen."""
     sd = open_model(settings.weights, settings.device, settings.dtype, record)
     trained = load_adapters(sd, folder, record, settings.adapters)
     if settings.uncond == "base" and folder / "full.safetensors" in sd.adapter_files:
         raise UserError("--uncond base needs the model without adapters, but a full adaptation has replaced it: leave "
                         "out --uncond.")
+    if settings.embedding_noise and not sd.text.vectors:
+        raise UserError("--embedding-noise needs a learned v_d: train_ti.py makes one.")
     tuned = {} if settings.from_noise else record.get("tuned", {})
     s, w = choose_strength_and_guidance(settings, sd, folder.resolve().name, tuned)
     sampler, steps = settings.sampler or tuned.get("sampler", SAMPLER), settings.steps or tuned.get("steps", STEPS)
-    path = steps_to_run(sd, s, steps, sampler, settings.compat)
-    print(f"prompt {trained.prompt!r}, s = {s:g}, w = {w:g}, {sampler}: " + (
+    prior = Prior(sd, trained, s, settings.strength_high, w, sampler, steps, settings)
+    path = prior.path(settings.strength_high or s)
+    print(f"prompt {trained.prompt!r}, s = {prior.strength}, w = {w:g}, {sampler}: " + (
         f"{len(path)} steps from t = {path[0].t}" if path else "through the VAE and back"))
-    warn_of_few_steps(s, len(path))
-    guidance = 1.0 if settings.compat and w < 1 else w  # diffusers does not guide below 1
+    warn_of_few_steps(s, len(prior.path(s)))
+    return prior
+
+
+def open_diffusion(settings: SamplingSettings, folder: Path, record: Mapping[str, Any]) -> ImageMaker:
+    """Algorithm 1 with the adapters of a run."""
+    prior = open_prior(settings, folder, record)
+    guidance = 1.0 if settings.compat and prior.w < 1 else prior.w  # diffusers does not guide below 1
 
     def draw(x: Tensor, seeds: Sequence[int]) -> Tensor:
-        return generate(sd, x, seeds, trained.prompt, guidance=guidance, sampler=sampler, uncond=settings.uncond,
-                        from_noise=settings.from_noise, path=path)
+        return torch.cat([
+            generate(prior.sd, x[part], seeds[part], prior.trained.prompt, guidance=guidance, sampler=prior.sampler,
+                     uncond=settings.uncond, from_noise=settings.from_noise, path=prior.path(s))
+            for part, s in prior.parts(seeds)])
 
-    depends_on = {"steps": steps, "sampler": sampler, "uncond": settings.uncond, "compat": settings.compat,
-                  "adapters": settings.adapters, "s": s, "w": w, "prompt": trained.prompt, "weights": sd.sha256,
-                  "resolution": trained.resolution, "dtype": str(sd.dtype),
-                  "adapter_files": [sha256(file) for file in sd.adapter_files], "device": sd.device.type}
-    columns = {"s": f"{s:g}", "w": f"{w:g}", "sampler": sampler, "steps": str(steps)}
-    return ImageMaker(draw, f"generated, s = {s:g}, w = {w:g}", columns, trained.resolution, sd.vae.factor, depends_on,
-                      trained.seen, sd, not settings.from_noise)
+    columns, depends_on = prior.columns(), prior.depends_on()
+    if settings.other:
+        columns["source_class"] = depends_on["source_class"] = settings.other.resolve().name
+    return ImageMaker(draw, f"generated, s = {prior.strength}, w = {prior.w:g}", columns, prior.trained.resolution,
+                      prior.sd.vae.factor, depends_on, prior.trained.seen, prior.sd, not settings.from_noise,
+                      columns_of=prior.columns_of)
 
 
 def steps_to_run(sd: StableDiffusion, s: float, steps: int, sampler: str, compat: str | None = None) -> list[Step]:
@@ -173,19 +231,18 @@ def make_batch(batch: Sequence[Source[Job]], maker: ImageMaker, meter: NoveltyMe
     pending = list(batch)
     for attempt in range(MOST_TRIES if min_novelty > 0 else 1):
         seeds = [source.job.seed + attempt * RETRY_STRIDE for source in pending]
-        y = maker.draw(torch.stack([source.x for source in pending]), seeds)
-        made = [to_image(image, source.size, source.mode) for source, image in zip(pending, y)]
+        made = maker.make_images(pending, seeds)
         below = []
-        for source, seed, image, (novelty, nearest) in zip(pending, seeds, made, meter.measure(made)):
+        for source, seed, new, (novelty, nearest) in zip(pending, seeds, made, meter.measure([m.image for m in made])):
             if novelty < min_novelty:
                 below.append(source)
                 images.give_up(source.job.name)
                 continue
             file = source.job.source
-            images.keep(source.job.name, image, {
+            images.keep(source.job.name, new.image, {
                 "file": source.job.name, "source": "" if from_noise else source_name(file), "seed": str(seed),
-                **maker.columns, "novelty": f"{novelty:.4f}", "nearest": source_name(nearest),
-                "ssim": "" if from_noise else f"{similarity(image, read_image(file)[0]):.4f}"})
+                **maker.columns, **new.columns, "novelty": f"{novelty:.4f}", "nearest": source_name(nearest),
+                "ssim": "" if from_noise else f"{similarity(new.image, read_image(file)[0]):.4f}"}, new.mask)
         pending = below
         if not pending:
             break
@@ -212,12 +269,13 @@ def make_images(jobs: Sequence[Job], maker: ImageMaker, meter: NoveltyMeter, ima
     return time.monotonic() - started
 
 
-def save_pictures(folder: Path, out: Path, rows: Sequence[Row], jobs: Sequence[Job], sources: Sequence[Path],
+def save_pictures(folder: Path, out: Path, rows: Sequence[Row], jobs: Sequence[Job], compared: Sequence[Path],
                   maker: ImageMaker) -> None:
     """Draw the sources and what was made of them, and the least and the most novel images."""
     source_of = {job.name: job.source for job in jobs}
     pairs = [Pair(source_of[row["file"]], out / row["file"], float(row["novelty"])) for row in rows[:PAIRS_SHOWN]]
-    save_pairs(folder / f"preview-{out.name}.png", pairs, maker.label, maker.keeps_places)
-    named = {source_name(file): file for file in sources}
+    if maker.make is None:
+        save_pairs(folder / f"preview-{out.name}.png", pairs, maker.label, maker.keeps_places)
+    named = {source_name(file): file for file in compared}
     save_novelty_picture(folder / f"novelty-{out.name}.png",
                          [(out / row["file"], float(row["novelty"]), named[row["nearest"]]) for row in rows])

@@ -2,7 +2,15 @@
 
     manifest.csv   a row for each image: file, source, seed, s, w, sampler, steps, novelty, nearest, ssim
     settings.json  what the images depend on
+
+and, of composites,
+
+    manifest.csv   further columns: ground, mask, region, share, mirror, dx, dy, seam, seam_pasted, seam_source
+    masks/         where the pasted defects lie: a PNG for each image, white is the defect
+    boxes/         the same as boxes, in three formats
 """
+import random
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +33,8 @@ from .images import save_image
 
 MANIFEST_COLUMNS = ("file", "source", "seed", "s", "w", "sampler", "steps", "novelty", "nearest", "ssim")
 OWN_FILES = ("manifest.csv", "settings.json")
+MASKS, BOXES = "masks", "boxes"  # folders beside the images of composites
+BOX_FILES, BOX_ENDS = ("classes.txt", "coco.json"), (".xml", ".txt")  # for all images, and for each
 SEED_STRIDE = 1_000_000  # between the first images of two seeds
 
 Row = dict[str, str]
@@ -37,10 +47,17 @@ class Job(NamedTuple):
     seed: int
 
 
-def list_jobs(sources: Sequence[Path], number: int, seed: int) -> list[Job]:
-    """`number` jobs. Every source is used once before any is used again."""
-    order = torch.randperm(len(sources), generator=torch.Generator().manual_seed(seed)).tolist()
-    return [Job(sources[order[i % len(order)]], f"{i:05d}.png", seed * SEED_STRIDE + i) for i in range(number)]
+def list_jobs(sources: Sequence[Path], number: int, seed: int, weights: Sequence[float] | None = None) -> list[Job]:
+    """`number` jobs. Every source is used once before any is used again.
+
+    weights  of the sources, with a sum above 0: each job draws its source by these instead
+    """
+    if weights is not None:
+        drawn = random.Random(seed).choices(sources, weights, k=number)
+    else:
+        order = torch.randperm(len(sources), generator=torch.Generator().manual_seed(seed)).tolist()
+        drawn = [sources[order[i % len(order)]] for i in range(number)]
+    return [Job(source, f"{i:05d}.png", seed * SEED_STRIDE + i) for i, source in enumerate(drawn)]
 
 
 def source_name(file: Path) -> str:
@@ -53,9 +70,16 @@ def require_own_folder(out: Path) -> None:
     if not out.exists():
         return
     rows = read_csv(out / "manifest.csv") if (out / "manifest.csv").is_file() else []
-    own = {*OWN_FILES, ".DS_Store", *(row.get("file") for row in rows)}
-    if strange := sorted(f.name for f in out.iterdir() if f.name not in own):
-        raise UserError(f"{out} holds something else than generated images ({strange[0]}): pass another --out.")
+    names = {row.get("file", "") for row in rows}
+    own = {*OWN_FILES, ".DS_Store", *names}
+    strange = [f.name for f in out.iterdir() if f.name not in own]
+    if rows and "mask" in rows[0]:
+        own_inside = {MASKS: names, BOXES: {*BOX_FILES, *(f"{Path(n).stem}{end}" for n in names for end in BOX_ENDS)}}
+        strange = [name for name in strange if name not in own_inside or not (out / name).is_dir()]
+        strange += [f"{folder}/{f.name}" for folder, files in own_inside.items() if (out / folder).is_dir()
+                    for f in (out / folder).iterdir() if f.name not in {*files, ".DS_Store"}]
+    if strange:
+        raise UserError(f"{out} holds something else than generated images ({min(strange)}): pass another --out.")
 
 
 class ImageSet:
@@ -73,17 +97,21 @@ class ImageSet:
             before = read_json(self.partial / "settings.json") | {"number": settings["number"]}
             require_same_settings(self.partial, before, settings, "repeat those, or start without --resume")
         elif self.partial.exists():
-            for file in self.partial.iterdir():
-                file.unlink()
+            shutil.rmtree(self.partial)
         write_json(self.partial / "settings.json", settings)
         self.rows: dict[str, Row | None] = read_optional_json(self.partial / "made.json")  # None: given up
 
     def has(self, name: str) -> bool:
         """Whether this image is made, or was given up."""
-        return name in self.rows and (self.rows[name] is None or (self.partial / name).is_file())
+        row = self.rows.get(name, {})
+        if not row:
+            return row is None
+        return (self.partial / name).is_file() and ("mask" not in row or (self.partial / MASKS / name).is_file())
 
-    def keep(self, name: str, image: Image.Image, row: Row) -> None:
-        """Write one image and remember its row."""
+    def keep(self, name: str, image: Image.Image, row: Row, mask: Image.Image | None = None) -> None:
+        """Write one image, and the mask of a composite, and remember its row."""
+        if mask is not None:
+            save_image(self.partial / MASKS / name, mask)
         save_image(self.partial / name, image)
         self.rows[name] = row
 
@@ -95,15 +123,22 @@ class ImageSet:
         """Write down what is finished, for a later --resume."""
         write_json(self.partial / "made.json", self.rows)
 
+    def made(self, jobs: Sequence[Job]) -> list[Row]:
+        """The rows of the images that were made, in the order of the jobs."""
+        return [row for job in jobs if (row := self.rows[job.name])]
+
     def finish(self, jobs: Sequence[Job]) -> list[Row]:
         """Write the manifest and put the folder in its place. Images of an earlier call go. Returns the rows."""
-        rows = [row for job in jobs if (row := self.rows[job.name])]
+        rows = self.made(jobs)
         if not rows:
             raise UserError(f"No image was novel enough, so {self.out} was not written: lower --min-novelty or raise "
                             "--strength.")
-        write_csv(self.partial / "manifest.csv", MANIFEST_COLUMNS, [[row[k] for k in MANIFEST_COLUMNS] for row in rows])
-        for stray in {f.name for f in self.partial.iterdir()} - {row["file"] for row in rows} - set(OWN_FILES):
-            (self.partial / stray).unlink()
+        columns = [*MANIFEST_COLUMNS, *(name for name in rows[0] if name not in MANIFEST_COLUMNS)]
+        write_csv(self.partial / "manifest.csv", columns, [[row[k] for k in columns] for row in rows])
+        names = {row["file"] for row in rows}
+        for folder, own in ((self.partial, {*names, *OWN_FILES, MASKS, BOXES}), (self.partial / MASKS, names)):
+            for stray in (f for f in folder.glob("*") if f.name not in own):
+                stray.unlink()
         require_own_folder(self.out)  # much may have happened since the start
         replace_folder(self.partial, self.out)
         return rows

@@ -3,7 +3,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from PIL import Image, ImageChops, ImageFilter
+from scipy import ndimage
 
 from ..data.images import read_image, save_image
 from .pictures import CELL, image_grid
@@ -12,6 +14,8 @@ PAIRS_SHOWN, NOVELTY_SHOWN = 8, 8
 DIFFERENCE_GAIN = 3  # a difference of 85 gray levels is drawn white
 MIN_ZOOM = 1.5  # an image this many times as large as its cell is shown at full size, too, in part
 CAPTION_LENGTH = 26  # characters that fit under a cell
+
+OUTLINE = (255, 40, 40)
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 
@@ -38,13 +42,45 @@ def save_pairs(path: Path, pairs: Sequence[Pair], label: str, compare: bool = Tr
     if compare:
         differences = [difference(a, b) for a, b in zip(sources, made)]
         rows.append((f"their difference, drawn {DIFFERENCE_GAIN} times as large: white where much was changed",
-                     [d.point([min(255, DIFFERENCE_GAIN * level) for level in range(256)]) for d in differences]))
+                     [amplify(d) for d in differences]))
         if any(max(image.size) > MIN_ZOOM * CELL for image in sources):
             boxes = [largest_difference(d) for d in differences]
             for name, images in (("sources", sources), ("generated", made)):
                 rows.append((f"{name}, full size at the place of the largest difference",
                              [image.crop(box) for image, box in zip(images, boxes)]))
     save_image(path, image_grid(rows, captions={len(rows) - 1: captions}))
+
+
+class Composition(NamedTuple):
+    """A composite, and what it was made of."""
+    source: Path
+    source_mask: np.ndarray  # bool (H, W): the defect in it
+    ground: Image.Image
+    pasted: Image.Image  # before the prior
+    composite: Image.Image
+    caption: str
+
+
+def save_compositions(path: Path, shown: Sequence[Composition], label: str) -> None:
+    """Draw composites below the defects and the grounds that they were made of, and what the prior changed."""
+    changes = [amplify(difference(c.pasted, c.composite)) for c in shown]
+    rows = [("where the defects come from, the masks outlined", [outlined(c.source, c.source_mask) for c in shown]),
+            ("grounds, at the defects' level", [c.ground for c in shown]), (label, [c.composite for c in shown]),
+            (f"what the prior changed, drawn {DIFFERENCE_GAIN} times as large", changes)]
+    captions = [f"{caption_name(c.source)}\n{c.caption}" for c in shown]
+    save_image(path, image_grid(rows, captions={len(rows) - 1: captions}))
+
+
+def outlined(file: Path, mask: np.ndarray) -> Image.Image:
+    """An image with a red line around a mask, bool (H, W)."""
+    levels = np.array(read_image(file)[0])
+    levels[ndimage.binary_dilation(mask, iterations=max(1, min(mask.shape) // CELL)) & ~mask] = OUTLINE
+    return Image.fromarray(levels)
+
+
+def amplify(levels: Image.Image) -> Image.Image:
+    """A difference as it is drawn."""
+    return levels.point([min(255, DIFFERENCE_GAIN * level) for level in range(256)])
 
 
 def difference(a: Image.Image, b: Image.Image) -> Image.Image:

@@ -11,9 +11,12 @@ from conftest import ROOT
 PAPER = ("diffusion", "text", "lora", "train", "generation")
 SCRIPTS = ("train_ti", "train_lora", "sample", "fid", "classify", "tune")
 # A room may import the rooms after it. Only models/stable_diffusion.py looks up: it holds the paper's text encoder and
-# LoRA.
-ORDER = ("app", "report", "recognise", "rivals", "prior", "evaluate", "paper", "models", "data", "weights", "storage")
+# LoRA. What judges images must not know how some of them are made.
+ORDER = ("app", "report", "recognise", "rivals", "prior", "compose", "evaluate", "paper", "models", "data", "weights",
+         "storage")
 EXCEPTIONS = {("models", "paper")}
+STRANGERS = {("recognise", "compose")}
+MOST_LATE_IMPORTS = 29
 PACKAGE = ROOT / "stablesdg"
 
 
@@ -52,6 +55,7 @@ def test_imports_point_down(file):
     for line, other in imported_rooms(file):
         allowed = ORDER.index(other) >= ORDER.index(room) or (room, other) in EXCEPTIONS
         assert allowed, f"{file.relative_to(ROOT)}:{line} looks up from {room} to {other}"
+        assert (room, other) not in STRANGERS, f"{file.relative_to(ROOT)}:{line}: {room} must not know {other}"
 
 
 def test_the_paper_is_five_files_of_at_most_600_lines_together():
@@ -64,6 +68,17 @@ def test_no_script_imports_a_script():
         names = {node.module for node in ast.walk(ast.parse((ROOT / f"{script}.py").read_text(encoding="utf-8")))
                  if isinstance(node, ast.ImportFrom)}
         assert not names & set(SCRIPTS)
+
+
+def test_fewer_than_30_imports_stand_inside_functions():
+    """main() of a script imports late, so that help is quick. Elsewhere an import belongs to the top of the file."""
+    late = set()
+    for file in [*modules(), *ROOT.glob("*.py"), *(ROOT / "benchmarks").glob("*.py")]:
+        for function in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                late |= {f"{file.relative_to(ROOT)}:{node.lineno} {ast.unparse(node)}" for node in ast.walk(function)
+                         if isinstance(node, ast.Import | ast.ImportFrom)}
+    assert len(late) <= MOST_LATE_IMPORTS, "\n".join(sorted(late))
 
 
 def test_every_public_function_has_types():

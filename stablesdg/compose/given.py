@@ -1,0 +1,177 @@
+"""Where is the defect? Masks and boxes that a person made: PNG, PASCAL VOC xml, YOLO txt, COCO json."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+from xml.parsers import expat
+
+import numpy as np
+
+from ..data.images import read_image
+from ..storage.errors import UserError
+from ..storage.files import read_json, sha256
+from .labels import Box, read_mask
+from .masks import Mask
+
+LARGEST_XML = 2**22  # bytes; a box takes some two hundred
+
+
+@dataclass(frozen=True)
+class GivenMasks:
+    """A PNG for each image: white is the defect."""
+    files: Mapping[Path, Path]
+
+    def mask_of(self, source: Path, shape: tuple[int, int]) -> Mask:
+        """The mask of one image of `shape` (H, W). Raises UserError if it has another size, or nothing is white."""
+        file = self.files[source]
+        area = read_mask(file)
+        if area.shape != shape:
+            raise UserError(f"{file} has {area.shape[1]} x {area.shape[0]} pixels, and {source} has {shape[1]} x "
+                            f"{shape[0]}: a mask must have the size of its image.")
+        if not area.any():
+            raise UserError(f"{file} has no white pixel: white marks the defect.")
+        return Mask(area, "given mask")
+
+    def digest(self) -> list[str]:
+        """What the masks hold, for settings.json."""
+        return [sha256(file) for file in self.files.values()]
+
+
+@dataclass(frozen=True)
+class GivenBoxes:
+    """Boxes for each image."""
+    boxes: Mapping[Path, Sequence[Box]]
+
+    def mask_of(self, source: Path, shape: tuple[int, int]) -> Mask:
+        """The inside of the boxes of one image of `shape` (H, W). Raises UserError if they lie outside of it."""
+        area = np.zeros(shape, dtype=bool)
+        for left, top, right, bottom in self.boxes[source]:
+            area[max(0, round(top)):max(0, round(bottom)), max(0, round(left)):max(0, round(right))] = True
+        if not area.any():
+            raise UserError(f"The boxes of {source} lie outside of the image: correct them.")
+        return Mask(area, "given boxes")
+
+    def digest(self) -> list[list[float]]:
+        """What the boxes say, for settings.json."""
+        return [list(box) for boxes in self.boxes.values() for box in boxes]
+
+
+def read_masks(folder: Path, sources: Sequence[Path]) -> GivenMasks:
+    """The masks of a folder, by the names of the images. Raises UserError if an image has none."""
+    files = {source: folder / f"{source.stem}.png" for source in sources}
+    require_all({source: file.is_file() for source, file in files.items()}, folder, "mask")
+    return GivenMasks(files)
+
+
+def read_boxes(where: Path, sources: Sequence[Path], name: str | None = None) -> GivenBoxes:
+    """The boxes of images.
+
+    where  a folder of xml or txt files with the images' names, or a COCO json file, or a folder with one
+    name   only boxes of this class (default: all)
+
+    Raises UserError if an image has no box, or if a file cannot be read.
+    """
+    documents = [where] if where.is_file() else sorted(where.glob("*.json"))
+    if where.is_dir() and any((where / f"{source.stem}.xml").is_file() for source in sources):
+        boxes = {source: read_voc(file, name) if (file := where / f"{source.stem}.xml").is_file() else []
+                 for source in sources}
+    elif where.is_dir() and any((where / f"{source.stem}.txt").is_file() for source in sources):
+        boxes = {source: read_yolo(file, read_image(source)[0].size, name)
+                 if (file := where / f"{source.stem}.txt").is_file() else [] for source in sources}
+    elif len(documents) == 1:
+        found = read_coco(documents[0], name)
+        boxes = {source: found.get(source.name, []) for source in sources}
+    else:
+        raise UserError(f"{where} holds no boxes of these images: pass a folder of VOC xml or YOLO txt files that are "
+                        "named as the images, or a COCO json file.")
+    require_all({source: bool(own) for source, own in boxes.items()}, where, f"box of {name}" if name else "box")
+    return GivenBoxes(boxes)
+
+
+def require_all(there: Mapping[Path, bool], where: Path, what: str) -> None:
+    """Raise UserError if an image has none."""
+    if missing := [source for source, own in there.items() if not own]:
+        raise UserError(f"{where} has no {what} for {len(missing)} of the {len(there)} source images "
+                        f"({missing[0].name} first): add them, or leave the option out and the defect is sought.")
+
+
+def malformed(file: Path, error: object) -> UserError:
+    """A file of boxes that cannot be read."""
+    return UserError(f"{file} cannot be read as boxes ({error}): repair or remove it.")
+
+
+def checked(left: float, top: float, right: float, bottom: float) -> Box:
+    """A box with some area. Raises ValueError for any other, and for numbers that are none."""
+    if not (left < right < inf and -inf < top < bottom < inf and left > -inf):
+        raise ValueError(f"a box from {left:g}, {top:g} to {right:g}, {bottom:g}")
+    return Box(left, top, right, bottom)
+
+
+# ---- formats ----------------------------------------------------------------------------------------------------
+
+
+def read_voc(file: Path, name: str | None = None) -> list[Box]:
+    """The boxes of a PASCAL VOC xml file. Pixels count from 1 there, and the last ones belong to the box."""
+    boxes = []
+    try:
+        for item in parse_xml(file).iter("object"):
+            if name is None or (item.findtext("name") or "").strip() == name:
+                corner = {tag: float(item.findtext(f"bndbox/{tag}") or "") for tag in ("xmin", "ymin", "xmax", "ymax")}
+                boxes.append(checked(corner["xmin"] - 1, corner["ymin"] - 1, corner["xmax"], corner["ymax"]))
+    except (ElementTree.ParseError, ValueError) as error:
+        raise error if isinstance(error, UserError) else malformed(file, error) from None
+    return boxes
+
+
+def parse_xml(file: Path) -> ElementTree.Element:
+    """The root of an xml file. A document type is refused: its entities could grow without bound, or read files."""
+    def refuse(*declaration: object) -> None:
+        raise UserError(f"{file} declares a document type (DOCTYPE), which boxes do not need and which can do harm: "
+                        "remove the declaration.")
+
+    data = file.read_bytes()
+    if len(data) > LARGEST_XML:
+        raise UserError(f"{file} has {len(data)} bytes, too many for the boxes of an image: is it the right file?")
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = refuse
+    try:
+        parser.Parse(data, True)
+    except expat.ExpatError as error:
+        raise malformed(file, error) from None
+    return ElementTree.fromstring(data)
+
+
+def read_yolo(file: Path, size: tuple[int, int], name: str | None = None) -> list[Box]:
+    """The boxes of a YOLO txt file, for an image of `size` (width, height). A class is its number or its name."""
+    listed = next((f for f in (file.parent / "classes.txt", file.parent.parent / "classes.txt") if f.is_file()), None)
+    names = listed.read_text(encoding="utf-8").split("\n") if listed else []
+    boxes = []
+    try:
+        for line in filter(None, map(str.strip, file.read_text(encoding="utf-8").splitlines())):
+            number, x, y, width, height = line.split()[:5]
+            if name is None or name in {number, *(names[int(number):int(number) + 1])}:
+                x, y, width, height = (float(value) * side for value, side in zip((x, y, width, height), size * 2))
+                boxes.append(checked(x - width / 2, y - height / 2, x + width / 2, y + height / 2))
+    except ValueError as error:
+        raise malformed(file, error) from None
+    return boxes
+
+
+def read_coco(file: Path, name: str | None = None) -> dict[str, list[Box]]:
+    """{name of the image: boxes} of a COCO json file."""
+    document: Any = read_json(file)
+    boxes: dict[str, list[Box]] = {}
+    try:
+        files = {image["id"]: Path(image["file_name"]).name for image in document["images"]}
+        wanted = {kind["id"] for kind in document["categories"] if name is None or kind["name"] == name}
+        for item in document["annotations"]:
+            if item["category_id"] in wanted:
+                left, top, width, height = map(float, item["bbox"])
+                boxes.setdefault(files[item["image_id"]], []).append(checked(left, top, left + width, top + height))
+    except (KeyError, TypeError, ValueError) as error:
+        raise malformed(file, error) from None
+    return boxes

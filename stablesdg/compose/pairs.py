@@ -1,0 +1,88 @@
+"""Which ground a defect gets, where it lies there, and the pasted composite that follows."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..data.images import read_image
+from ..storage.errors import UserError
+from .given import GivenBoxes, GivenMasks
+from .masks import MOST_AREA, Mask, blobs, find_mask, local_contrast
+from .paste import Placement, draw_placement, fit_ground, match_moments, move, paste, surroundings, to_levels
+
+STREAM = 21  # of random numbers: apart from that of the noise, which has the same seed
+GROUNDS_TRIED = 8  # until one is large enough
+
+
+@dataclass(frozen=True)
+class Composite:
+    """A defect on another ground, before the prior has seen it. Images are uint8 (H, W, 3), masks bool (H, W)."""
+    pasted: np.ndarray
+    mask: np.ndarray  # where the defect lies now
+    kind: str  # of the mask
+    place: Placement
+    ground_file: Path
+    source: np.ndarray  # the defect's own image
+    source_mask: np.ndarray  # where the defect lies in it
+    ground: np.ndarray  # at the defect's level
+
+
+@dataclass(frozen=True)
+class Composer:
+    """Draws composites. One depends on its source, its seed and these fields alone."""
+    grounds: Sequence[Path]
+    surfaces: Mapping[Path, str]  # the surface that an image shows, of sources and of grounds, where it is known
+    given: GivenMasks | GivenBoxes | None = None  # None: the defects are sought
+
+    def draw(self, source: Path, seed: int) -> Composite:
+        """Draw a ground and a place for the defect of `source`. All follows from the seed."""
+        rng = np.random.default_rng([STREAM, seed])
+        image, mode = read_image(source)
+        defect = np.asarray(image)
+        mask = self.mask_of(source, defect, seed)
+        file, ground = self.draw_ground(source, mode, rng, defect.shape)
+        ground = fit_ground(ground, defect.shape, rng)
+        place = draw_placement(mask.area, rng)
+        moved, area = move(defect, place), move(mask.area, place)
+        level = to_levels(match_moments(ground, moved, surroundings(area)))
+        return Composite(paste(moved, area, level), area, mask.kind, place, file, defect, mask.area, level)
+
+    def draw_ground(self, source: Path, mode: str, rng: np.random.Generator,
+                    shape: tuple[int, ...]) -> tuple[Path, np.ndarray]:
+        """A ground of another surface: the first drawn that is as large as the source, of a few, or else the first."""
+        others = grounds_of_others(source, self.grounds, self.surfaces)
+        drawn = [others[i] for i in rng.permutation(len(others))[:GROUNDS_TRIED]]
+        pixels = []
+        for file in drawn:
+            pixels.append(np.asarray(read_image(file)[0].convert(mode).convert("RGB")))
+            if pixels[-1].shape[0] >= shape[0] and pixels[-1].shape[1] >= shape[1]:
+                return file, pixels[-1]
+        return drawn[0], pixels[0]
+
+    def mask_of(self, source: Path, defect: np.ndarray, seed: int) -> Mask:
+        """The mask of one image (H, W, 3), given or found. If it is nearly all of the image, blobs are cut from it."""
+        gray = np.asarray(Image.fromarray(defect).convert("L"), dtype=np.float64) / 255
+        if self.given is None:
+            return find_mask(gray, seed)
+        mask = self.given.mask_of(source, gray.shape)
+        if mask.area.mean() <= MOST_AREA:
+            return mask
+        return Mask(mask.area & blobs(local_contrast(gray), seed), f"blobs in {mask.kind}")
+
+
+def grounds_of_others(source: Path, grounds: Sequence[Path], surfaces: Mapping[Path, str]) -> list[Path]:
+    """The grounds that show another surface than the source."""
+    own = surfaces.get(source)
+    return [file for file in grounds if file != source and (own is None or surfaces.get(file) != own)]
+
+
+def require_pairs(sources: Sequence[Path], grounds: Sequence[Path], surfaces: Mapping[Path, str]) -> None:
+    """Raise UserError if a source has no ground of another surface."""
+    for source in sources:
+        if not grounds_of_others(source, grounds, surfaces):
+            raise UserError(f"{source} and all {len(grounds)} grounds show one surface, so there is nothing new to "
+                            "compose: pass a folder of defect-free images with --ground.")
