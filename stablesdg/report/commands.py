@@ -1,0 +1,74 @@
+"""Command lines for the report: ready to be copied, with paths relative to the folder that the report was made in."""
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .read import Findings
+
+SEEDS = 3
+LEFT_OUT = ("resume", "replace", "verdicts")  # of the arguments of a finished run: they do not change its result
+DEFAULT_ROOT = "runs"
+
+
+def relative(path: Path | str) -> str:
+    """A path as seen from the current folder, so that no absolute one of this machine stands in the report."""
+    try:
+        return Path(os.path.relpath(path)).as_posix()
+    except ValueError:  # another drive of Windows
+        return Path(path).name
+
+
+def quoted(path: Path | str) -> str:
+    """The relative path as a shell takes it."""
+    return shlex.quote(relative(path))
+
+
+def data_of(findings: Findings) -> str:
+    """The folder of real images, quoted."""
+    return quoted(findings.data) if findings.data else shlex.quote(findings.name)
+
+
+def runs_of(findings: Findings) -> str:
+    """` --runs FOLDER`, or "" where runs lie in runs/ of the current folder."""
+    root = relative(findings.folder.resolve().parent)
+    return "" if root == DEFAULT_ROOT else f" --runs {shlex.quote(root)}"
+
+
+def split(findings: Findings, options: str = "") -> str:
+    """python -m stablesdg.split .."""
+    return f"python -m stablesdg.split {data_of(findings)}{options}{runs_of(findings)}"
+
+
+def classify(findings: Findings, arm: str, options: str = "") -> str:
+    """classify.py for one arm: none, expand, or steps."""
+    generated = f" --generated {quoted(findings.folder)}"
+    arms = {"none": "--mode none", "expand": f"--mode expand{generated}", "steps": f"--control steps{generated}"}
+    return f"python classify.py --data {data_of(findings)} {arms[arm]} --seeds {SEEDS}{options}{runs_of(findings)}"
+
+
+def of_category(findings: Findings, name: str, script: str, options: str = "") -> str:
+    """A stage of one category: train_ti, train_lora, tune, sample or fid."""
+    own, data = quoted(findings.folder / name), shlex.quote(f"{shlex.split(data_of(findings))[0]}/{name}")
+    arguments = {"train_ti": f"--data {data}", "train_lora": f"--data {data}", "tune": f"--run {own}",
+                 "sample": f"--run {own}", "fid": f"{data} {quoted(findings.folder / name / 'samples')}"}
+    return f"python {script}.py {arguments[script]}{options}{runs_of(findings)}"
+
+
+def report(findings: Findings) -> str:
+    """This report, made anew."""
+    return f"python -m stablesdg.report {quoted(findings.folder)}"
+
+
+def as_run(script: str, arguments: Mapping[str, Any]) -> str:
+    """The command that a record of its arguments stands for, every one written out."""
+    parts = [f"python {script}.py"]
+    for name, value in arguments.items():
+        if value is None or value is False or value == "" or name in LEFT_OUT:
+            continue
+        flag = f"--{name.replace('_', '-')}"
+        if isinstance(value, str) and os.path.isabs(value):
+            value = relative(value)
+        parts.append(flag if value is True else f"{flag} {shlex.quote(str(value))}")
+    return " ".join(parts)

@@ -1,0 +1,173 @@
+"""The sections about generated images: what was made, whether the defect is still there, copies and outliers."""
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from ..evaluate.filter import COPY_NOVELTY
+from . import commands
+from .charts import Limit, histogram
+from .markup import Html, as_html, chart_figure, clipped, count, figure, join, missing, percent, table, tag
+from .pairs import DIFFERENCE_GAIN
+from .read import Category, Findings, GeneratedImage
+from .sections import section
+from .thumbnails import embed_file, embed_triple
+
+STRANGE_NOVELTY = 3.0  # above which sample.py warns of its median
+MOST_PICTURED = 24  # classes whose images are shown
+SIDES = ((6, 320), (12, 256), (MOST_PICTURED, 160))  # (at most so many classes, pixels of a picture at full size)
+REJECTED_SHOWN, REJECTED_SIDE = 6, 160
+EXTREMES_SHOWN, EXTREMES_SIDE = 4, 160
+
+
+def picture_side(findings: Findings) -> int:
+    """Pixels of a picture at full size: the more classes, the fewer, so that the page stays small."""
+    return next((side for most, side in SIDES if len(findings.categories) <= most), SIDES[-1][1])
+
+
+def source_file(findings: Findings, name: str) -> Path | None:
+    """The real image that a manifest names, if it is there."""
+    file = findings.data / name if findings.data and name else None
+    return file if file and file.is_file() else None
+
+
+def scores(image: GeneratedImage) -> str:
+    """The figures of one image in words."""
+    said = [f"novelty {image.novelty:.2f}" if image.novelty is not None else "",
+            f"SSIM {image.ssim:.2f}" if image.ssim is not None else "",
+            f"class evidence {percent(image.evidence, 0)}" if image.evidence is not None else ""]
+    words = ", ".join(part for part in said if part)
+    return words[:1].upper() + words[1:]
+
+
+# ---- 4: what was made -------------------------------------------------------------------------------------------
+
+
+def made_section(findings: Findings) -> Html:
+    """Source, generated image and difference of the best, the typical and the worst image of each class."""
+    made = [category for category in findings.categories if category.generated]
+    lacking = [category for category in findings.categories if not category.generated]
+    parts: list[str] = []
+    if made:
+        parts += [made_table(made), tag("p", measure_in_words(made), class_="soft")]
+    for category in made[:MOST_PICTURED]:
+        parts += [tag("h3", category.name), tag("div", *(
+            triple(findings, category, image, what) for what, image in examples(category.generated)),
+            class_="triples")]
+    if lacking:
+        names = ", ".join(category.name for category in lacking)
+        first = lacking[0].name
+        parts.append(missing(f"No image was generated of {names}. For each class, this makes them:", "\n".join(
+            commands.of_category(findings, first, script) for script in ("train_ti", "train_lora", "sample"))))
+    return section(4, "What was made", *parts)
+
+
+def made_table(made: Sequence[Category]) -> Html:
+    """How many, how novel, how near to real images."""
+    rows = []
+    for category in made:
+        novelties = [image.novelty for image in category.generated if image.novelty is not None]
+        likeness = [image.ssim for image in category.generated if image.ssim is not None]
+        fid = category.fid.get("fid")
+        rows.append([category.name, len(category.generated), f"{median(novelties):.2f}" if novelties else "–",
+                     f"{median(likeness):.2f}" if likeness else "–",
+                     "–" if fid is None else f"{fid:.1f} ({category.fid.get('name', 'FID')})"])
+    return table("Generated images of each class",
+                 ("class", "images", "median novelty", "median SSIM to source", "distance from real images"), rows)
+
+
+def measure_in_words(made: Sequence[Category]) -> str:
+    """What the scores mean, and by which the examples are ordered."""
+    ordered = ("Best and worst are those of most and least class evidence, by the classifier of real images."
+               if any(image.evidence is not None for one in made for image in one.generated) else
+               "No classifier has judged the images yet, so they are ordered by how much they changed.")
+    return ("Novelty is the distance from the nearest training image: 0 is a copy, 1 is as far as real images of other "
+            "surfaces are apart. SSIM is the likeness to the source: 1 is the same picture. Differences are drawn "
+            f"{DIFFERENCE_GAIN} times as large. {ordered}")
+
+
+def examples(images: Sequence[GeneratedImage]) -> list[tuple[str, GeneratedImage]]:
+    """The best, the typical and the worst, by class evidence, or else the least, typically and most changed one."""
+    judged = sorted((image for image in images if image.evidence is not None), key=lambda i: -(i.evidence or 0))
+    by_change = sorted((image for image in images if image.novelty is not None), key=lambda i: i.novelty or 0)
+    ordered = judged or by_change or list(images)
+    names = ("best", "typical", "worst") if judged else ("least changed", "typical", "most changed")
+    if len(ordered) < 3:
+        return list(zip(names, ordered))
+    return list(zip(names, (ordered[0], ordered[len(ordered) // 2], ordered[-1])))
+
+
+def triple(findings: Findings, category: Category, image: GeneratedImage, what: str) -> Html:
+    """Three pictures side by side, and the score under them."""
+    alt = f"{category.name}, {what}"
+    pictures = embed_triple(source_file(findings, image.source), image.file, picture_side(findings), alt)
+    shown = "source, generated, difference" if len(pictures) == 3 else "generated"
+    origin = f" from {clipped(image.source)}" if image.source else ""
+    caption = join([tag("b", what[0].upper() + what[1:]), f": {shown}. ", scores(image),
+                    f" ({image.file.name}{origin})"])
+    return figure(tag("div", *pictures), caption, "triple")
+
+
+# ---- 5: is the defect still there -------------------------------------------------------------------------------
+
+
+def evidence_section(findings: Findings) -> Html:
+    """The share of generated images that a classifier of real images recognises, and those that were rejected."""
+    judged = [category for category in findings.categories if category.is_filtered]
+    if not judged:
+        return section(5, "Is the defect still there?", missing(
+            "No classifier of real images has judged the generated ones yet. Until then, look at section 4: would a "
+            "person give them the same label? This judges them:",
+            commands.classify(findings, "expand", " --filter")))
+    rows, parts = [], []
+    for category in judged:
+        made, rejected = len(category.generated), category.rejected
+        reasons = ", ".join(f"{sum(image.why == why for image in rejected)} {why}" for why in
+                            sorted({image.why for image in rejected}) if why)
+        rows.append([category.name, made, made - len(rejected), percent((made - len(rejected)) / made, 0),
+                     reasons or "–"])
+        pictures = [(image, embed_file(image.file, REJECTED_SIDE, f"{category.name}, rejected"))
+                    for image in rejected[:REJECTED_SHOWN]]
+        shown = [tag("li", figure(picture, f"{image.file.name}: {image.why or 'rejected'}. {scores(image)}"))
+                 for image, picture in pictures if picture]
+        if shown:
+            parts += [tag("h3", f"{category.name}: rejected"), tag("ul", *shown, class_="pictures")]
+    made, kept = (sum(row[k] for row in rows) for k in (1, 2))
+    said = (f"A classifier that has seen real images alone recognises the class of {kept} of {count(made, 'image')} "
+            f"({percent(kept / made, 0)}). The others are not used for training.")
+    return section(5, "Is the defect still there?", tag("p", said), table(
+        "Generated images that passed the filter", ("class", "generated", "kept", "share", "rejected"), rows), *parts)
+
+
+# ---- 6: copies and outliers -------------------------------------------------------------------------------------
+
+
+def novelty_section(findings: Findings) -> Html:
+    """A histogram of novelty with both limits; the images beyond them."""
+    images = [image for category in findings.categories for image in category.generated if image.novelty is not None]
+    if not images:
+        return section(6, "Copies and outliers", tag("p", "There are no generated images to look at: see section 4."))
+    values = [image.novelty or 0.0 for image in images]
+    near, far = (sum(test) for test in ([v < COPY_NOVELTY for v in values], [v > STRANGE_NOVELTY for v in values]))
+    said = (f"{near} of {count(len(images), 'image')} are near copies of a training image, and {far} are unlike "
+            "anything real.")
+    chart = histogram(values, (Limit(COPY_NOVELTY, "copies"), Limit(STRANGE_NOVELTY, "outliers")),
+                      "novelty (1 is as far as real images of other surfaces are apart)", said)
+    ordered = sorted(images, key=lambda image: image.novelty or 0.0)
+    caption = ("Left of the first limit lie copies, right of the second one outliers. The last bar has all that lies "
+               "beyond it.")
+    return section(6, "Copies and outliers", chart_figure(said, chart, caption),
+                   extremes(findings, "Least novel, beside the nearest training image", ordered[:EXTREMES_SHOWN]),
+                   extremes(findings, "Most novel, beside the nearest training image",
+                            ordered[::-1][:EXTREMES_SHOWN]))
+
+
+def extremes(findings: Findings, title: str, images: Sequence[GeneratedImage]) -> Html:
+    """Generated images, each beside its nearest training image."""
+    shown = []
+    for image in images:
+        pair = (image.file, "generated"), (source_file(findings, image.nearest), "nearest training image")
+        pictures = [embed_file(file, EXTREMES_SIDE, alt) for file, alt in pair if file]
+        name, nearest = clipped(f"{image.file.parent.parent.name}/{image.file.name}"), clipped(image.nearest)
+        caption = f"{name}, novelty {image.novelty or 0:.2f}; nearest: {nearest or 'unknown'}"
+        shown.append(tag("li", figure(join(picture for picture in pictures if picture), caption)))
+    return join([as_html(tag("h3", title)), tag("ul", *shown, class_="pictures")])

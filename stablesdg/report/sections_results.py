@@ -1,0 +1,272 @@
+"""The sections about results: does it help, and which settings were chosen and why."""
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..recognise.per_class import recalls
+from ..recognise.results import Result, accuracy
+from ..recognise.verdicts import describe_all
+from . import commands
+from .charts import Interval, curve_chart, growth_chart, heat_map, interval_chart
+from .markup import Html, bullets, captioned, chart_figure, count, missing, percent, points, table, tag
+from .pictures import LEAST_CHANGE_SHOWN
+from .read import Category, Curve, Findings, Prediction
+from .sections import section
+from .verdict import Gain, find_gain
+
+NORMAL_95 = 1.96
+ALARM_THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)
+DOUBT_THRESHOLDS = (0.5, 0.7, 0.9, 0.95, 0.99)
+ARM_WORDS = {"none": "real images alone", "steps": "real images, as many steps", "expand": "real and generated images",
+             "synthetic": "generated images alone", "substitute": "generated in the place of real images",
+             "copies": "real images and near copies", "classic": "real images, turned and mirrored"}
+MOST_GROWTH = 20  # times the real images: no curve says anything beyond
+MOST_BATCHES = 160  # points of a training loss in a chart; each is the mean of its neighbours
+STAGE_WORDS = {"ti": "Token embedding", "lora": "LoRA", "full": "Full adaptation"}
+
+
+# ---- 7: does it help --------------------------------------------------------------------------------------------
+
+
+def help_section(findings: Findings) -> Html:
+    """Arms side by side, verdicts, confusion, missed defects and false alarms."""
+    if not findings.results:
+        return section(7, "Does it help?", *growth(findings, None), missing(
+            "No classifier has been trained yet. These train one on real images, one on real and generated images, "
+            "and the control that decides:", "\n".join(commands.classify(findings, arm)
+                                                       for arm in ("none", "expand", "steps"))))
+    gain = find_gain(findings.results)
+    parts: list[Html] = [*growth(findings, gain), arms_chart(findings.results, gain), arms_table(findings.results)]
+    said = describe_all(findings.results, findings.folder / "classify")
+    parts += [tag("h3", "Which arms can be told apart"),
+              bullets(line.replace(str(findings.folder / "classify"), "the classify folder") for line in said)]
+    parts += [tag("h3", "What is taken for what"), *(
+        confusion_table(result) for result in ((gain.control, gain.result) if gain else findings.results[:2]))]
+    return section(7, "Does it help?", *parts, *thresholds(findings))
+
+
+def growth(findings: Findings, gain: Gain | None) -> list[Html]:
+    """What more real images would bring, by plan's learning curves, and how many of them the gain is worth."""
+    found = {str(curve["name"]): [(float(p["per_class"]), 100 * float(p["balanced"])) for p in curve["points"]]
+             for curve in findings.plan.get("curves", ()) if curve.get("points")}
+    if not found:
+        return []
+    best = max(findings.plan["curves"], key=lambda curve: curve["points"][-1]["balanced"])
+    said = f"Real images alone: {best['name']} reaches {percent(best['points'][-1]['balanced'])} balanced accuracy"
+    caption = "Linear classifiers on features that are not trained, tested on surfaces that they have not seen."
+    if doubling := best.get("doubling"):
+        caption += (f" Twice the real images would bring {points(doubling['gain'])} points ({points(doubling['low'])} "
+                    f"to {points(doubling['high'])}), if the curve goes on as it did.")
+        caption += worth_in_images(gain, float(doubling["exponent"]), float(doubling["per_class"]))
+    chart = growth_chart(found, "real images a class, each step a doubling", said)
+    return [tag("h3", "Without generated images"), chart_figure(said, chart, caption),
+            tag("h3", "With generated images")]
+
+
+def worth_in_images(gain: Gain | None, exponent: float, per_class: float) -> str:
+    """Image equivalents: how many more real images would bring the gain, where the error falls as images^-exponent."""
+    if gain is None or exponent <= 0:
+        return ""
+    error = 1 - accuracy(gain.control).mean
+
+    def images(change: float) -> float:
+        left = max(error - change, MOST_GROWTH ** -exponent * error)
+        return per_class * ((error / left) ** (1 / exponent) - 1) if error else 0.0
+
+    found = gain.comparison
+    low, middle, high = (f"{images(change):+.0f}".replace("-", "−") for change in
+                         (found.low, found.difference, found.high))
+    return (f" By that law the gain of the generated images is worth about {middle} real images a class ({low} to "
+            f"{high}).")
+
+
+def name_of(result: Result) -> str:
+    """An arm and its network in a chart."""
+    setup = result.setup
+    amount = f", {setup.alpha:g} of the real images" if setup.alpha < 1 else ""
+    amount = f", {setup.per_class} a class" if setup.per_class else amount
+    words = ARM_WORDS.get(setup.arm, setup.arm)
+    named = "" if result.name == setup.arm else f", {result.name}"
+    return f"{words} ({setup.network}{named}{amount})"
+
+
+def arms_chart(results: Sequence[Result], gain: Gain | None) -> Html:
+    """The accuracy of each arm with its interval."""
+    ordered = sorted(results, key=lambda one: -accuracy(one).mean)
+    rows = []
+    for result in ordered:
+        found = accuracy(result)
+        rows.append(Interval(f"{name_of(result)}: {percent(found.mean)}", 100 * found.mean, 100 * found.low,
+                             100 * found.high, gain is not None and result.setup.stem == gain.result.setup.stem))
+    said = f"Highest of {count(len(rows), 'arm')}: {name_of(ordered[0])}"
+    caption = ("Lines are 95 % intervals of each arm alone. All arms have the same test images, so a difference can be "
+               "clear where lines overlap. The square is the arm that the verdict is about.")
+    return chart_figure(said, interval_chart(rows, "accuracy on the test images (%)", said), caption)
+
+
+def arms_table(results: Sequence[Result]) -> Html:
+    """The same in numbers, with macro-F1, steps and image equivalents."""
+    rows = []
+    for result in results:
+        found, last = accuracy(result), result.seeds[-1]
+        f1 = float(np.mean([one.macro_f1 for one in result.seeds]))
+        rows.append([name_of(result), percent(found.mean), f"{percent(found.low)} to {percent(found.high)}",
+                     percent(f1), len(result.seeds), f"{result.mean_steps:,.0f}", f"{last.n_real:,}",
+                     f"{last.n_generated:,}"])
+    return table("Arms side by side", ("arm", "accuracy", "95 % interval", "macro-F1", "seeds", "steps",
+                                       "real images", "other images"), rows)
+
+
+def confusion_table(result: Result) -> Html:
+    """Percent of each true class and images, in shades; right answers have a frame."""
+    classes, counts = result.setup.classes, result.confusion
+    head = tag("tr", tag("th", "true class", scope="col"),
+               *(tag("th", f"→ {name}", scope="col", class_="name") for name in classes))
+    body = []
+    for k, (name, row) in enumerate(zip(classes, counts)):
+        n = row.sum()
+        cells = [tag("td", percent(value / (n or 1), 0), tag("br"), tag("small", f"{value:.1f}".removesuffix(".0")),
+                     class_="share right" if j == k else "share", style=f"--share: {value / (n or 1):.3f}")
+                 for j, value in enumerate(row)]
+        body.append(tag("tr", tag("th", f"{name} (n = {n:.0f})", scope="row"), *cells))
+    found = recalls(counts)
+    worst = int(np.nanargmin(found))
+    off = counts[worst].copy()
+    off[worst] = -1
+    said = f"{name_of(result)}: all images are recognised"
+    if off.max() > 0:
+        said = (f"{name_of(result)}: of {classes[worst]} the fewest are recognised, {percent(float(found[worst]), 0)}; "
+                f"most of the others are taken for {classes[int(off.argmax())]}")
+    caption = f"{said}. Percent of the true class, below it images (mean of {count(len(result.seeds), 'seed')})"
+    return captioned(caption, tag("table", tag("thead", head), tag("tbody", *body), aria_label=said))
+
+
+# ---- thresholds -------------------------------------------------------------------------------------------------
+
+
+def thresholds(findings: Findings) -> list[Html]:
+    """Missed defects and false alarms, or, without a class of good surfaces, doubtful images and errors."""
+    title = tag("h3", "Missed defects and false alarms")
+    parts, good = [], str(findings.expansion.get("good", ""))
+    for name, rows in findings.predictions.items():
+        known = tested_rows(findings, rows)
+        if known:
+            parts.append(alarm_table(name, known, good) if good in known[0].probabilities else doubt_table(name, known))
+    if parts:
+        return [title, *parts]
+    model = findings.folder / "classify" / f"{findings.results[0].setup.stem}.safetensors"
+    return [title, missing(
+        "These need the probabilities of labelled images that no training has seen: the exported test part, or new "
+        "images, with one folder for each class.",
+        f"python -m stablesdg.plan {commands.data_of(findings)} --export parts{commands.runs_of(findings)}\n"
+        f"python classify.py --evaluate parts/test --model {commands.quoted(model)}")]
+
+
+def tested_rows(findings: Findings, rows: Sequence[Prediction]) -> list[Prediction]:
+    """The images that are not in the training or validation part."""
+    files: Mapping[str, Any] = findings.split.get("files", {})
+    return [row for row in rows if files.get(row.file, {"part": "test"})["part"] == "test"]
+
+
+def alarm_table(name: str, rows: Sequence[Prediction], good: str) -> Html:
+    """An alarm is given where the probability of a defect, of any class, reaches the threshold."""
+    defects = [1 - row.probabilities[good] for row in rows if row.true != good]
+    fine = [1 - row.probabilities[good] for row in rows if row.true == good]
+    lines = []
+    for threshold in ALARM_THRESHOLDS:
+        missed, alarms = sum(p < threshold for p in defects), sum(p >= threshold for p in fine)
+        lines.append([f"{threshold:g}", f"{missed} of {len(defects)} ({percent(missed / max(1, len(defects)))})",
+                      f"{alarms} of {len(fine)} ({percent(alarms / max(1, len(fine)))})"])
+    return table(f"{name}: an alarm is given from this probability of a defect on",
+                 ("threshold", "missed defects", f"false alarms on {good}"), lines)
+
+
+def doubt_table(name: str, rows: Sequence[Prediction]) -> Html:
+    """Images whose best class is less probable than the threshold go to a person; the others are decided."""
+    lines = []
+    for threshold in DOUBT_THRESHOLDS:
+        sure = [row for row in rows if max(row.probabilities.values()) >= threshold]
+        wrong = sum(max(row.probabilities, key=lambda c: row.probabilities[c]) != row.true for row in sure)
+        lines.append([f"{threshold:g}", f"{len(rows) - len(sure)} of {len(rows)}",
+                      f"{wrong} of {len(sure)} ({percent(wrong / len(sure))})" if sure else "–"])
+    return table(f"{name}: no class is one of good surfaces, so there are no false alarms to count. Images below the "
+                 "threshold go to a person", ("threshold", "to a person", "wrong among the others"), lines)
+
+
+# ---- 8: settings ------------------------------------------------------------------------------------------------
+
+
+def settings_section(findings: Findings) -> Html:
+    """The tune map with its uncertainty, and the training curves with a sentence each."""
+    parts: list[Html] = []
+    for category in findings.categories:
+        own = [*tune_figure(category), *(curve_figure(curve) for curve in category.curves)]
+        if own:
+            parts += [tag("h3", category.name), tag("div", *own, class_="charts")]
+    lacking = [category.name for category in findings.categories if not category.cells]
+    if lacking:
+        parts.append(missing(f"Strength s and guidance w were not searched for {', '.join(lacking)}; the recipe's or "
+                             "the paper's are used. For each class, this searches them:",
+                             commands.of_category(findings, lacking[0], "tune")))
+    return section(8, "Settings, and why", *parts)
+
+
+def tune_figure(category: Category) -> list[Html]:
+    """The heat map of one class, and whether its choice can be told from others."""
+    if not category.cells:
+        return []
+    tuned = category.run.get("tuned", {})
+    chosen = (tuned["s"], tuned["w"]) if {"s", "w"} <= set(tuned) else None
+    said = choice_in_words(category, chosen)
+    caption = ("Each cell has the distance from validation images (less is nearer) and its standard deviation; s is "
+               "how much is redrawn, w how strongly the prompt is followed.")
+    return [chart_figure(said, heat_map(category.cells, chosen, said), caption)]
+
+
+def choice_in_words(category: Category, chosen: tuple[float, float] | None) -> str:
+    """What was chosen, and how many others chance may have ranked behind it."""
+    cells = {(cell.s, cell.w): cell for cell in category.cells}
+    best = cells.get(chosen) if chosen else None
+    if chosen is None or best is None:
+        return "No choice is on record for these cells; a later training made it void."
+    alike = sum(abs(cell.distance - best.distance) <= NORMAL_95 * math.hypot(cell.sd, best.sd)
+                for cell in category.cells) - 1
+    said = f"s = {chosen[0]:g} and w = {chosen[1]:g} were chosen (framed)."
+    if alike:
+        return f"{said} {alike} of the {len(cells) - 1} other cells cannot be told from it by 95 % intervals."
+    return f"{said} It can be told from all others by 95 % intervals."
+
+
+def curve_figure(curve: Curve) -> Html:
+    """The held-out loss of one training with a sentence, or that of its batches where none was held out."""
+    said = curve_in_words(curve)
+    if len(curve.held_out) > 1:
+        losses, caption = curve.held_out, "Loss of held-out images at fixed noise: less is better."
+    else:
+        losses, caption = thinned(curve.batches), "Loss of the training batches, mean of neighbours."
+    least = LEAST_CHANGE_SHOWN * losses[0][1] if losses else 0.0
+    chart = curve_chart(losses, least, "iteration", "loss (mean squared error of the noise)", said) if losses else ""
+    return chart_figure(said, chart, caption)
+
+
+def curve_in_words(curve: Curve) -> str:
+    """What the held-out loss did."""
+    stage = STAGE_WORDS[curve.stage]
+    if len(curve.held_out) < 2:
+        return f"{stage}: no held-out loss was measured twice, so nothing tells whether it learned or memorised."
+    (first, before), (last, after) = curve.held_out[0], curve.held_out[-1]
+    lowest, least = min(curve.held_out, key=lambda point: point[1])
+    change = f"{100 * (after - before) / before:+.1f} %".replace("-", "−")
+    said = f"{stage}: the held-out loss went from {before:.4f} to {after:.4f} ({change}) in {last - first:,} steps."
+    if lowest < last and least < before and after - least > 0.1 * (before - least):
+        said += f" It was lowest after {lowest:,}: longer training is no use."
+    return said
+
+
+def thinned(losses: Sequence[tuple[int, float]]) -> list[tuple[float, float]]:
+    """Means of neighbours, so that there are not too many points."""
+    step = -(-len(losses) // MOST_BATCHES) or 1
+    blocks = [losses[k:k + step] for k in range(0, len(losses), step)]
+    return [(block[-1][0], sum(loss for _, loss in block) / len(block)) for block in blocks]

@@ -1,0 +1,186 @@
+"""The report as a file: its sections, what it says where something is missing, and that no name becomes a tag."""
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+from made_up import HOSTILE, MADE, make_run_folder, write_rows
+
+from stablesdg.report.html import TITLES, write_report
+from stablesdg.report.read import read_findings
+from stablesdg.report.verdict import Word, find_gain, judge, judge_classes, what_would_settle
+from stablesdg.storage.errors import UserError
+
+MOST_BYTES = 8 * 2**20
+
+
+class Page(HTMLParser):
+    """What a browser would find: tags with their attributes, and the text between them."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.words, self.open = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in ("img", "meta", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self):
+        return re.sub(r"\s+", " ", "".join(self.words)).replace(" ", " ")
+
+    def of(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def page_of(folder, **options):
+    file = write_report(folder, **options)
+    text = file.read_text(encoding="utf-8")
+    assert len(text.encode()) < MOST_BYTES
+    page = Page(text)
+    assert page.open == []
+    return page
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return make_run_folder(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="module")
+def page(whole):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(whole.parent.parent)
+        return page_of(whole)
+
+
+def test_the_sections_stand_in_the_order_in_which_they_are_read(page):
+    text = page.text
+    places = [text.index(f"{k}. {title}") for k, title in enumerate(TITLES, start=1)]
+    assert places == sorted(places) and len(places) == 10
+    ids = [attributes["id"] for attributes in page.of("section")]
+    assert ids == [f"section-{k}" for k in range(1, 11)]
+    assert [attributes["href"] for attributes in page.of("a")] == [f"#{one}" for one in ids]
+
+
+def test_the_page_holds_everything_and_asks_for_nothing(whole, page):
+    text = (whole / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in text.lower() and not re.search(r"https?:|@import|url\(", text)
+    assert not page.of("link") and not page.of("iframe")
+    sources = [attributes["src"] for attributes in page.of("img")]
+    assert len(sources) > 30 and all(source.startswith("data:image/jpeg;base64,") for source in sources)
+    assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
+    assert all(attributes["alt"] and attributes["width"] and attributes["height"] for attributes in page.of("img"))
+
+
+def test_no_path_of_this_machine_is_in_the_page(whole, page):
+    assert "python -m stablesdg.split 'steel data'" in page.text
+    assert str(whole.parent.parent) not in (whole / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", [HOSTILE, "Größe ß äöü 漢字", "two  words & more", "w" * 200, "it's \"so\""])
+def test_any_name_of_a_class_is_text(tmp_path, name):
+    page = page_of(make_run_folder(tmp_path, classes=("pits", name)))
+    assert re.sub(r"\s+", " ", name) in page.text
+    assert not any("onerror" in attributes or attributes.get("src") == "x" for _, attributes in page.tags)
+    assert len(page.of("style")) == 1
+
+
+def test_a_file_name_is_text(tmp_path):
+    folder = make_run_folder(tmp_path)
+    samples = folder / "pits" / "samples"
+    (samples / "00000.png").rename(samples / f"{HOSTILE}.png")
+    write_rows(samples / "manifest.csv", ("file", "source", "novelty"), [(f"{HOSTILE}.png", HOSTILE, "0.5")])
+    page = page_of(folder)
+    assert HOSTILE in page.text and not any(attributes.get("src") == "x" for attributes in page.of("img"))
+
+
+@pytest.mark.parametrize("skip, said", [
+    ("split", "python -m stablesdg.split"), ("plan", "python -m stablesdg.plan"), ("filter", "--filter"),
+    ("overlaps", "pairs of images show one surface"), ("runs", "python train_ti.py"),
+    ("results", "python classify.py --data")])
+def test_what_is_missing_is_said_with_the_command_that_makes_it(tmp_path, skip, said):
+    page = page_of(make_run_folder(tmp_path, skip=(skip,)))
+    assert said in page.text and len(page.of("section")) == 10
+
+
+def test_a_split_alone_makes_a_report(tmp_path):
+    page = page_of(make_run_folder(tmp_path, skip=("overlaps", "plan", "runs", "results")))
+    assert "cannot be told yet" in page.text and "No classifier has been trained" in page.text
+    assert len(page.of("section")) == 10
+
+
+def test_a_folder_that_is_no_run_folder_is_refused(tmp_path):
+    with pytest.raises(UserError, match="not the run folder of a data set"):
+        write_report(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- what it says -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("skill, word", [
+    ({"none": 0.6, "expand": 0.97, "steps": 0.7}, Word.USE),
+    ({"none": 0.9, "expand": 0.4, "steps": 0.9}, Word.DO_NOT_USE),
+    ({"none": 0.7, "expand": 0.72, "steps": 0.71}, Word.CANNOT_BE_TOLD),
+    ({"none": 0.4, "expand": 0.97}, Word.CANNOT_BE_TOLD)])  # without the control of equal steps
+def test_the_verdict_follows_from_the_interval_against_equal_steps(tmp_path, skill, word):
+    findings = read_findings(make_run_folder(tmp_path, classes=("a", "b", "c", "d"), skill=skill))
+    gain = find_gain(findings.results)
+    assert gain.control.setup.arm == ("steps" if "steps" in skill else "none")
+    verdict = judge(findings, gain)
+    assert verdict.word is word
+    if "steps" not in skill:
+        assert "--control steps" in what_would_settle(gain)
+
+
+def test_plan_may_say_that_generation_is_not_needed(tmp_path):
+    folder = make_run_folder(tmp_path, skip=("runs", "results"))
+    plan = json.loads((folder / "plan" / "plan.json").read_text(encoding="utf-8"))
+    plan["advice"]["verdict"] = "Do not generate"
+    (folder / "plan" / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+    assert "Do not generate images" in page_of(folder).text
+
+
+def test_each_class_has_a_light_a_shape_and_a_word(whole, page):
+    findings = read_findings(whole)
+    lights = judge_classes(findings.categories, find_gain(findings.results))
+    assert set(lights) == {"pits", "scratches"} and all(one.n_test == 6 for one in lights.values())
+    assert page.text.count("cannot be told") >= len(lights)
+
+
+def test_a_class_whose_images_the_filter_rejects_is_not_used(tmp_path):
+    folder = make_run_folder(tmp_path)
+    rows = [("expand", 0, f"{folder}/pits/samples/{i:05d}.png", 0.5, 0.0, "evidence gone") for i in range(MADE)]
+    write_rows(folder / "classify" / "filter.csv", ("name", "seed", "file", "novelty", "evidence", "verdict"), rows)
+    findings = read_findings(folder)
+    lights = judge_classes(findings.categories, find_gain(findings.results))
+    assert lights["pits"].word is Word.DO_NOT_USE and lights["scratches"].word is not Word.DO_NOT_USE
+    assert f"{MADE} evidence gone" in page_of(folder).text
+
+
+def test_missed_defects_and_false_alarms_are_counted_where_a_class_is_good(tmp_path):
+    folder = make_run_folder(tmp_path, classes=("good", "pits"))
+    rows = [("new/1.png", "good", "good", 0.8, 0.2), ("new/2.png", "good", "good", 0.4, 0.6),
+            ("new/3.png", "pits", "pits", 0.2, 0.8), ("new/4.png", "pits", "good", 0.95, 0.05),
+            ("good/000.png", "good", "good", 0.1, 0.9)]  # of the training part: does not count
+    for file in (folder / "classify").glob("predictions*"):
+        file.unlink()
+    write_rows(folder / "classify" / "predictions-x.csv", ("file", "true", "class", "good", "pits"), rows)
+    (folder / "expand.json").write_text(json.dumps({"good": "good", "commands": [
+        {"command": "python train_ti.py", "category": "pits", "stage": "ti", "warnings": ["it warned"]}]}))
+    text = page_of(folder).text
+    assert "0.5 1 of 2 (50.0 %) 1 of 2 (50.0 %)" in re.sub(r"(0\.5)", r"\1 ", text).replace("(50.0 %)1", "(50.0 %) 1")
+    assert "pits ti: it warned" in text
+
+
+def test_the_commands_that_were_run_are_there_with_their_seeds(page):
+    assert "python train_ti.py --data" in page.text and "--iterations 60 --seed 0" in page.text
