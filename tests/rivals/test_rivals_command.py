@@ -93,8 +93,8 @@ def test_other_settings_and_leaks_are_refused(place):
 def test_an_option_that_means_nothing_to_a_rival_is_refused(place, nano):
     assert "--latents means nothing to dcgan" in rivals(place, *DCGAN, "--data", "steel/patches", "--latents", ok=False)
     assert "64, 128, 256" in rivals(place, *DCGAN, "--data", "steel/patches", "--size", 65, ok=False)
-    assert "nothing could be learned" in rivals(place, "textual-inversion", "--data", "steel/patches", "--weights", nano,
-                                                "--prompt", "A photo", ok=False)
+    prompted = ["textual-inversion", "--data", "steel/patches", "--weights", nano, "--prompt", "A photo"]
+    assert "nothing could be learned" in rivals(place, *prompted, ok=False)
     assert "add --latents" in rivals(place, "ddpm", "--data", "steel/patches", "--weights", "x", ok=False)
 
 
