@@ -88,6 +88,13 @@ class StableDiffusion:
         """Put the original layers back."""
         lora.remove(self)
 
+    def forget_adapters(self) -> None:
+        """Be as after loading: without LoRA and learned tokens, frozen. Parameters that were replaced stay replaced."""
+        self.unload_lora()
+        self.text.vectors.clear()
+        self.adapter_files.clear()
+        self.unet.gradient_checkpointing = False
+
     def load_full(self, file: str | Path) -> None:
         """Replace the parameters of UNet and text encoder by those of a full adaptation."""
         tensors, _ = load_tensors(file)
