@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from .lettering import ticks
 from .markup import Html, clipped, join, tag
 from .read import TunedCell
 
@@ -52,14 +53,6 @@ class Scale:
         """Where a value lies; beyond the ends at the ends."""
         share = (min(max(value, self.low), self.high) - self.low) / ((self.high - self.low) or 1)
         return round(self.start + share * (self.end - self.start), 1)
-
-
-def ticks(low: float, high: float, most: int = 5) -> list[float]:
-    """Round values between two ends, at most so many steps."""
-    step = 10 ** math.floor(math.log10((high - low) / most)) if high > low else 1
-    step = next((step * k for k in (1, 2, 2.5, 5, 10) if (high - low) / (step * k) <= most), step)
-    first = math.ceil(low / step - 1e-9)
-    return [round(step * k, 10) for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
 def write(x: float, y: float, text: str, anchor: str = "start", class_: str | None = None) -> Html:

@@ -3,12 +3,14 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
-from .pictures import INK, WHITE, Colour
+from .lettering import NORMAL, SMALL, TITLE, Colour, ink_on, line_height, text_width, wrapped, write, write_centred
+from .pictures import INK, WHITE
 
-BORDER = 8  # pixels
-HEADER = 58  # pixels above the cells: the title and the names of the columns
-CELL = 56  # pixels, at least
-SHARE_OF_WHITE_TEXT = 0.6  # from which on a cell is so dark that its number is white
+BORDER = 10  # pixels
+CELL = 62  # pixels, at least
+LEAST_WIDTH = 420  # pixels; the title needs them
+DIAGONAL = (0, 90, 160)  # the frame around right answers
+MIN_SHARE_NAMED = 0.005  # a mistake that is rarer is written as none
 
 
 def confusion_picture(counts: Sequence[Sequence[float]], classes: Sequence[str], title: str,
@@ -16,42 +18,47 @@ def confusion_picture(counts: Sequence[Sequence[float]], classes: Sequence[str],
     """Draw counts[true][predicted], which are means over so many seeds.
 
     Each cell has the percentage of the true class and, below it, the number of images. The larger the percentage, the
-    darker the cell. Rows and columns are as wide as the longest name.
+    darker the cell. Right answers have a frame. Rows and columns are as wide as the longest name.
     """
     mean_of = f", mean of {n_seeds} seeds" if n_seeds > 1 else ""
-    lines = (f"{title}{mean_of}", "true class down, predicted class across: percent of the true class, images")
     names = [f"{name} (n = {sum(row):.0f})" for name, row in zip(classes, counts)]
     margin = 2 * BORDER + text_width(names)
     width = max(CELL, text_width(classes) + BORDER)
-    across = max(margin + width * len(classes), text_width(lines) + BORDER) + BORDER
-    picture = Image.new("RGB", (across, HEADER + CELL * len(classes) + BORDER), WHITE)
+    across = max(margin + width * len(classes) + BORDER, LEAST_WIDTH, text_width([f"{title}{mean_of}"]) + 2 * BORDER)
+    finding = wrapped(largest_mistake(counts, classes), across - 2 * BORDER, TITLE)
+    head = BORDER + line_height(TITLE) * (finding.count("\n") + 1)
+    top = head + 4 * line_height(NORMAL) + BORDER
+    picture = Image.new("RGB", (across, top + CELL * len(classes) + BORDER), WHITE)
     pen = ImageDraw.Draw(picture)
-    for k, line in enumerate(lines):
-        pen.text((BORDER, 6 + 15 * k), line, fill=INK)
+    write(pen, BORDER, BORDER, finding, INK, TITLE)
+    write(pen, BORDER, head, f"{title}{mean_of}", INK)
+    write(pen, BORDER, head + line_height(NORMAL), "percent of the true class, images", INK, SMALL)
+    write(pen, margin, top - 2 * line_height(NORMAL), "predicted class", INK, SMALL)
+    write(pen, BORDER, top - line_height(NORMAL), "true class", INK, SMALL)
     for r, row in enumerate(counts):
-        top = HEADER + CELL * r
-        pen.text((BORDER, top + 22), names[r], fill=INK)
-        centre_text(pen, margin + width * (r + 0.5), HEADER - 16, classes[r], INK)
+        y = top + CELL * r
+        write(pen, BORDER, y + (CELL - line_height(NORMAL)) / 2, names[r], INK)
+        write_centred(pen, margin + width * (r + 0.5), top - line_height(NORMAL), classes[r], INK)
         for c, count in enumerate(row):
             share, left = count / (sum(row) or 1), margin + width * c
-            pen.rectangle((left, top, left + width - 2, top + CELL - 2), fill=shade(share))
-            ink = WHITE if share > SHARE_OF_WHITE_TEXT else INK
-            centre_text(pen, left + width / 2, top + 14, f"{100 * share:.0f} %", ink)
-            centre_text(pen, left + width / 2, top + 30, f"{count:.1f}".removesuffix(".0"), ink)
+            box, colour = (left, y, left + width - 3, y + CELL - 3), shade(share)
+            pen.rectangle(box, fill=colour, outline=DIAGONAL if r == c else None, width=2)
+            ink, middle = ink_on(colour), left + width / 2 - 1
+            write_centred(pen, middle, y + 12, f"{100 * share:.0f} %", ink, TITLE)
+            write_centred(pen, middle, y + 34, f"{count:.1f}".removesuffix(".0"), ink, SMALL)
     return picture
 
 
-def centre_text(pen: ImageDraw.ImageDraw, x: float, y: float, text: str, ink: Colour) -> None:
-    """Write a text whose middle is at x, and whose upper edge is at y."""
-    pen.text((x - pen.textlength(text) / 2, y), text, fill=ink)
-
-
-def text_width(texts: Sequence[str]) -> int:
-    """Pixels that the longest of some texts takes."""
-    pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-    return round(max(pen.textlength(text) for text in texts))
+def largest_mistake(counts: Sequence[Sequence[float]], classes: Sequence[str]) -> str:
+    """The class that is most often taken for another, in words."""
+    shares = [(count / sum(row), name, other) for name, row in zip(classes, counts) if sum(row)
+              for other, count in zip(classes, row) if other != name]
+    share, name, other = max(shares, default=(0.0, "", ""))
+    if share < MIN_SHARE_NAMED:
+        return "No class is taken for another"
+    return f"Most often mistaken: {name} for {other}, {100 * share:.0f} %"
 
 
 def shade(share: float) -> Colour:
-    """From nearly white to blue as the share goes from 0 to 1."""
-    return round(250 - 180 * share), round(250 - 130 * share), round(252 - 60 * share)
+    """From nearly white to a deep blue as the share goes from 0 to 1."""
+    return round(247 - 239 * share), round(250 - 170 * share), round(253 - 98 * share)

@@ -6,33 +6,53 @@ from PIL import Image, ImageDraw
 
 from ..data.images import save_image
 from ..evaluate.tuning import Cell, CellResult
-from .pictures import INK, RED, WHITE, Colour
+from .lettering import (
+    NORMAL,
+    SMALL,
+    TITLE,
+    Colour,
+    ink_on,
+    line_height,
+    text_width,
+    wrapped,
+    write,
+    write_centred,
+    write_right,
+)
+from .pictures import INK, RED, WHITE
 
 SIDE, GAP = 96, 4  # pixels of a cell and its gap to the next
-LEFT, TOP, MARGIN = 70, 60, 10  # pixels around the cells
+LEFT, MARGIN = 84, 12  # pixels to the left of the cells, and around the picture
 LEAST_WIDTH = 520  # pixels; the title needs them
-SCALE_HEIGHT, SCALE_WIDTH, BAR_HEIGHT = 40, 240, 14  # pixels of the scale of colours
-DARK, GRAY = (20, 20, 20), (80, 80, 80)
+SCALE_HEIGHT, SCALE_WIDTH, BAR_HEIGHT = 66, 240, 14  # pixels of the scale of colours
 
 
 class GridPicture:
     """An empty grid with its title and labels, and where its cells are."""
 
-    def __init__(self, strengths: Sequence[float], guidances: Sequence[float], title: str, foot: int = 0) -> None:
+    def __init__(self, strengths: Sequence[float], guidances: Sequence[float], title: str, note: str = "",
+                 foot: int = 0) -> None:
         self.strengths, self.guidances = strengths, guidances
-        size = (max(LEAST_WIDTH, LEFT + SIDE * len(guidances) + MARGIN), TOP + SIDE * len(strengths) + MARGIN + foot)
-        self.image = Image.new("RGB", size, WHITE)
+        width = max(LEAST_WIDTH, LEFT + SIDE * len(guidances) + MARGIN)
+        title, note = wrapped(title, width - 2 * MARGIN, TITLE), wrapped(note, width - 2 * MARGIN, SMALL)
+        below = MARGIN + line_height(TITLE) * (title.count("\n") + 1)
+        self.top = below + line_height(SMALL) * (note.count("\n") + 1) + 2 * line_height(NORMAL) + MARGIN
+        self.image = Image.new("RGB", (width, self.top + SIDE * len(strengths) + MARGIN + foot), WHITE)
         self.pen = ImageDraw.Draw(self.image)
-        self.pen.text((LEFT, 6), title, fill=INK)
+        write(self.pen, MARGIN, MARGIN, title, INK, TITLE)
+        write(self.pen, MARGIN, below, note, INK, SMALL)
+        write(self.pen, LEFT, self.top - 2 * line_height(NORMAL) - 3, "guidance w", INK, SMALL)
+        write_right(self.pen, LEFT - 10, self.top - line_height(NORMAL) - 3, "strength s", INK, SMALL)
         for k, w in enumerate(guidances):
-            self.pen.text((LEFT + SIDE * k + 24, TOP - 20), f"w = {w:g}", fill=INK)
+            middle = LEFT + SIDE * (k + 0.5) - GAP / 2
+            write_centred(self.pen, middle, self.top - line_height(NORMAL) - 4, f"{w:g}", INK)
         for r, s in enumerate(strengths):
-            self.pen.text((8, TOP + SIDE * r + 40), f"s = {s:g}", fill=INK)
+            write_right(self.pen, LEFT - 10, self.top + SIDE * (r + 0.5) - line_height(NORMAL) / 2, f"{s:g}", INK)
 
     def box(self, cell: Cell) -> tuple[int, int, int, int]:
         """(left, top, right, bottom) of a cell."""
         left = LEFT + SIDE * self.guidances.index(cell.w)
-        top = TOP + SIDE * self.strengths.index(cell.s)
+        top = self.top + SIDE * self.strengths.index(cell.s)
         return left, top, left + SIDE - GAP, top + SIDE - GAP
 
 
@@ -42,28 +62,43 @@ def save_heat_map(path: Path, strengths: Sequence[float], guidances: Sequence[fl
 
     The bar at the foot says which colour is which distance: the bluer, the nearer.
     """
-    picture = GridPicture(strengths, guidances, title, foot=SCALE_HEIGHT)
+    picture = GridPicture(strengths, guidances, what_was_chosen(results, chosen), title, foot=SCALE_HEIGHT)
     low, high = (extreme(result.fid for result in results.values()) for extreme in (min, max))
     for cell, result in results.items():
         left, top, *_ = box = picture.box(cell)
-        picture.pen.rectangle(box, fill=shade(1 - (result.fid - low) / (high - low or 1)))
-        picture.pen.text((left + 18, top + 18), f"{result.fid:.2f}", fill=DARK)
-        picture.pen.text((left + 18, top + 36), f"+- {result.fid_sd:.2f}", fill=DARK)
-        picture.pen.text((left + 18, top + 54), f"({result.novelty:.2f})", fill=GRAY)
+        colour = shade(1 - (result.fid - low) / (high - low or 1))
+        picture.pen.rectangle(box, fill=colour)
+        middle, ink = left + (SIDE - GAP) / 2, ink_on(colour)
+        for y, text, size in ((16, f"{result.fid:.2f}", TITLE), (40, f"± {result.fid_sd:.2f}", NORMAL),
+                              (62, f"({result.novelty:.2f})", SMALL)):
+            write_centred(picture.pen, middle, top + y, text, ink, size)
         if cell == chosen:
-            picture.pen.rectangle(box, outline=RED, width=3)
+            picture.pen.rectangle(box, outline=RED, width=4)
     draw_scale(picture, low, high)
     save_image(path, picture.image)
+
+
+def what_was_chosen(results: Mapping[Cell, CellResult], chosen: Cell) -> str:
+    """The choice, and how many other cells cannot be told from it, in words."""
+    best = results.get(chosen)
+    if best is None:
+        return f"Chosen: s = {chosen.s:g}, w = {chosen.w:g}"
+    others = [result for cell, result in results.items() if cell != chosen and result.number == best.number]
+    alike = sum(not result.is_told_from(best) for result in others)
+    told = f"{alike} of {len(others)} other cells cannot be told from it" if others else "there is no other cell"
+    return f"Chosen: s = {chosen.s:g}, w = {chosen.w:g}; {told}"
 
 
 def draw_scale(picture: GridPicture, low: float, high: float) -> None:
     """A bar of colours from the least distance to the largest one, at the foot."""
     top = picture.image.height - SCALE_HEIGHT
+    write(picture.pen, LEFT, top, "distance: the bluer, the nearer to real images", INK, SMALL)
+    top += line_height(SMALL) + 2
     for x in range(SCALE_WIDTH):
         picture.pen.line((LEFT + x, top, LEFT + x, top + BAR_HEIGHT), fill=shade(1 - x / (SCALE_WIDTH - 1)))
     for x, value in ((0, low), (SCALE_WIDTH // 2, (low + high) / 2), (SCALE_WIDTH, high)):
-        picture.pen.text((LEFT + x, top + BAR_HEIGHT + 3), f"{value:.2f}", fill=INK, anchor="ma")
-    picture.pen.text((LEFT + SCALE_WIDTH + 30, top), "distance", fill=INK)
+        text = f"{value:.2f}"
+        write(picture.pen, max(LEFT, LEFT + x - text_width([text], SMALL) / 2), top + BAR_HEIGHT + 3, text, INK, SMALL)
 
 
 def shade(goodness: float) -> Colour:
@@ -74,7 +109,7 @@ def shade(goodness: float) -> Colour:
 def save_first_images(path: Path, strengths: Sequence[float], guidances: Sequence[float],
                       images: Mapping[Cell, Image.Image]) -> None:
     """Draw the first image of each cell: all are made from one source with one seed."""
-    picture = GridPicture(strengths, guidances, "the first image of each cell")
+    picture = GridPicture(strengths, guidances, "One source in every cell", "all are made with one seed")
     for cell, image in images.items():
         small = image.convert("RGB").resize((SIDE - GAP, SIDE - GAP), Image.Resampling.LANCZOS)
         picture.image.paste(small, picture.box(cell)[:2])
