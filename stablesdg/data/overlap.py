@@ -7,18 +7,18 @@ Two images are compared by phase correlation. Only what changes within a few pix
 each frequency counts alike. The shift with the highest correlation is the candidate. It counts if the two images, laid
 over each other at that shift, correlate over the pixels that they share.
 
-Within a class all pairs are compared so (find_overlaps). Across classes there are many more pairs. There a first look
-with the coarse half of the frequencies tells which pairs are worth it (find_overlaps_across).
+A first look at a quarter of the frequencies tells which pairs are worth a comparison in full. Within a class it looks
+twice: at the coarse frequencies, where smooth surfaces have their detail, and at every second one of all, where a sharp
+overlap shows wherever it lies. Across classes there are many more pairs, and it looks at the coarse ones alone.
 """
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from scipy.fft import next_fast_len
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.nn import functional as F
@@ -32,9 +32,10 @@ MIN_PEAK = 6.0  # of the highest correlation, in standard deviations of a pair t
 MIN_CORRELATION = 0.7  # over the common pixels: from here on a pair counts
 CLEAR_PEAK = 10.0  # a peak this high is clear; noise lowers the correlation of the common pixels more than the peak ..
 MIN_CORRELATION_AT_CLEAR_PEAK = 0.5  # .. so that a lower correlation is enough
-PARTNERS_AT_ONCE = 16  # images compared with one at a time; many more no longer fit a processor's cache
-COARSE_PARTNERS_AT_ONCE = 64  # the same for the first look, whose spectra are a quarter as large
-MIN_COARSE_PEAK = 5.0  # in the first look, in standard deviations; lower than MIN_PEAK, as it sees less
+LOOK_SIZES = (96, 128)  # frequencies along each axis in the first look, about half of the side; 2^5 * 3, 2^7 are fast
+MIN_LOOK_PEAK = 4.45  # in the first look within a class, in standard deviations; lower than MIN_PEAK, as it sees less
+MIN_LOOK_PEAK_ACROSS = 4.75  # the same across classes
+PARTNERS_AT_ONCE = 4  # images compared with one at a time; with more, memory goes back to the system after each call
 COPY_ROWS_AT_ONCE = 1024  # images whose copies are sought at a time
 MIN_COPY_CORRELATION = 0.8  # over the whole shrunk image, in any of its eight mirrored and turned positions
 MIN_COPY_CORRELATION_ACROSS = 0.95  # the same across classes, where the bright edges of unlike pieces reach 0.85
@@ -78,7 +79,10 @@ def high_pass(gray: np.ndarray) -> np.ndarray:
 
 def shrink(image: np.ndarray | Image.Image, factor: int) -> np.ndarray:
     """(H, W) -> (H // factor, W // factor), averaged, but at least one pixel."""
-    x = torch.from_numpy(np.array(image, dtype=np.float32))
+    gray = np.array(image, dtype=np.float32)
+    if factor == 1:
+        return gray
+    x = torch.from_numpy(gray)
     size = [max(1, side // factor) for side in x.shape]
     return F.interpolate(x[None, None], size, mode="area")[0, 0].numpy()
 
@@ -132,22 +136,16 @@ def find_overlaps(images: Sequence[np.ndarray], mirrored: bool = False, min_comm
     fine = [high_pass(shrink(image, factor)) for image in images]
     partners = [image[:, ::-1].copy() for image in fine] if mirrored else fine
     side = max(max(image.shape) for image in fine)
-    spectra = phases(fine, side)
-    partner_spectra = phases(partners, side) if mirrored else spectra
-    found = []
-    for i in progress(range(len(fine) - 1)):
-        for start in range(max(i + 1, first_new), len(fine), PARTNERS_AT_ONCE):
-            # At (dy, dx): the correlation of i with j moved that far round a canvas of this side. All frequencies of
-            # size 1 make its sum of squares 1, so that the standard deviation is 1 / side.
-            product = spectra[i] * partner_spectra[start:start + PARTNERS_AT_ONCE].conj()
-            correlation = torch.fft.irfft2(product, s=(side, side)).flatten(1)
-            peaks = side * correlation.amax(dim=1)
-            for k in (peaks > MIN_PEAK).nonzero()[:, 0].tolist():
-                j, (y, x) = start + k, divmod(int(correlation[k].argmax()), side)
-                best = best_shift(fine[i], partners[j], y, x, side, min_common_area)
-                enough = MIN_CORRELATION_AT_CLEAR_PEAK if peaks[k] > CLEAR_PEAK else MIN_CORRELATION
-                if best.correlation >= enough:
-                    found.append(Overlap(i, j, best.dy * factor, best.dx * factor, best.share, best.correlation))
+    both = [fine, partners] if mirrored else [fine]
+    looks = [[look(some, side) for some in both] for look in (coarse_spectra, wrapped_spectra)]
+    spectra = [spectra_of(some, side) for some in both]
+    places, found = np.arange(len(fine)), []
+    for i, alike in alike_at_first_look(looks, MIN_LOOK_PEAK, lambda i: places >= max(i + 1, first_new), progress):
+        for start in range(0, len(alike), PARTNERS_AT_ONCE):
+            some = alike[start:start + PARTNERS_AT_ONCE]
+            shifts = compare(fine[i], [partners[j] for j in some], spectra[0][i], spectra[-1][some], min_common_area)
+            found += [Overlap(i, some[k], best.dy * factor, best.dx * factor, best.share, best.correlation)
+                      for k, best in shifts]
     return found
 
 
@@ -157,41 +155,116 @@ def find_overlaps_across(images: Sequence[np.ndarray], classes: Sequence[str], m
 
     mirrored, first_new  as for find_overlaps
     """
-    longest = max(max(image.shape) for image in images)
-    side = 4 * int(next_fast_len(-(-longest // 4), real=True) or longest)
-    spectra = coarse_spectra(images, side)
-    partner_spectra = coarse_spectra([image[:, ::-1].copy() for image in images], side) if mirrored else spectra
-    numbers = torch.tensor([sorted(set(classes)).index(name) for name in classes])
-    found = []
-    for i in progress(range(len(images) - 1)):
-        start = max(i + 1, first_new)
-        partners = (numbers[start:] != numbers[i]).nonzero()[:, 0] + start
-        for some in partners.split(COARSE_PARTNERS_AT_ONCE) if len(partners) else ():
-            correlation = torch.fft.irfft2(spectra[i] * partner_spectra[some].conj(), s=(side // 2, side // 2))
-            peaks = side // 2 * correlation.amax(dim=(1, 2))
-            for j in some[peaks > MIN_COARSE_PEAK].tolist():
-                found += [replace(overlap, i=i, j=j) for overlap in find_overlaps([images[i], images[j]], mirrored)]
+    fine = [high_pass(image) for image in images]
+    partners = [image[:, ::-1].copy() for image in fine] if mirrored else fine
+    both = [fine, partners] if mirrored else [fine]
+    looks = [[coarse_spectra(some, max(max(image.shape) for image in fine)) for some in both]]
+    places, names, found = np.arange(len(fine)), np.array(classes), []
+    for i, alike in alike_at_first_look(looks, MIN_LOOK_PEAK_ACROSS,
+                                        lambda i: (places >= max(i + 1, first_new)) & (names != names[i]), progress):
+        for j in alike:
+            a, b = spectra_of([fine[i], partners[j]], max(fine[i].shape + fine[j].shape))
+            found += [Overlap(i, j, best.dy, best.dx, best.share, best.correlation)
+                      for _, best in compare(fine[i], [partners[j]], a, b[None], MIN_COMMON_AREA)]
     return found
 
 
+def alike_at_first_look(looks: Sequence[Sequence[Tensor]], least: float, wanted: Callable[[int], np.ndarray],
+                        progress: Progress) -> Iterator[tuple[int, list[int]]]:
+    """Yield (i, the partners that image i must be compared with in full, as one look at least finds).
+
+    looks   of each look the spectra (n, size, size / 2 + 1), and those of the partners last if these are mirrored
+    least   peak of the correlation that is worth it, in standard deviations
+    wanted  image i -> (n,) bool: the partners that it may be compared with at all
+    """
+    for i in progress(range(len(looks[0][0]) - 1)):
+        alike: list[int] = []
+        for run in runs(wanted(i)):
+            peaks = torch.stack([highest_peaks(look[0][i], look[-1][run.start:run.stop]) for look in looks])
+            alike += (run.start + (peaks > least).any(dim=0).nonzero()[:, 0]).tolist()
+        yield i, alike
+
+
+def highest_peaks(spectrum: Tensor, partners: Tensor) -> Tensor:
+    """(n,): the highest peak of each `correlate`, in standard deviations of a pair that shares nothing.
+
+    All frequencies have size 1. So the sum of squares of a correlation is 1, and its standard deviation 1 / size.
+    """
+    return len(spectrum) * torch.cat([correlate(spectrum, some).amax(dim=1)
+                                      for some in partners.split(PARTNERS_AT_ONCE)])
+
+
+def correlate(spectrum: Tensor, partners: Tensor) -> Tensor:
+    """(n, size^2): how one image correlates with each of n partners, moved round a canvas of this size.
+
+    Moves are counted backwards: a partner that fits when moved by (1, 1) has its peak in the last place.
+
+    spectrum (size, size // 2 + 1), partners (n, size, size // 2 + 1)
+    """
+    size = len(spectrum)
+    return torch.fft.irfft2(spectrum.conj().resolve_conj() * partners, s=(size, size)).flatten(1)
+
+
+def runs(wanted: np.ndarray) -> list[range]:
+    """Where the values of `wanted` (n,) are true, in unbroken runs."""
+    edges = np.flatnonzero(np.diff(wanted.astype(np.int8), prepend=0, append=0)).tolist()
+    return [range(start, stop) for start, stop in zip(edges[::2], edges[1::2])]
+
+
+def look_size(side: int) -> int:
+    """The size of the first look at images of at most this side."""
+    return min(LOOK_SIZES, key=lambda size: abs(side / 2 - size))
+
+
 def coarse_spectra(images: Sequence[np.ndarray], side: int) -> Tensor:
-    """(n, side / 2, side / 4 + 1): of the spectra on canvases of this even side, the coarse half along both axes."""
-    half, quarter = side // 2, side // 4
-    coarse = torch.empty(len(images), half, half // 2 + 1, dtype=torch.complex64)
+    """(n, size, size / 2 + 1): the lowest frequencies of spectra on canvases of this side, size <= look_size."""
+    half = max(1, min(look_size(side), side) // 2)
+    coarse = torch.empty(len(images), 2 * half, half + 1, dtype=torch.complex64)
     for target, image in zip(coarse, images):
-        whole = phases([high_pass(image)], side)[0]
-        target[:quarter] = whole[:quarter, :half // 2 + 1]
-        target[quarter:] = whole[quarter - half:, :half // 2 + 1]
+        whole = spectra_of([image], max(2, side))[0]
+        target[:half] = whole[:half, :half + 1]
+        target[half:] = whole[-half:, :half + 1]
     return coarse
 
 
-def phases(images: Sequence[np.ndarray], side: int) -> Tensor:
+def wrapped_spectra(images: Sequence[np.ndarray], side: int) -> Tensor:
+    """(n, size, size / 2 + 1), size = look_size: frequencies from all over the spectrum, evenly spaced.
+
+    They are those of an image that goes on at the other side of a small canvas where it leaves it.
+    """
+    size = look_size(side)
+    wrapped = torch.empty(len(images), size, size // 2 + 1, dtype=torch.complex64)
+    for target, image in zip(wrapped, images):
+        rows, columns = (-(-length // size) for length in image.shape)
+        canvas = np.zeros((rows * size, columns * size), dtype=np.float32)
+        canvas[:image.shape[0], :image.shape[1]] = image
+        target[:] = spectra_of([canvas.reshape(rows, size, columns, size).sum(axis=(0, 2))], size)[0]
+    return wrapped
+
+
+def compare(a: np.ndarray, partners: Sequence[np.ndarray], spectrum: Tensor, partner_spectra: Tensor,
+            min_common_area: float) -> Iterator[tuple[int, "Shift"]]:
+    """Yield (k, shift) for each of the high-passed partners that overlaps with a."""
+    side = len(spectrum)
+    correlation = correlate(spectrum, partner_spectra)
+    peaks = side * correlation.amax(dim=1)
+    for k in (peaks > MIN_PEAK).nonzero()[:, 0].tolist():
+        y, x = (-place % side for place in divmod(int(correlation[k].argmax()), side))
+        best = best_shift(a, partners[k], y, x, side, min_common_area)
+        enough = MIN_CORRELATION_AT_CLEAR_PEAK if peaks[k] > CLEAR_PEAK else MIN_CORRELATION
+        if best.correlation >= enough:
+            yield k, best
+
+
+def spectra_of(images: Sequence[np.ndarray], side: int) -> Tensor:
     """Spectra (n, side, side // 2 + 1) of images on square canvases, each frequency brought to size 1."""
-    canvas = torch.zeros(len(images), side, side)
-    for target, image in zip(canvas, images):
-        target[:image.shape[0], :image.shape[1]] = torch.from_numpy(image)
-    spectra = torch.fft.rfft2(canvas)
-    return spectra / (spectra.abs() + 1e-6)
+    spectra = torch.empty(len(images), side, side // 2 + 1, dtype=torch.complex64)
+    for target, image in zip(spectra, images):
+        canvas = torch.zeros(side, side)
+        canvas[:image.shape[0], :image.shape[1]] = torch.from_numpy(image)
+        target[:] = torch.fft.rfft2(canvas)
+        target /= target.abs() + 1e-6
+    return spectra
 
 
 @dataclass(frozen=True)
@@ -242,8 +315,8 @@ def find_copies(images: Sequence[np.ndarray], least: float = MIN_COPY_CORRELATIO
     pairs: list[tuple[int, int]] = []
     for start in range(0, len(small), COPY_ROWS_AT_ONCE):
         rows = small[start:start + COPY_ROWS_AT_ONCE].flatten(1)
-        best = rows @ turned[0]
+        best = rows @ turned[0][:, start:]
         for columns in turned[1:]:
-            best = torch.maximum(best, rows @ columns)
-        pairs += [(start + i, j) for i, j in (best > least).nonzero().tolist() if start + i < j]
+            best = torch.maximum(best, rows @ columns[:, start:])
+        pairs += [(start + i, start + j) for i, j in (best > least).nonzero().tolist() if i < j]
     return pairs

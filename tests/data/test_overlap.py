@@ -6,6 +6,7 @@ import pytest
 from crops import BASES, grounds
 from PIL import Image
 
+from stablesdg.data import overlap
 from stablesdg.data.folders import list_images
 from stablesdg.data.images import save_image
 from stablesdg.data.overlap import find_copies, find_overlaps, find_overlaps_across
@@ -35,6 +36,20 @@ def test_crops_with_noise_of_their_own_are_found_where_the_peak_is_clear():
 def test_crops_of_one_texture_that_share_nothing_are_not_found():
     images = [ground[y:y + 128, x:x + 128] for ground in grounds(BASES, 400) for y in (0, 200) for x in (0, 200)]
     assert find_overlaps(images) == [] and find_copies(images) == []
+
+
+def test_the_first_look_passes_over_no_pair_that_is_found_when_all_are_compared_in_full(monkeypatch):
+    rng, images = np.random.default_rng(0), []
+    for ground in grounds(BASES, 400):
+        for share in (0.15, 0.2, 0.3, 0.5):
+            dy = rng.integers(0, 30)
+            dx = round(160 * (1 - share * 160 / (160 - dy)))
+            images += [(ground[y:y + 160, x:x + 160] * rng.uniform(0.85, 1.15) + rng.normal(0, 2, (160, 160))).round()
+                       for y, x in ((0, 0), (dy, dx))]
+    found = [(o.i, o.j, o.dy, o.dx) for o in find_overlaps(images)]
+    monkeypatch.setattr(overlap, "MIN_LOOK_PEAK", -np.inf)
+    assert found == [(o.i, o.j, o.dy, o.dx) for o in find_overlaps(images)]
+    assert len(found) > 12
 
 
 def test_mirroring_leaves_nothing_to_be_found():
