@@ -1,7 +1,8 @@
-"""What surrounds the arms of recognition: settings, images, one training and test, what is kept and what is said."""
+"""What surrounds the arms of recognition: images, one training and test, what is kept and what is said."""
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,74 +10,46 @@ from torch import Tensor
 from ..data.folders import list_categories
 from ..data.generated import source_name
 from ..data.images import save_image
-from ..data.split import PARTS, Split, load_split, part_files
+from ..data.split import PARTS, Split, load_split, part_files, surfaces_of
+from ..evaluate.extract import FeatureExtractor, nano_extractor
+from ..evaluate.filter import KEPT, count_reasons
 from ..recognise import classifiers
 from ..recognise.arms import (
-    Arm,
     FilesByClass,
     GeneratedImages,
     TrainingSet,
     as_many,
     as_tensors,
+    choose_real,
     find_generated,
     surfaces,
+    training_set,
     unlike_settings,
 )
-from ..recognise.results import Result, SeedResult, Setup, images_sha256, read_results, save_result, summary_lines
-from ..recognise.verdicts import describe, describe_all, find_family
+from ..recognise.frozen import FROZEN, FrozenClassifier
+from ..recognise.hard import error_rates, write_hard
+from ..recognise.results import (
+    Result,
+    SeedResult,
+    Setup,
+    group_by_training,
+    images_sha256,
+    read_results,
+    save_filtered,
+    save_result,
+    summary_lines,
+    unlike_training,
+)
+from ..recognise.targets import make_targets
+from ..recognise.teacher import Teacher, filter_generated, fit_teacher
+from ..recognise.training import Examples, TrainedNetwork, fit_frozen, train
+from ..recognise.verdicts import describe, describe_all, find_family, same_experiment
 from ..report.confusion import confusion_picture
 from ..storage.errors import UserError
 from ..storage.files import sha256
+from .classify_settings import ClassifySettings
 from .devices import pick_device, pick_dtype
-from .paths import dataset_folder, split_file
-
-
-@dataclass(frozen=True)
-class ClassifySettings:
-    """The arguments of classify.py."""
-    data: Path | None  # None where a trained classifier is used
-    generated: Path | None
-    network: str
-    mode: str
-    control: str | None
-    alpha: float
-    per_class: int | None
-    number: int | None
-    name: str | None
-    split: str | None
-    epochs: int
-    seeds: int
-    patience: int | None
-    pretrained: Path | None
-    device: str
-    dtype: str
-    predict: Path | None
-    evaluate: Path | None
-    model: Path | None
-    threshold: float | None
-    onnx: Path | None
-    verdicts: bool
-    resume: bool
-    replace: bool
-    out: Path | None
-
-    @property
-    def arm(self) -> Arm:
-        """What the networks train on."""
-        return Arm(self.control or self.mode, self.alpha, self.per_class, self.number)
-
-    @property
-    def results_folder(self) -> Path:
-        """Where results lie."""
-        if self.out:
-            return self.out
-        assert self.data, "classify.py asks for one of them"
-        return dataset_folder(self.data) / "classify"
-
-    def as_arguments(self) -> dict[str, Any]:
-        """For the result's JSON file."""
-        return {name: str(value) if isinstance(value, Path) else value for name, value in vars(self).items()}
-
+from .paths import split_file
 
 # ---- images -----------------------------------------------------------------------------------------------------
 
@@ -84,7 +57,7 @@ class ClassifySettings:
 @dataclass(frozen=True)
 class LabelledImages:
     """Images that networks are judged by."""
-    x: Tensor  # uint8 (N, 3, 200, 200)
+    x: Tensor  # uint8 (N, 3, S, S), or features (N, d) for frozen features
     y: Tensor  # classes (N,)
 
 
@@ -106,10 +79,24 @@ class Experiment:
     dtype: torch.dtype
     train: FilesByClass
     generated: GeneratedClasses
+    surface_of: Mapping[Path, str]  # of each training image
+    extractor: FeatureExtractor | None  # of frozen features, where these are needed
     validation: LabelledImages
     validation_sha256: frozenset[str]
     test: LabelledImages
     out: Path
+
+    @property
+    def load(self) -> Callable[[list[Path]], Tensor]:
+        """What makes a tensor of image files: pixels or frozen features."""
+        return loader(self.settings, self.extractor)
+
+
+def loader(settings: ClassifySettings, extractor: FeatureExtractor | None) -> Callable[[list[Path]], Tensor]:
+    """What makes a tensor of image files."""
+    if settings.network == FROZEN and extractor:
+        return partial(extractor.of_files, progress="features")
+    return partial(classifiers.load_images, side=settings.side)
 
 
 def open_experiment(settings: ClassifySettings) -> Experiment:
@@ -135,17 +122,22 @@ def open_experiment(settings: ClassifySettings) -> Experiment:
     print(f"{len(classes)} classes, {split['method']} split; images: "
           + ", ".join(f"{sum(map(len, parts[part]))} {part}" for part in PARTS))
     setup = Setup(
-        settings.network, settings.arm.name, settings.name or settings.arm.name, settings.alpha, settings.per_class,
+        settings.network, settings.arm.name, settings.result_name, settings.alpha, settings.per_class,
         split["method"], classes, bool(generated.unknown),
         pretrained_sha256=sha256(settings.pretrained) if settings.pretrained else None,
         device=device.type, dtype=str(dtype).removeprefix("torch."),
         test_files=[source_name(file) for files in parts["test"] for file in files],
         test_groups=surfaces(parts["test"], split), held_out_sha256=images_sha256(parts["val"], parts["test"]),
         images_sha256=images_sha256(parts["train"], generated.files), arguments=settings.as_arguments())
-    validation, test = (LabelledImages(*as_tensors(parts[part])) for part in ("val", "test"))
+    needs_features = settings.network == FROZEN or settings.teacher or settings.filter
+    extractor = nano_extractor(device) if needs_features else None
+    load = loader(settings, extractor)
+    validation, test = (LabelledImages(*as_tensors(parts[part], load)) for part in ("val", "test"))
     seen = frozenset(sha256(file) for files in parts["val"] for file in files)
-    return Experiment(settings, setup, device, dtype, parts["train"], generated, validation, seen, test,
-                      settings.results_folder)
+    train_files = [file for files in parts["train"] for file in files]
+    surface_of = dict(zip(train_files, surfaces_of(split, train_files)))
+    return Experiment(settings, setup, device, dtype, parts["train"], generated, surface_of, extractor, validation,
+                      seen, test, settings.results_folder)
 
 
 def require_images(classes: list[str], parts: dict[str, list[list[Path]]]) -> None:
@@ -182,43 +174,92 @@ def open_generated(settings: ClassifySettings, classes: list[str], split: Split)
 # ---- one seed ---------------------------------------------------------------------------------------------------
 
 
-def train_network(experiment: Experiment, images: TrainingSet, seed: int) -> classifiers.TrainedNetwork:
-    """Train a network on one draw of images."""
-    settings, setup = experiment.settings, experiment.setup
-    print(f"seed {seed}: training on {images.n_real} real and {images.n_other} other images, {settings.epochs} epochs")
+def find_teacher(experiment: Experiment, seed: int) -> Teacher | None:
+    """The teacher of the real images that a seed draws, where --teacher or --filter needs it."""
+    settings, extractor = experiment.settings, experiment.extractor
+    if not extractor or not (settings.teacher or settings.filter):
+        return None
+    real = choose_real(experiment.train, settings.alpha, settings.per_class, seed)
+    return fit_teacher(real, experiment.surface_of, extractor)
+
+
+def draw_images(experiment: Experiment, teacher: Teacher | None, seed: int) -> TrainingSet:
+    """What a seed trains on. --filter first leaves out generated images, and says how many."""
+    settings, setup, generated = experiment.settings, experiment.setup, experiment.generated.files
+    if settings.filter and teacher:
+        verdicts = filter_generated(teacher, generated)
+        for name, own in zip(setup.classes, verdicts):
+            print(f"seed {seed}: generated images of {name}: {count_reasons(own)}")
+        save_filtered(experiment.out, setup.name, seed, verdicts)
+        generated = [[one.file for one in own if one.reason == KEPT] for own in verdicts]
+        if empty := [name for name, files in zip(setup.classes, generated) if not files]:
+            raise UserError(f"--filter leaves no generated image of {empty[0]}: {experiment.out}/filter.csv says why. "
+                            "Generate others, or leave out --filter.")
+    return training_set(settings.arm, experiment.train, generated, seed, experiment.load)
+
+
+def train_network(experiment: Experiment, images: TrainingSet, teacher: Teacher | None, seed: int) -> TrainedNetwork:
+    """Train a network on one draw of images, or fit a probe on frozen features."""
+    settings, setup, validation = experiment.settings, experiment.setup, experiment.validation
+    on = f"seed {seed}: training on {images.n_real} real and {images.n_other} other images"
+    if setup.network == FROZEN and experiment.extractor:
+        print(f"{on}, frozen features")
+        return fit_frozen(experiment.extractor, images.x, images.y, len(setup.classes), validation.x, validation.y)
+    print(f"{on}, {f'{settings.steps} steps' if settings.steps else f'{settings.recipe.epochs} epochs'}")
     torch.manual_seed(seed)
     model = classifiers.build(setup.network, len(setup.classes), settings.pretrained)
-    return classifiers.train(model, images.x, images.y, experiment.validation.x, experiment.validation.y,
-                             epochs=settings.epochs, seed=seed, device=experiment.device, patience=settings.patience,
-                             dtype=experiment.dtype, label=f"{setup.network} {setup.name} seed {seed}")
+    return train(model, examples_of(experiment, images, teacher), validation.x, validation.y, settings.recipe,
+                 seed=seed, device=experiment.device, dtype=experiment.dtype,
+                 label=f"{setup.network} {setup.name} seed {seed}")
 
 
-def test_network(experiment: Experiment, images: TrainingSet, trained: classifiers.TrainedNetwork,
-                 seed: int) -> SeedResult:
+def examples_of(experiment: Experiment, images: TrainingSet, teacher: Teacher | None) -> Examples:
+    """The images with what a network is to answer: classes, or a teacher's labels, and weights of the loss."""
+    settings, targets = experiment.settings, None
+    if settings.teacher or settings.mix or settings.generated_weight != 1:
+        soft = teacher.label(images.files) if teacher and settings.teacher else None
+        drawn = {file for files in images.real for file in files}
+        certain = torch.tensor([file in drawn for file in images.files])
+        weight = torch.where(images.added, settings.generated_weight, 1.0)
+        targets = make_targets(images.y, len(experiment.setup.classes), soft, certain, weight)
+    return Examples(images.x, images.y, images.added, targets)
+
+
+def probabilities(trained: TrainedNetwork, images: LabelledImages, device: torch.device) -> Tensor:
+    """Class probabilities (N, classes) of the validation or test images."""
+    if isinstance(trained.model, FrozenClassifier):
+        return trained.model.of_features(images.x)
+    return classifiers.predict(trained.model, images.x, device)
+
+
+def test_network(experiment: Experiment, images: TrainingSet, trained: TrainedNetwork, seed: int) -> SeedResult:
     """Test the epoch that was best on the validation part, once."""
     test, n_classes = experiment.test, len(experiment.setup.classes)
-    predicted = classifiers.predict(trained.model, test.x, experiment.device).argmax(dim=1)
+    predicted = probabilities(trained, test, experiment.device).argmax(dim=1)
     confusion = torch.bincount(test.y * n_classes + predicted, minlength=n_classes**2).view(n_classes, n_classes)
     accuracy = float((predicted == test.y).float().mean())
     epochs, best, n_validation = len(trained.history), trained.best.accuracy, len(experiment.validation.y)
     print(f"seed {seed}: test accuracy {accuracy:.4f} ({len(test.y)} images) at epoch {trained.best_epoch}, best of "
           f"{epochs} on validation ({best:.4f} of {n_validation} images)")
-    return SeedResult(seed, epochs, epochs * classifiers.steps(len(images.x)), images.n_real, images.n_other,
-                      trained.best_epoch, best, accuracy, (predicted == test.y).int().tolist(),
-                      confusion.tolist())
+    return SeedResult(seed, epochs, trained.steps, images.n_real, images.n_other, trained.best_epoch, best, accuracy,
+                      (predicted == test.y).int().tolist(), confusion.tolist())
 
 
-def add_seed(experiment: Experiment, result: Result, images: TrainingSet, trained: classifiers.TrainedNetwork,
+def add_seed(experiment: Experiment, result: Result, images: TrainingSet, trained: TrainedNetwork,
              tested: SeedResult) -> Result:
     """The result with one more seed, written to disk so that --resume can go on from it.
 
-    The weights are kept if they are better on the validation part than those of all earlier seeds.
+    The weights are kept if they are better on the validation part than those of all earlier seeds. So are the weights
+    of images in hard.csv.
     """
     setup = result.setup
     drawn = {sha256(file) for files in images.real for file in files}
     if round(tested.val_accuracy, 6) > max((round(one.val_accuracy, 6) for one in result.seeds), default=-1.0):
         classifiers.save(experiment.out / f"{setup.stem}.safetensors", trained.state, setup.network, setup.classes,
-                         drawn | experiment.generated.seen | experiment.validation_sha256)
+                         drawn | experiment.generated.seen | experiment.validation_sha256, experiment.settings.side)
+        predicted = probabilities(trained, experiment.validation, experiment.device).argmax(dim=1)
+        write_hard(experiment.out / "hard.csv", experiment.train,
+                   error_rates(predicted, experiment.validation.y, len(setup.classes)))
     result = result.add(tested, images.n_added, len(experiment.generated.seen - drawn))
     keep_result(experiment, result)
     return result
@@ -248,10 +289,17 @@ def say_result(experiment: Experiment, result: Result) -> None:
     """Print a result, its verdicts against the others in its folder, and the names of its files."""
     out, stem = experiment.out, result.setup.stem
     print(summary_lines(result))
-    for line in describe(find_family(result, read_results(out)), out):
+    alike = []
+    for other in read_results(out):
+        unlike = same_experiment(result.setup, other.setup) and unlike_training(result.setup, other.setup)
+        if unlike:
+            print(f"{result.name} is not compared with {other.name}: {'; '.join(unlike)}.")
+        else:
+            alike.append(other)
+    for line in describe(find_family(result, alike), out):
         print(line)
-    print(f"wrote {out}/results.csv, {stem}.json, confusion-{stem}.png and {stem}.safetensors, which --predict and "
-          "--evaluate take as --model")
+    print(f"wrote {out}/results.csv, {stem}.json, confusion-{stem}.png, hard.csv and {stem}.safetensors, which "
+          "--predict and --evaluate take as --model")
 
 
 def say_verdicts(folder: Path, name: str | None) -> None:
@@ -264,5 +312,6 @@ def say_verdicts(folder: Path, name: str | None) -> None:
     for result in results:
         if name in (None, result.name):
             print(f"{result.setup.stem}: {summary_lines(result)}")
-    for line in describe_all(results, folder, name):
-        print(line)
+    for group in group_by_training(results):
+        for line in describe_all(group, folder, name):
+            print(line)

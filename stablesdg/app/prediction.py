@@ -9,6 +9,7 @@ from torch import Tensor
 from ..data.folders import holds_images, list_categories, list_images, require_folder
 from ..data.images import save_image
 from ..data.split import progress_bar
+from ..data.window import reading_by
 from ..recognise import classifiers
 from ..recognise.arms import surfaces
 from ..recognise.per_class import scores_in_words
@@ -17,8 +18,9 @@ from ..recognise.significance import interval
 from ..report.confusion import confusion_picture
 from ..storage.errors import UserError
 from ..storage.files import sha256, write_csv
-from .classification import ClassifySettings
+from .classify_settings import ClassifySettings
 from .devices import pick_device
+from .training_window import choose_window
 
 UNSURE = "unsure"  # written in the place of a class
 
@@ -47,7 +49,8 @@ def classify_folder(model: Path, folder: Path, out: Path | None, device_name: st
     device = pick_device(device_name)
     saved = classifiers.load(model)
     files, names = images_and_names(folder)
-    probabilities = classifiers.predict_files(saved.network.to(device), files, device)
+    with reading_by(choose_window(model, files)):
+        probabilities = classifiers.predict_files(saved.network.to(device), files, device, side=saved.side)
     file = (out or model.parent) / "predictions.csv" if not out or out.is_dir() else out
     chosen = [UNSURE if threshold and float(p.max()) < threshold else saved.classes[int(p.argmax())]
               for p in probabilities]
@@ -91,7 +94,8 @@ def evaluate_folder(model: Path, folder: Path, out: Path | None, device_name: st
     labelled = open_labelled(folder, saved.classes)
     files, y, n_classes = [file for own in labelled.files for file in own], labelled.y, len(saved.classes)
     warn_of_seen_images(model, files, saved.seen)
-    probabilities = classifiers.predict_files(saved.network.to(device), files, device)
+    with reading_by(choose_window(model, files)):
+        probabilities = classifiers.predict_files(saved.network.to(device), files, device, side=saved.side)
     predicted = probabilities.argmax(dim=1)
     counts = torch.bincount(y * n_classes + predicted, minlength=n_classes**2).view(n_classes, n_classes).tolist()
     groups = surfaces([own for own in labelled.files if own], None, progress_bar("overlaps"))
@@ -138,5 +142,6 @@ def warn_of_seen_images(model: Path, files: Sequence[Path], seen: frozenset[str]
 def export_classifier(model: Path, onnx: Path) -> None:
     """--onnx."""
     saved = classifiers.load(model)
-    classifiers.export_onnx(saved.network, onnx)
-    print(f"wrote {onnx}: uint8 images (N, 3, 200, 200) to probabilities of {', '.join(saved.classes)}")
+    classifiers.export_onnx(saved.network, onnx, saved.side)
+    size = f"{saved.side}, {saved.side}" if saved.side else "H, W"
+    print(f"wrote {onnx}: uint8 images (N, 3, {size}) to probabilities of {', '.join(saved.classes)}")

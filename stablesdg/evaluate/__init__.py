@@ -8,5 +8,6 @@
     neighbours  precision, recall, density and coverage
     score       all of them together, with what is needed to read them
     novelty     is an image new, or a copy of a training image?
+    filter      which generated images are neither copies nor without their defect?
     tuning      distance and novelty over a grid of s and w, the paper's Table IV
 """

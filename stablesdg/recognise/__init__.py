@@ -1,10 +1,18 @@
 """Recognition: do generated images help a classifier, and can one tell?
 
-    classifiers    five networks: built, trained, used and saved
+    classifiers    five networks: built, used and saved
+    training       how they are trained
+    augmentation   what is done to a batch of images
+    batches        which images a step sees, how often
+    targets        hard and soft labels, and their loss
+    probe          a linear classifier on frozen features
+    frozen         the classifier that is made of it
+    teacher        a probe's labels for a network's images, and the filter of generated images
     arms           the arms of the experiment: which images each trains on, and what it must not train on
     significance   accuracies, intervals and p values from right and wrong answers
     per_class      recall of each class, balanced accuracy, macro-F1
     results        what is kept of an arm
+    hard           weights towards what a classifier gets wrong
     verdicts       how an arm compares with the other arms of its folder
 
 classify.py puts these together: it trains and tests one arm.

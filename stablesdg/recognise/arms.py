@@ -51,8 +51,10 @@ class Arm:
 @dataclass(frozen=True)
 class TrainingSet:
     """What an arm trains on with one seed."""
-    x: Tensor  # uint8 (N, 3, 200, 200)
+    x: Tensor  # uint8 (N, 3, S, S), or what else training_set loads
     y: Tensor  # classes (N,)
+    files: list[Path]  # of each of the N; for classic, the file that was rotated
+    added: Tensor  # (N,) which the arm adds to the real ones
     real: list[list[Path]]  # of each class: the real images that the seed draws, whether the arm uses them or not
     n_real: int  # how many of the N are real
     n_added: int  # images that the arm adds to the real ones
@@ -209,12 +211,14 @@ def see_again(files: Sequence[Path], number: int, seed: int) -> list[Path]:
     return [order[i % len(order)] for i in range(number)]
 
 
-def training_set(arm: Arm, train: FilesByClass, generated: FilesByClass, seed: int) -> TrainingSet:
+def training_set(arm: Arm, train: FilesByClass, generated: FilesByClass, seed: int,
+                 load: Callable[[list[Path]], Tensor] = load_images) -> TrainingSet:
     """What an arm trains on with one seed.
 
     train      the files of the training part, of each class
     generated  the generated files of each class; [] for none. Steps and classic count them only, and add arm.number
                images of each class where there are none
+    load       what makes a tensor of files; classic needs images
     """
     real = choose_real(train, arm.alpha, arm.per_class, seed)
     added = choose_generated(arm, train, real, generated, seed)
@@ -223,42 +227,45 @@ def training_set(arm: Arm, train: FilesByClass, generated: FilesByClass, seed: i
     if arm.name == "substitute" and not n_added:
         raise UserError(f"All {n_real} real images are used, so there is nothing to substitute: lower --alpha or "
                         "--per-class.")
-    if arm.name == "none":
-        x, y = as_tensors(real)
-    elif arm.name == "synthetic":
-        x, y = as_tensors(added)
-        n_real = 0
-    elif arm.name == "classic":
-        x, y = as_tensors(real)
-        more_x, more_y = augmented_copies(x, y, counts, seed)
+    if arm.name == "steps":
+        added = [see_again(files, n, seed) for files, n in zip(real, counts)]
+    nothing: list[list[Path]] = [[] for _ in real]
+    used, more = nothing if arm.name == "synthetic" else real, nothing if arm.name in ("none", "classic") else added
+    x, y = as_tensors([own + new for own, new in zip(used, more)], load)
+    files = [file for own, new in zip(used, more) for file in own + new]
+    flags = [is_new for own, new in zip(used, more) for is_new in [False] * len(own) + [True] * len(new)]
+    if arm.name == "classic":
+        more_x, more_y, origin = augmented_copies(x, y, counts, seed)
         x, y = torch.cat([x, more_x]), torch.cat([y, more_y])
-    else:
-        if arm.name == "steps":
-            added = [see_again(files, n, seed) for files, n in zip(real, counts)]
-        x, y = as_tensors([files + more for files, more in zip(real, added)])
-    return TrainingSet(x, y, real, n_real, n_added)
+        files, flags = files + [files[i] for i in origin], flags + [True] * len(origin)
+    n_real = sum(map(len, used))
+    return TrainingSet(x, y, files, torch.tensor(flags), real, n_real, n_added)
 
 
 # ---- tensors ----------------------------------------------------------------------------------------------------
 
 
 def as_tensors(files: FilesByClass, load: Callable[[list[Path]], Tensor] = load_images) -> tuple[Tensor, Tensor]:
-    """What `load` makes of the files of all classes, here images uint8 (N, 3, 200, 200), and their classes (N,)."""
+    """What `load` makes of the files of all classes, here images uint8 (N, 3, S, S), and their classes (N,)."""
     y = torch.cat([torch.full((len(own),), k) for k, own in enumerate(files)])
     return load([file for own in files for file in own]), y
 
 
-def augmented_copies(x: Tensor, y: Tensor, counts: Sequence[int], seed: int) -> tuple[Tensor, Tensor]:
-    """Rotate and mirror images of x, drawn at random: counts[k] of class k. ((M, 3, 200, 200) uint8, classes (M,))."""
+def augmented_copies(x: Tensor, y: Tensor, counts: Sequence[int], seed: int) -> tuple[Tensor, Tensor, list[int]]:
+    """Rotate and mirror images of x, drawn at random: counts[k] of class k.
+
+    Returns (uint8 (M, 3, S, S), classes (M,), which image of x each is made of).
+    """
     generator = torch.Generator().manual_seed(seed)
-    made, classes = [], []
+    made, classes, origin = [], [], []
     for k, count in enumerate(counts):
         own = (y == k).nonzero()[:, 0]
         for index in own[torch.randint(0, len(own), (count,), generator=generator)]:
             image = augment(x[index].float() / 127.5 - 1, int(torch.randint(0, 2**31, (), generator=generator)))
             made.append(((image + 1) * 127.5).round().clamp(0, 255).to(torch.uint8))
             classes.append(k)
-    return torch.stack(made), torch.tensor(classes, dtype=torch.long)
+            origin.append(int(index))
+    return torch.stack(made), torch.tensor(classes, dtype=torch.long), origin
 
 
 # ---- test images ------------------------------------------------------------------------------------------------

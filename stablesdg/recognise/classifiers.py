@@ -1,6 +1,7 @@
-"""Five networks that recognise defects: built, trained, used and saved (section IV-A of the paper).
+"""Networks that recognise defects: built, used and saved. Five are the paper's (section IV-A); training.py trains them.
 
-Images are uint8 tensors (N, 3, 200, 200) wherever they enter.
+Images are uint8 tensors (N, 3, S, S) wherever they enter. S is 200 pixels, unless --side chose another side. The sixth
+classifier, "nano", is frozen features and a probe (frozen.py). It takes images at their own size.
 """
 import functools
 import importlib.util
@@ -10,7 +11,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 import torchvision
@@ -19,19 +19,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from ..data.augment import augment_batch
 from ..data.images import read_image
 from ..data.split import SEEN
 from ..storage.errors import UserError
 from ..storage.files import atomic_path
 from ..storage.tensors import load_tensors, save_tensors
+from .frozen import FROZEN, FrozenClassifier, frozen_from
 
 NETWORKS = {"alexnet": "alexnet", "vgg": "vgg16", "resnet": "resnet18", "squeezenet": "squeezenet1_1",
             "densenet": "densenet121"}  # to torchvision's names
 OUTPUT_LAYERS = ("classifier.", "fc.")  # how the names of their parameters begin
-IMAGE_SIDE = 200  # pixels
-LEARNING_RATE = 1e-4  # Adam's
-BATCH_SIZE = 32  # images a step
+IMAGE_SIDE = 200  # pixels, the paper's
 PREDICTION_BATCH_SIZE = 64
 MOST_DECODED = 20_000  # images in memory
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of red, green and blue, as torchvision's pretrained weights expect
@@ -106,24 +104,24 @@ class AdaptivePool(nn.Module):
 # ---- images -----------------------------------------------------------------------------------------------------
 
 
-def decode(file: Path) -> Tensor:
-    """Read an image and resize it: uint8 (3, 200, 200)."""
+def decode(file: Path, side: int = IMAGE_SIDE) -> Tensor:
+    """Read an image and resize it: uint8 (3, side, side)."""
     image = read_image(file)[0]
-    if image.size != (IMAGE_SIDE, IMAGE_SIDE):
-        image = image.resize((IMAGE_SIDE, IMAGE_SIDE), Image.Resampling.BILINEAR)
+    if image.size != (side, side):
+        image = image.resize((side, side), Image.Resampling.BILINEAR)
     pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
-    return pixels.view(IMAGE_SIDE, IMAGE_SIDE, 3).permute(2, 0, 1)
+    return pixels.view(side, side, 3).permute(2, 0, 1)
 
 
 @functools.lru_cache(maxsize=MOST_DECODED)
-def decode_once(file: Path, changed: int) -> Tensor:
+def decode_once(file: Path, changed: int, side: int) -> Tensor:
     """The same, kept in memory until the file's time of change `changed` is another."""
-    return decode(file)
+    return decode(file, side)
 
 
-def load_images(files: Sequence[Path]) -> Tensor:
-    """uint8 (N, 3, 200, 200). Each file is decoded once, however many seeds train on it."""
-    return torch.stack([decode_once(file, file.stat().st_mtime_ns) for file in files])
+def load_images(files: Sequence[Path], side: int = IMAGE_SIDE) -> Tensor:
+    """uint8 (N, 3, side, side). Each file is decoded once, however many seeds train on it."""
+    return torch.stack([decode_once(file, file.stat().st_mtime_ns, side) for file in files])
 
 
 def normalise(x: Tensor) -> Tensor:
@@ -137,111 +135,26 @@ def layout(device: torch.device | str) -> torch.memory_format:
     return torch.contiguous_format if torch.device(device).type == "mps" else torch.channels_last
 
 
-# ---- training and use -------------------------------------------------------------------------------------------
-
-
-class ValidationScore(NamedTuple):
-    """How good an epoch is. Of two with equal accuracy, the one with the lower cross-entropy has the greater score."""
-    accuracy: float
-    minus_loss: float  # minus the cross-entropy
-
-
-@dataclass(frozen=True)
-class TrainedNetwork:
-    """What `train` returns."""
-    model: nn.Module  # as the best epoch left it
-    state: State  # its state dict, on the CPU
-    history: list[ValidationScore]  # one for each epoch
-
-    @property
-    def best(self) -> ValidationScore:
-        """The score of the epoch that was kept."""
-        return max(self.history)
-
-    @property
-    def best_epoch(self) -> int:
-        """Its number, from 1 on."""
-        return self.history.index(self.best) + 1
-
-
-def steps(n: int, batch_size: int = BATCH_SIZE) -> int:
-    """Optimiser steps of one epoch over n images. A single image left over takes none: see `train_epoch`."""
-    return max(1, n // batch_size + (n % batch_size > 1))
-
-
-def train(model: nn.Module, x: Tensor, y: Tensor, x_val: Tensor, y_val: Tensor, *, epochs: int, seed: int,
-          device: torch.device | str, lr: float = LEARNING_RATE, batch_size: int = BATCH_SIZE,
-          patience: int | None = None, dtype: torch.dtype = torch.float32, label: str = "") -> TrainedNetwork:
-    """Adam on cross-entropy. The epoch with the best ValidationScore is kept.
-
-    x, y          images (N, 3, 200, 200) uint8 and their classes (N,)
-    x_val, y_val  those of the validation part
-    patience      stop after so many epochs without a better one; None never stops early
-    dtype         of the arithmetic, by autocast; weights and validation are float32
-    label         for the progress bar
-    """
-    generator = torch.Generator().manual_seed(seed)
-    torch.manual_seed(seed)  # dropout
-    model.to(device)
-    model.to(memory_format=layout(device))
-    optimiser = torch.optim.Adam(model.parameters(), lr=lr)
-    best: State = {}
-    history: list[ValidationScore] = []
-    bar = tqdm(range(epochs), unit="epoch", desc=label, disable=None)
-    for _ in bar:
-        loss = train_epoch(model, optimiser, x, y, generator, batch_size, device, dtype)
-        score = validate(model, x_val, y_val, device)
-        if not history or score > max(history):
-            best = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format)
-                    for k, v in model.state_dict().items()}
-        history.append(score)
-        bar.set_postfix(loss=f"{loss:.3f}", val=f"{score.accuracy:.3f}")
-        if patience and len(history) - 1 - history.index(max(history)) >= patience:
-            break
-    model.load_state_dict(best)
-    return TrainedNetwork(model, best, history)
-
-
-def train_epoch(model: nn.Module, optimiser: torch.optim.Optimizer, x: Tensor, y: Tensor, generator: torch.Generator,
-                batch_size: int, device: torch.device | str, dtype: torch.dtype) -> float:
-    """One pass over all images in random order. Returns the mean loss."""
-    model.train()
-    total = 0.0
-    for indices in torch.randperm(len(x), generator=generator).split(batch_size):
-        if len(indices) == 1 and len(x) > 1:
-            continue  # batch normalisation has no statistics of a single image
-        batch = augment_batch(normalise(x[indices].to(device)), generator)
-        with torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32):
-            logits = model(batch.contiguous(memory_format=layout(device)))
-        loss = F.cross_entropy(logits.float(), y[indices].to(device))
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        total += float(loss.detach()) * len(indices)
-    return total / len(x)
-
-
-def validate(model: nn.Module, x: Tensor, y: Tensor, device: torch.device | str) -> ValidationScore:
-    """Accuracy and minus the cross-entropy of images x with classes y."""
-    probabilities = predict(model, x, device)
-    accuracy = (probabilities.argmax(dim=1) == y).float().mean()
-    return ValidationScore(float(accuracy), -float(F.nll_loss(probabilities.clamp(min=1e-12).log(), y)))
+# ---- use ------------------------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
 def predict(model: nn.Module, x: Tensor, device: torch.device | str, batch_size: int = PREDICTION_BATCH_SIZE) -> Tensor:
-    """Class probabilities (N, classes) of uint8 images x (N, 3, 200, 200)."""
+    """Class probabilities (N, classes) of uint8 images x (N, 3, S, S)."""
     model.eval()
     batches = (normalise(batch.to(device)).contiguous(memory_format=layout(device)) for batch in x.split(batch_size))
     return torch.cat([model(batch).float().softmax(dim=1).cpu() for batch in batches])
 
 
 def predict_files(model: nn.Module, files: Sequence[Path], device: torch.device | str,
-                  batch_size: int = PREDICTION_BATCH_SIZE) -> Tensor:
+                  batch_size: int = PREDICTION_BATCH_SIZE, side: int | None = IMAGE_SIDE) -> Tensor:
     """Class probabilities (N, classes) of image files. No more than a batch is in memory at a time."""
+    if isinstance(model, FrozenClassifier):
+        return model.predict_files(files)
     batches = [files[i:i + batch_size] for i in range(0, len(files), batch_size)]
     bar = tqdm(batches, unit="batch", desc="classifying", leave=False, disable=None)
-    return torch.cat([predict(model, torch.stack([decode(file) for file in batch]), device) for batch in bar])
+    return torch.cat([predict(model, torch.stack([decode(file, side or IMAGE_SIDE) for file in batch]), device)
+                      for batch in bar])
 
 
 # ---- files ------------------------------------------------------------------------------------------------------
@@ -253,26 +166,33 @@ class SavedClassifier:
     network: nn.Module  # ready for `predict`
     classes: list[str]
     seen: frozenset[str] | None  # sha256 of the images that it has learned from; None where that is not written down
+    side: int | None = IMAGE_SIDE  # of the images that it takes; None: any size
 
 
 def save(path: Path, state: Mapping[str, Tensor], network: str, classes: Sequence[str],
-         seen: Iterable[str] | None = None) -> None:
+         seen: Iterable[str] | None = None, side: int = IMAGE_SIDE) -> None:
     """Write a state dict. Inside are the names of network and classes, and which images it has `seen` (sha256)."""
     metadata = {"network": network, "classes": json.dumps(classes)}
     if seen is not None:
         metadata[SEEN] = json.dumps(sorted(seen))
+    if side != IMAGE_SIDE:
+        metadata["side"] = str(side)
     save_tensors(path, state, metadata)
 
 
 def load(path: Path) -> SavedClassifier:
     """Read a file that `save` wrote."""
     tensors, metadata = load_tensors(path)
-    if "classes" not in metadata or metadata.get("network") not in NETWORKS:
+    network = metadata.get("network")
+    if "classes" not in metadata or network not in (*NETWORKS, FROZEN):
         raise UserError(f"{path} is not a classifier of this project: pass a .safetensors that classify.py wrote.")
     classes = json.loads(metadata["classes"])
-    model = build(metadata["network"], len(classes))
+    seen = frozenset(json.loads(metadata[SEEN])) if SEEN in metadata else None
+    if network == FROZEN:
+        return SavedClassifier(frozen_from(tensors), classes, seen, None)
+    model = build(network, len(classes))
     model.load_state_dict(tensors)
-    return SavedClassifier(model.eval(), classes, frozenset(json.loads(metadata[SEEN])) if SEEN in metadata else None)
+    return SavedClassifier(model.eval(), classes, seen, int(metadata.get("side", IMAGE_SIDE)))
 
 
 class ImagesToProbabilities(nn.Module):
@@ -283,16 +203,19 @@ class ImagesToProbabilities(nn.Module):
         self.model = model
 
     def forward(self, images: Tensor) -> Tensor:
-        """uint8 (N, 3, 200, 200) -> probabilities (N, classes)."""
-        return self.model(normalise(images)).softmax(dim=1)
+        """uint8 (N, 3, S, S) -> probabilities (N, classes)."""
+        x = images.float() / 255 if isinstance(self.model, FrozenClassifier) else normalise(images)
+        return self.model(x).softmax(dim=1)
 
 
-def export_onnx(model: nn.Module, path: Path) -> None:
-    """Write ImagesToProbabilities as an ONNX file, for any number of images at once."""
+def export_onnx(model: nn.Module, path: Path, side: int | None = IMAGE_SIDE) -> None:
+    """Write ImagesToProbabilities as an ONNX file, for any number of images at once, of any size if `side` is None."""
     if not all(importlib.util.find_spec(package) for package in ("onnx", "onnxscript")):
         raise UserError("ONNX export needs two more packages: pip install onnx onnxscript.")
-    example = torch.zeros(2, 3, IMAGE_SIDE, IMAGE_SIDE, dtype=torch.uint8)
+    example = torch.zeros(2, 3, side or IMAGE_SIDE, side or IMAGE_SIDE, dtype=torch.uint8)
+    any_size = {} if side else {2: torch.export.Dim("H"), 3: torch.export.Dim("W")}
     with atomic_path(path) as temporary:
         torch.onnx.export(ImagesToProbabilities(model).eval(), (example,), str(temporary), input_names=["images"],
-                          output_names=["probabilities"], dynamic_shapes={"images": {0: torch.export.Dim("N")}},
+                          output_names=["probabilities"],
+                          dynamic_shapes={"images": {0: torch.export.Dim("N"), **any_size}},
                           external_data=False, dynamo=True)

@@ -3,6 +3,7 @@
     NETWORK-NAME-AMOUNT.json            a result and its summary
     results.csv                         one line for each seed of every result in the folder
     confusion-NETWORK-NAME-AMOUNT.csv   counts[true][predicted], mean over seeds
+    filter.csv                          with --filter: a line for each generated image of each seed
 
 Verdicts against other results are not kept: verdicts.py computes them when they are shown. Files of the first edition
 hold some, which are not read.
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..evaluate.filter import ImageVerdict
 from ..storage.errors import UserError
 from ..storage.files import read_csv, read_json, sha256, write_csv, write_json
 from ..storage.settings import changed_settings
@@ -29,9 +31,15 @@ RESULT_COLUMNS = ("network", "name", "alpha", "per_class", "split", "arm", "seed
                   "n_generated", "best_epoch", "val_accuracy", "test_accuracy", "balanced_accuracy", "macro_f1")
 SHARES = RESULT_COLUMNS[-4:]  # columns that are written with six digits
 ONE_RESULT = RESULT_COLUMNS[:5]  # columns that tell the results of a folder apart
+FILTER_COLUMNS = ("name", "seed", "file", "novelty", "evidence", "verdict")
 FREE_ARGUMENTS = ("seeds", "resume", "replace", "out", "verdicts", "predict", "evaluate", "threshold", "model", "onnx",
                   # paths, and the split that is asked for: the SHA-256 of all images say what they lead to
                   "data", "generated", "pretrained", "split")  # of classify.py: a result does not depend on them
+DEFAULT_ARGUMENTS = {  # of classify.py, where an earlier version did not write them down
+    "steps": None, "augment": "paper", "upright": False, "side": 200, "average": False, "balanced": False,
+    "share": None, "generated_weight": 1.0, "finish_real": 0.0, "pretrain_generated": False, "teacher": None,
+    "mix": None, "filter": False}
+MUST_BE_EQUAL = ("steps", "augment", "upright", "side", "average")  # of them, in arms that are compared
 FREE_FIELDS = ("n_extra", "unseen", "rows", "correct", "confusion", "summary", "verdicts", "arguments")  # of the JSON
 
 
@@ -189,7 +197,24 @@ def earlier_seeds(out: Path, setup: Setup, seeds: int, resume: bool, replace: bo
 
 def depends_on(record: Mapping[str, Any]) -> dict[str, Any]:
     """The settings and images that a result, as it lies on disk, follows from."""
-    return {k: v for k, v in {**record["arguments"], **record}.items() if k not in (*FREE_FIELDS, *FREE_ARGUMENTS)}
+    everything = {**DEFAULT_ARGUMENTS, **record["arguments"], **record}
+    return {k: v for k, v in everything.items() if k not in (*FREE_FIELDS, *FREE_ARGUMENTS)}
+
+
+def unlike_training(a: Setup, b: Setup) -> list[str]:
+    """What differs in how two results were trained, and forbids a comparison, in words."""
+    values = [{**DEFAULT_ARGUMENTS, **setup.arguments} for setup in (a, b)]
+    return [f"--{name} {' and '.join(str(own[name] or 'not set') for own in values)}" for name in MUST_BE_EQUAL
+            if values[0][name] != values[1][name]]
+
+
+def group_by_training(results: Sequence[Result]) -> list[list[Result]]:
+    """The results in groups that were trained alike, in their order."""
+    groups: dict[tuple, list[Result]] = {}
+    for result in results:
+        arguments = {**DEFAULT_ARGUMENTS, **result.setup.arguments}
+        groups.setdefault(tuple(arguments[name] for name in MUST_BE_EQUAL), []).append(result)
+    return list(groups.values())
 
 
 def save_result(out: Path, result: Result) -> None:
@@ -202,6 +227,16 @@ def save_result(out: Path, result: Result) -> None:
     others = [row for row in before if any(row.get(column) != own[column] for column in ONE_RESULT)]
     write_csv(file, RESULT_COLUMNS, [[row.get(column, "") for column in RESULT_COLUMNS] for row in others + rows])
     write_confusion(out / f"confusion-{stem}.csv", result.confusion, classes, n_seeds)
+
+
+def save_filtered(out: Path, name: str, seed: int, verdicts: Sequence[Sequence[ImageVerdict]]) -> None:
+    """Write the filter's verdicts on the generated images of each class into filter.csv, beside those of others."""
+    file = out / "filter.csv"
+    before = [list(row.values()) for row in read_csv(file) if (row["name"], row["seed"]) != (name, str(seed))
+              ] if file.is_file() else []
+    rows = [[name, seed, str(one.file), f"{one.novelty:.4f}", f"{one.evidence:.6f}", one.reason]
+            for own in verdicts for one in own]
+    write_csv(file, FILTER_COLUMNS, before + rows)
 
 
 def write_confusion(file: Path, counts: ArrayLike, classes: Sequence[str], n_seeds: int = 1) -> None:

@@ -1,0 +1,56 @@
+"""A filter with two sides: which generated images are neither copies nor without their defect?
+
+    copy           novelty below COPY_NOVELTY: the image is nearly a training image (novelty.py)
+    strange        novelty above STRANGE_NOVELTY: it is like nothing real. Beside evidence this is needed, because a
+                   linear classifier must call noise something, and can be sure of it
+    evidence gone  a classifier that is fitted to real images sees less of the image's class in it than in nearly all
+                   real images. The floor is the EVIDENCE_QUANTILE of the probabilities that real images have for their
+                   own class. Each of these comes from a classifier that has not seen the image (out of fold), so that
+                   they say how sure it is of new images
+"""
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..storage.files import read_csv
+
+COPY_NOVELTY, STRANGE_NOVELTY = 0.2, 3.0  # in the unit of novelty.py: 1 is as far as real images of other surfaces are
+EVIDENCE_QUANTILE = 0.02  # of real images would be dropped, too
+KEPT, COPY, STRANGE, EVIDENCE_GONE = REASONS = ("kept", "copy", "strange", "evidence gone")
+
+
+@dataclass(frozen=True)
+class ImageVerdict:
+    """What the filter says of one generated image."""
+    file: Path
+    novelty: float
+    evidence: float  # the probability of its own class
+    reason: str  # one of REASONS
+
+
+def evidence_floor(own: Tensor, quantile: float = EVIDENCE_QUANTILE) -> float:
+    """The least evidence of an image that is kept. own (N,): what real images have for their own class, out of fold."""
+    return float(torch.quantile(own.double(), quantile))
+
+
+def filter_images(files: Sequence[Path], novelty: Sequence[float], evidence: Sequence[float], floor: float,
+                  least_novelty: float = COPY_NOVELTY) -> list[ImageVerdict]:
+    """The verdicts on generated images. `novelty` and `evidence` have a number for each, `floor` is of the evidence."""
+    return [ImageVerdict(file, new, seen, COPY if new < least_novelty else STRANGE if new > STRANGE_NOVELTY
+                         else EVIDENCE_GONE if seen < floor else KEPT)
+            for file, new, seen in zip(files, novelty, evidence)]
+
+
+def read_novelty(files: Sequence[Path]) -> list[float | None]:
+    """The novelty of each file by the manifest.csv in its folder. None where that does not say."""
+    said = {folder: {row["file"]: row["novelty"] for row in read_csv(folder / "manifest.csv") if row.get("novelty")}
+            if (folder / "manifest.csv").is_file() else {} for folder in {file.parent for file in files}}
+    return [float(said[file.parent][file.name]) if file.name in said[file.parent] else None for file in files]
+
+
+def count_reasons(verdicts: Sequence[ImageVerdict]) -> str:
+    """How many images have each verdict: "10 kept, 1 copy, 0 strange, 2 evidence gone"."""
+    return ", ".join(f"{sum(one.reason == reason for one in verdicts)} {reason}" for reason in REASONS)

@@ -1,0 +1,58 @@
+"""The classifier "nano": the frozen feature network of weights/nano, and a probe on its features.
+
+It is fitted in seconds, and needs no seed and no number of steps. Few images are enough for it.
+"""
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..data.images import to_unit_tensor
+from ..evaluate.extract import BATCH_SIZE, extract_features
+from ..evaluate.features import FeatureNetwork, widths_of
+from .probe import Probe
+
+FROZEN = "nano"  # what --network calls it
+FEATURES, PROBE = "features.", "probe."  # how the names of its tensors begin
+PROBE_TENSORS = ("mean", "std", "weight", "bias")
+
+
+class FrozenClassifier(nn.Module):
+    """Images to logits: features, then (features - mean) / std W + b."""
+
+    def __init__(self, features: FeatureNetwork, probe: Probe) -> None:
+        super().__init__()
+        self.features = features
+        self.probe = probe  # on the CPU and float64, which not every GPU knows
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1], at their own size -> logits (B, classes), float32.
+
+        Mean and std are taken into W and b: (f - mean) / std W + b = f (W / std) + (b - mean / std W).
+        """
+        mean, std, weight, bias = (getattr(self.probe, name) for name in PROBE_TENSORS)
+        return self.features(x) @ (weight / std[:, None]).to(x) + (bias - mean / std @ weight).to(x)
+
+    def of_features(self, features: Tensor) -> Tensor:
+        """Features (N, d) -> class probabilities (N, classes), float32, on the CPU."""
+        return self.probe.probabilities(features.cpu()).float()
+
+    def predict_files(self, files: Sequence[Path]) -> Tensor:
+        """Class probabilities (N, classes) of image files, each at its own size."""
+        batches = extract_features(files, self.features, to_unit_tensor, BATCH_SIZE, "classifying")
+        return torch.cat([self.of_features(batch) for batch in batches])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by name, for a file."""
+        return {**{FEATURES + name: value.detach().cpu() for name, value in self.features.state_dict().items()},
+                **{PROBE + name: getattr(self.probe, name) for name in PROBE_TENSORS}}
+
+
+def frozen_from(tensors: Mapping[str, Tensor]) -> FrozenClassifier:
+    """The classifier that these tensors belong to. The penalty of its probe is not kept."""
+    own = {name.removeprefix(FEATURES): value for name, value in tensors.items() if name.startswith(FEATURES)}
+    network = FeatureNetwork(widths_of(own))
+    network.load_state_dict(own)
+    probe = Probe(**{name: tensors[PROBE + name] for name in PROBE_TENSORS}, penalty=float("nan"))
+    return FrozenClassifier(network.requires_grad_(False), probe).eval()

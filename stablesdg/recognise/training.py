@@ -1,0 +1,206 @@
+"""How the networks are trained: Adam, the epoch that is best on the validation part, and what an arm may change.
+
+With the paper's recipe (section IV-A) that is cross-entropy on images that are rotated a little and mirrored, each seen
+once in an epoch. A `Recipe` names what else can be chosen.
+"""
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from ..data.augment import augment_batch
+from ..evaluate.extract import FeatureExtractor
+from ..evaluate.features import FeatureNetwork
+from .augmentation import MIXED_SHARE, augment_strong, mix_images, partners
+from .batches import Drawing, draw_batches, plan_phases
+from .classifiers import State, layout, normalise, predict
+from .frozen import FrozenClassifier
+from .probe import fit_probe
+from .targets import Targets, target_loss
+
+LEARNING_RATE = 1e-4  # Adam's
+BATCH_SIZE = 32  # images a step
+EPOCHS = 50  # where neither epochs nor steps are given
+LOOKS = 20  # at the validation part, where steps are given: as many for every arm
+AVERAGE_DECAY = 0.99  # of the moving average of weights
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained on its images."""
+    epochs: int = EPOCHS  # each ends with a look at the validation part
+    steps: int | None = None  # of the optimiser, shared out among the epochs; None: an epoch is a pass over the images
+    patience: int | None = None  # stop after so many epochs without a better one; None: never
+    augment: str = "paper"  # or "strong"
+    upright: bool = False  # strong augmentation without quarter turns
+    mix: str | None = None  # "cutmix", "mixup" or "both"
+    average: bool = False  # a moving average of the weights is validated and kept
+    drawing: Drawing = Drawing()
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The images that a network is trained on."""
+    x: Tensor  # uint8 (N, 3, S, S)
+    y: Tensor  # classes (N,)
+    added: Tensor | None = None  # (N,) which are not real, or are real ones seen again; None: none
+    targets: Targets | None = None  # what CutMix, mixup, a teacher and weights of the loss need; None: their classes
+
+
+class ValidationScore(NamedTuple):
+    """How good an epoch is. Of two with equal accuracy, the one with the lower cross-entropy has the greater score."""
+    accuracy: float
+    minus_loss: float  # minus the cross-entropy
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """What `train` returns."""
+    model: nn.Module  # as the best epoch left it
+    state: State  # its state dict, on the CPU
+    history: list[ValidationScore]  # one for each epoch
+    steps: int  # of the optimiser
+
+    @property
+    def best(self) -> ValidationScore:
+        """The score of the epoch that was kept."""
+        return max(self.history)
+
+    @property
+    def best_epoch(self) -> int:
+        """Its number, from 1 on."""
+        return self.history.index(self.best) + 1
+
+
+def steps(n: int, batch_size: int = BATCH_SIZE) -> int:
+    """Optimiser steps of one pass over n images. A single image left over takes none: see `draw_forever`."""
+    return max(1, n // batch_size + (n % batch_size > 1))
+
+
+def train(model: nn.Module, examples: Examples, x_val: Tensor, y_val: Tensor, recipe: Recipe, *, seed: int,
+          device: torch.device | str, lr: float = LEARNING_RATE, dtype: torch.dtype = torch.float32,
+          label: str = "") -> TrainedNetwork:
+    """Train a network. The epoch with the best ValidationScore is kept.
+
+    x_val, y_val  images and classes of the validation part
+    dtype         of the arithmetic, by autocast; weights and validation are float32
+    label         for the progress bar
+    """
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)  # dropout
+    model.to(device)
+    model.to(memory_format=layout(device))
+    optimiser = torch.optim.Adam(model.parameters(), lr=lr)
+    average = MovingAverage(model) if recipe.average else None
+    total = recipe.steps or recipe.epochs * steps(len(examples.x))
+    batches = training_batches(examples, recipe, total, generator, device)
+    best: State = {}
+    history: list[ValidationScore] = []
+    taken = 0
+    bar = tqdm(range(recipe.epochs), unit="epoch", desc=label, disable=None)
+    for epoch in bar:
+        loss = torch.tensor(0.0)
+        while taken < total * (epoch + 1) // recipe.epochs:
+            loss = train_step(model, optimiser, *next(batches), dtype)
+            taken += 1
+            if average:
+                average.update(model)
+        judged = average.model if average else model
+        score = validate(judged, x_val, y_val, device)
+        if not history or score > max(history):
+            best = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format)
+                    for k, v in judged.state_dict().items()}
+        history.append(score)
+        bar.set_postfix(loss=f"{float(loss):.3f}", val=f"{score.accuracy:.3f}")
+        if recipe.patience and len(history) - 1 - history.index(max(history)) >= recipe.patience:
+            break
+    model.load_state_dict(best)
+    return TrainedNetwork(model, best, history, taken)
+
+
+def training_batches(examples: Examples, recipe: Recipe, total: int, generator: torch.Generator,
+                     device: torch.device | str) -> Iterator[tuple[Tensor, Tensor | Targets]]:
+    """Yield the augmented images (B, 3, S, S) of each step, and their classes (B,) or targets."""
+    x, y, targets = examples.x, examples.y, examples.targets
+    added = torch.zeros(len(y), dtype=torch.bool) if examples.added is None else examples.added
+    for indices in draw_batches(plan_phases(recipe.drawing, y, added, total), len(x), BATCH_SIZE, generator):
+        batch = augmented(x[indices].to(device), recipe, generator)
+        if targets is None:
+            yield batch, y[indices].to(device)
+            continue
+        wanted = targets.at(indices)
+        if recipe.mix and float(torch.rand((), generator=generator)) < MIXED_SHARE:
+            partner = partners(len(indices), generator)
+            batch, share = mix_images(batch, partner, recipe.mix, generator)
+            wanted = wanted.mixed_with(partner, share)
+        yield batch, wanted.to(device)
+
+
+def augmented(x: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """Images uint8 (B, 3, S, S) -> augmented and normalised."""
+    if recipe.augment == "strong":
+        return normalise(255 * augment_strong(x.float() / 255, generator, recipe.upright))
+    return augment_batch(normalise(x), generator)
+
+
+def train_step(model: nn.Module, optimiser: torch.optim.Optimizer, batch: Tensor, wanted: Tensor | Targets,
+               dtype: torch.dtype) -> Tensor:
+    """One step of the optimiser. Returns the loss."""
+    model.train()
+    with torch.autocast(batch.device.type, dtype, enabled=dtype != torch.float32):
+        logits = model(batch.contiguous(memory_format=layout(batch.device)))
+    loss = (target_loss(logits.float(), wanted) if isinstance(wanted, Targets)
+            else F.cross_entropy(logits.float(), wanted))
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    return loss.detach()
+
+
+def validate(model: nn.Module, x: Tensor, y: Tensor, device: torch.device | str) -> ValidationScore:
+    """Accuracy and minus the cross-entropy of images x with classes y."""
+    return score_of(predict(model, x, device), y)
+
+
+def score_of(probabilities: Tensor, y: Tensor) -> ValidationScore:
+    """The score of class probabilities (N, classes) where the classes are y (N,)."""
+    accuracy = (probabilities.argmax(dim=1) == y).float().mean()
+    return ValidationScore(float(accuracy), -float(F.nll_loss(probabilities.clamp(min=1e-12).log(), y)))
+
+
+def fit_frozen(extractor: FeatureExtractor, x: Tensor, y: Tensor, classes: int, x_val: Tensor,
+               y_val: Tensor) -> TrainedNetwork:
+    """Fit a probe to frozen features x (N, d) of the classes y (N,). The validation part chooses its penalty."""
+    probe = fit_probe(x, y, classes, validation=(x_val, y_val))
+    assert isinstance(extractor.network, FeatureNetwork), "the classifier's file holds this network"
+    model = FrozenClassifier(extractor.network, probe).eval()
+    return TrainedNetwork(model, model.tensors(), [score_of(model.of_features(x_val), y_val)], steps=1)
+
+
+class MovingAverage:
+    """A moving average of a network's weights, and of the statistics of its batch normalisation.
+
+        average_t = d_t average_(t-1) + (1 - d_t) weights_t,    d_t = min(AVERAGE_DECAY, (t - 1) / (t + 2))
+
+    t counts steps from 1 on, so d_1 is 0, and nothing of the random start is left.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = copy.deepcopy(model)
+        self.steps = 0
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Take in the weights of one more step."""
+        self.steps += 1
+        decay = min(AVERAGE_DECAY, (self.steps - 1) / (self.steps + 2))
+        for mine, new in zip(self.model.state_dict().values(), model.state_dict().values()):
+            if mine.is_floating_point():
+                mine.lerp_(new, 1 - decay)
+            else:
+                mine.copy_(new)

@@ -1,0 +1,70 @@
+"""Strong augmentation, CutMix and mixup of a batch."""
+import pytest
+import torch
+
+from stablesdg.recognise.augmentation import augment_strong, change_view, cut_out, mix_images, partners
+
+
+def images(n=6, height=40, width=40):
+    return torch.rand(n, 3, height, width, generator=torch.Generator().manual_seed(0))
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_strong_augmentation_keeps_shape_and_range_and_changes_every_image():
+    x = images()
+    made = augment_strong(x, seeded())
+    assert made.shape == x.shape and made.dtype == x.dtype
+    assert float(made.min()) >= 0 and float(made.max()) <= 1
+    assert all(float((a - b).abs().mean()) > 0.01 for a, b in zip(x, made))
+
+
+def test_strong_augmentation_follows_from_the_generator_alone():
+    x = images()
+    before = x.clone()
+    assert torch.equal(augment_strong(x, seeded()), augment_strong(x, seeded()))
+    assert not torch.equal(augment_strong(x, seeded()), augment_strong(x, seeded(1)))
+    assert torch.equal(x, before)
+
+
+def test_a_gray_image_stays_gray():
+    made = augment_strong(images()[:, :1].expand(-1, 3, -1, -1), seeded())
+    assert torch.allclose(made[:, 0], made[:, 1], atol=1e-5) and torch.allclose(made[:, 0], made[:, 2], atol=1e-5)
+
+
+@pytest.mark.parametrize("upright", [True, False])
+def test_upright_images_are_not_turned(upright):
+    stripes = torch.zeros(40, 3, 64, 64)
+    stripes[:, :, ::8] = stripes[:, :, 1::8] = stripes[:, :, 2::8] = 1  # along the rows
+    made = change_view(stripes, seeded(), upright)
+    across = (made[:, :, 1:] - made[:, :, :-1]).abs().mean(dim=(1, 2, 3))
+    along = (made[:, :, :, 1:] - made[:, :, :, :-1]).abs().mean(dim=(1, 2, 3))
+    turned = int((along > across).sum())
+    assert turned == 0 if upright else 10 <= turned <= 30
+
+
+def test_half_of_the_images_lose_a_square():
+    x = images(200)
+    changed = (cut_out(x, seeded()) != x).any(dim=1)
+    share = changed.float().mean(dim=(1, 2))
+    assert 60 <= int((share > 0).sum()) <= 140 and float(share.max()) <= 0.42**2
+    for one in changed[share > 0]:
+        rows, columns = one.any(dim=1).nonzero()[:, 0], one.any(dim=0).nonzero()[:, 0]
+        assert int(one.sum()) == len(rows) * len(columns)  # a full rectangle
+
+
+def test_mixup_adds_images_and_cutmix_lays_a_box():
+    x, partner = images(), partners(6, seeded(2))
+    mixed, share = mix_images(x, partner, "mixup", seeded())
+    assert torch.allclose(mixed, share * x + (1 - share) * x[partner])
+    mixed, share = mix_images(x, partner, "cutmix", seeded())
+    own = (mixed == x).all(dim=1) | (partner == torch.arange(6)).view(-1, 1, 1)
+    assert bool((own | (mixed == x[partner]).all(dim=1)).all())
+    other = [i for i in range(6) if int(partner[i]) != i]
+    assert float(own[other].float().mean()) == pytest.approx(share)
+    kinds = {torch.equal(mix_images(x, partner, "both", seeded(seed))[0], mix_images(x, partner, "mixup",
+                                                                                     seeded(seed))[0])
+             for seed in range(12)}
+    assert kinds == {True, False}

@@ -1,0 +1,111 @@
+"""The options of classify.py: each in a small real run, and what is refused because it would do nothing."""
+import csv
+import json
+
+import pytest
+import torch
+from commands import here
+from safetensors.torch import load_file
+from steel_place import make_generated, make_place  # noqa: F401 (fixtures)
+
+from stablesdg.recognise import classifiers
+from stablesdg.recognise.results import read_results
+
+SMALL = ["--data", "steel", "--side", "64", "--steps", "3", "--device", "cpu", "--dtype", "float32"]
+EXPAND = ["--mode", "expand", "--alpha", "0.5", "--generated", "generated"]
+
+
+@pytest.fixture(scope="module")
+def plain(place, generated):
+    """The weights of the arm expand without any of the options."""
+    return run(place, EXPAND, "plain")
+
+
+def run(place, words, name):
+    out = here(place, "classify.py", *SMALL, *words, "--out", f"options/{name}")
+    result, = read_results(place / "options" / name)
+    assert "wrote" in out and result.seeds[0].steps == 3
+    return load_file(place / "options" / name / f"{result.setup.stem}.safetensors")
+
+
+@pytest.mark.parametrize("words, name", [
+    (["--augment", "strong"], "expand"), (["--augment", "strong", "--upright"], "expand"),
+    (["--balanced"], "expand-balanced"), (["--share", "0.3"], "expand-share"),
+    (["--generated-weight", "0.5"], "expand-weighted"), (["--finish-real", "0.5"], "expand-finish-real"),
+    (["--pretrain-generated"], "expand-pretrain"), (["--average"], "expand"), (["--mix", "both"], "expand-mix"),
+    (["--teacher", "nano"], "expand-teacher"), (["--teacher", "nano", "--mix", "cutmix"], "expand-teacher-mix")])
+def test_each_option_trains_another_network_under_its_own_name(place, generated, plain, words, name):
+    weights = run(place, [*EXPAND, *words], "-".join(word.strip("-") for word in words))
+    result, = read_results(place / "options" / "-".join(word.strip("-") for word in words))
+    assert result.name == name and result.setup.arm == "expand"
+    assert any(not torch.equal(weights[k], plain[k]) for k in plain)
+
+
+@pytest.mark.parametrize("control", ["steps", "classic"])
+def test_controls_learn_from_a_teacher_too(place, control):
+    run(place, ["--control", control, "--number", "4", "--teacher", "nano", "--share", "0.4"], f"control-{control}")
+
+
+def test_arms_have_equal_steps_and_equally_many_looks_at_the_validation_part(place, generated):
+    base = ["classify.py", "--data", "steel", "--side", "64", "--steps", "25", "--out", "equal", "--alpha", "0.5"]
+    here(place, *base)
+    out = here(place, *base, "--mode", "expand", *generated)
+    assert "training on 15 real and 36 other images, 25 steps" in out and "best of 20 on validation" in out
+    assert "expand against none" in out or "than none" in out
+    assert "times as many optimiser steps" not in out
+    assert [row["steps"] for row in csv.DictReader(open(place / "equal" / "results.csv"))] == ["25", "25"]
+
+
+def test_arms_of_another_augmentation_are_named_and_not_compared(place):
+    base = ["classify.py", *SMALL, "--out", "unlike-augmentation"]
+    here(place, *base)
+    out = here(place, *base, "--augment", "strong", "--name", "strong")
+    assert "strong is not compared with none: --augment strong and paper." in out
+    assert "strong against none" not in out and "than none" not in out
+    out = here(place, "classify.py", "--verdicts", "--out", "unlike-augmentation")
+    assert "strong against none" not in out and "none against strong" not in out
+    out = here(place, *base, "--teacher", "nano")
+    assert "none-teacher against none" in out or "than none" in out
+
+
+def test_a_classifier_of_small_images_is_used_with_small_images(place):
+    run(place, [], "small")
+    model = place / "options" / "small" / "squeezenet-none-1.safetensors"
+    saved = classifiers.load(model)
+    assert saved.side == 64
+    files = sorted((place / "steel" / "pits").iterdir())[:3]
+    here(place, "classify.py", "--predict", "steel/pits", "--model", model, "--out", "small.csv")
+    rows = list(csv.DictReader(open(place / "small.csv")))[:3]
+    expected = classifiers.predict(saved.network, classifiers.load_images(files, 64), "cpu")
+    assert [float(row["pits"]) for row in rows] == pytest.approx(expected[:, 1].tolist(), abs=1e-5)
+
+
+def test_hard_images_are_those_of_classes_that_are_mistaken(place):
+    run(place, [], "hard")
+    rows = list(csv.DictReader(open(place / "options" / "hard" / "hard.csv")))
+    split = json.loads((place / "runs" / "steel" / "split.json").read_text())["files"]
+    assert {row["file"] for row in rows} == {name for name, entry in split.items() if entry["part"] == "train"}
+    model = classifiers.load(place / "options" / "hard" / "squeezenet-none-1.safetensors")
+    errors = {}
+    for k, category in enumerate(model.classes):
+        files = [place / "steel" / name for name, entry in split.items()
+                 if entry["part"] == "val" and name.startswith(f"{category}/")]
+        found = classifiers.predict(model.network, classifiers.load_images(files, 64), "cpu").argmax(dim=1)
+        errors[category] = 1 + float((found != k).float().mean())
+    mean = sum(errors[row["file"].split("/")[0]] for row in rows) / len(rows)
+    for row in rows:
+        assert float(row["weight"]) == pytest.approx(errors[row["file"].split("/")[0]] / mean, abs=1e-5)
+
+
+@pytest.mark.parametrize("words, said", [
+    (["--epochs", "2", "--steps", "3"], "both say how long"), (["--upright"], "belongs to --augment strong"),
+    (["--share", "0.5"], "--share has no effect on --mode none"),
+    (["--mode", "synthetic", "--generated", "generated", "--finish-real", "0.2"], "--finish-real has no effect"),
+    ([*EXPAND, "--pretrain-generated", "--share", "0.5"], "--share has no effect with --pretrain-generated"),
+    (["--network", "nano", "--epochs", "3"], "--epochs has no effect on --network nano"),
+    (["--network", "nano", "--teacher", "nano"], "--teacher has no effect on --network nano"),
+    (["--network", "nano", "--control", "classic", "--number", "3"], "choose another --control"),
+    (["--control", "copies", "--generated", "generated", "--filter"], "--control copies uses none")])
+def test_options_that_would_do_nothing_are_refused_in_a_sentence(place, generated, words, said):
+    error = here(place, "classify.py", "--data", "steel", *words, "--out", "refused", ok=False)
+    assert said in error and error.count("\n") == 1
