@@ -1,4 +1,8 @@
-"""New images to their parts: those that share surface with images already dealt out go where these are."""
+"""New images to their parts: those that share surface with images already dealt out go where these are.
+
+New images that overlap each other form a chain. A chain that shares surface with images of two parts would connect
+these. So it is cut: its images beside the validation or test part are left out of all parts, and the manifest says why.
+"""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -7,7 +11,7 @@ from pathlib import Path
 
 from ..storage.errors import UserError
 from ..storage.files import sha256
-from .parts import PARTS, Split, SplitEntry, count, group_parts
+from .parts import LEFT_OUT, PARTS, LeftOutEntry, Split, SplitEntry, count, group_parts
 from .surfaces import (
     Links,
     Pair,
@@ -36,9 +40,9 @@ class NewImages:
 @dataclass(frozen=True)
 class Surfaces:
     """The groups of new images, and what is fixed about them."""
-    groups: dict[str, str]  # by name, of the new images
+    groups: dict[str, str]  # by name, of the new images that get a part
     fixed: dict[str, str]  # group -> part, where its surface was dealt out before
-    between: set[str]  # new images whose surface lies in two parts already
+    left_out: dict[str, str]  # name -> why, of new images that would connect two parts
     across: set[Pair]  # pairs of two classes that share surface
 
 
@@ -53,20 +57,23 @@ def deal(split: Split, new: Sequence[NewImages], adding: bool = False) -> dict[s
     surfaces = find_surfaces(split, new) if split["method"] == "group" else find_same_files(split, new, digests)
     fixed, entries = dict(surfaces.fixed), dict[str, SplitEntry]()
     for images in new:
-        groups = {name: surfaces.groups[name] for name in images.files}
+        groups = {name: surfaces.groups[name] for name in images.files if name not in surfaces.left_out}
         if adding:
             parts = {name: fixed.get(group, "train") for name, group in groups.items()}
         else:
             parts = group_parts(groups, split["seed"], split["ratios"], fixed)
         fixed |= {group: parts[name] for name, group in groups.items()}
-        made = {name: SplitEntry(sha256=digests[name], group=groups[name], part=parts[name]) for name in images.files}
+        made = {name: SplitEntry(sha256=digests[name], group=groups[name], part=parts[name]) for name in groups}
         if split["method"] == "random":
             require_one_part(made, {**split["files"], **entries})
         tell(images.category, made, surfaces, adding)
         entries |= made
-    if surfaces.between:
-        print(f"warning: {count(len(surfaces.between), 'image')} ({min(surfaces.between)} first) share surface with "
-              "images of two parts, and are in the training part: --replace would make a split without that leak")
+    entries |= {name: LeftOutEntry(sha256=digests[name], group=name, part=LEFT_OUT, why=why)
+                for name, why in surfaces.left_out.items()}
+    if surfaces.left_out:
+        first = min(surfaces.left_out)
+        print(f"left out of all parts: {count(len(surfaces.left_out), 'image')}. {first} {surfaces.left_out[first]}. "
+              "The manifest says why of each; --replace would make a split that has a part for all images")
     return entries
 
 
@@ -109,26 +116,48 @@ def files_beside(split: Split, folder: Path) -> dict[str, Path]:
 
 def join_groups(split: Split, fresh: Iterable[str], pairs: Collection[Pair], across: Collection[Pair]) -> Surfaces:
     """Connect new images with each other and with the groups that there are. These keep their names and parts."""
-    known = split["files"]
+    known = {name: entry for name, entry in split["files"].items() if entry["part"] != LEFT_OUT}
+    left_out = cut_chains(known, fresh, {*pairs, *across})
+    links = {pair for pair in (*pairs, *across) if not left_out.keys() & set(pair)}
+    kept = sorted(set(fresh) - left_out.keys())
     first: dict[str, str] = {}
     held = {in_order(first.setdefault(entry["group"], name), name) for name, entry in sorted(known.items())}
-    component = components([*known, *fresh], {*pairs, *across, *held})
+    component = components([*split["files"], *kept], links | held)
     homes: dict[str, dict[str, str]] = {}  # component -> {group of the split: its part}
     for name, entry in sorted(known.items()):
         homes.setdefault(component[name], {})[entry["group"]] = entry["part"]
-    groups, fixed, between = dict[str, str](), dict[str, str](), set[str]()
+    groups, fixed = dict[str, str](), dict[str, str]()
     first_new: dict[str, str] = {}  # by component
-    for name in sorted(fresh):
+    for name in kept:
         home = homes.get(component[name], {})
-        torn = len(set(home.values())) > 1
+        torn = len(set(home.values())) > 1  # by images that were dealt out before
         part = "train" if torn else next(iter(home.values()), None)
         own = first_new.setdefault(component[name], name)
         groups[name] = group = next((group for group in home if home[group] == part), own)
         if part:
             fixed[group] = part
-        if torn:
-            between.add(name)
-    return Surfaces(groups, fixed, between, set(across))
+    return Surfaces(groups, fixed, left_out, {pair for pair in across if pair in links})
+
+
+def cut_chains(known: Mapping[str, SplitEntry], fresh: Iterable[str], links: Collection[Pair]) -> dict[str, str]:
+    """{name: why} of the new images to leave out, so that no chain of new images connects two parts."""
+    new = set(fresh)
+    chain = components(new, {pair for pair in links if new >= set(pair)})
+    beside: dict[str, dict[str, str]] = {name: {} for name in chain}  # {part: the known image that is there}
+    for a, b in sorted(links):
+        for name, other in ((a, b), (b, a)):
+            if name in beside and other in known:
+                beside[name].setdefault(known[other]["part"], other)
+    parts: dict[str, set[str]] = {}
+    for name, there in beside.items():
+        parts.setdefault(chain[name], set()).update(there)
+    left_out = {}
+    for name, there in beside.items():
+        if len(parts[chain[name]]) > 1 and (part := next((p for p in PARTS[1:] if p in there), None)):
+            others = " and ".join(p for p in PARTS if p in parts[chain[name]] - {part})
+            left_out[name] = (f"shares surface with {there[part]} of the {part} part and connects it with the {others} "
+                              "part")
+    return left_out
 
 
 def find_same_files(split: Split, new: Sequence[NewImages], digests: Mapping[str, str]) -> Surfaces:
@@ -143,7 +172,7 @@ def find_same_files(split: Split, new: Sequence[NewImages], digests: Mapping[str
             groups[name] = entry["group"] if entry else first.setdefault(digests[name], name)
             if entry:
                 fixed[groups[name]] = entry["part"]
-    return Surfaces(groups, fixed, set(), set())
+    return Surfaces(groups, fixed, {}, set())
 
 
 def require_one_part(made: Mapping[str, SplitEntry], known: Mapping[str, SplitEntry]) -> None:

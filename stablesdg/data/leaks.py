@@ -85,7 +85,8 @@ def measure_leak_across(split: Split, files: Files) -> LeakAcross:
 def leaked_names(pairs: Collection[Pair], split: Split) -> set[str]:
     """Those of the pairs' images that are outside the training part, beside one that is in it."""
     part = {name: split["files"][name]["part"] for pair in pairs for name in pair}
-    return {name for a, b in pairs for name, other in ((a, b), (b, a)) if part[name] != "train" == part[other]}
+    return {name for a, b in pairs for name, other in ((a, b), (b, a))
+            if part[name] in TESTED_PARTS and part[other] == "train"}
 
 
 def count_parts(names: Collection[str] | Mapping[str, Path], split: Split) -> dict[str, int]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypedDict
 
 PARTS = ("train", "val", "test")
+LEFT_OUT = "left-out"  # in the place of a part: the image is in none
 RATIOS = (8, 1, 1)
 METHODS = ("group", "random")
 LEAST_FOR_THREE_PARTS = 3  # images, or groups: with as many, no part is empty
@@ -13,7 +14,12 @@ class SplitEntry(TypedDict):
     """What the manifest says of one image."""
     sha256: str
     group: str  # the name of its first image
-    part: str  # "train", "val" or "test"
+    part: str  # "train", "val", "test" or "left-out"
+
+
+class LeftOutEntry(SplitEntry):
+    """What it says of an image that is in no part."""
+    why: str
 
 
 class Split(TypedDict):

@@ -6,6 +6,7 @@ by it. It is measured when a script first meets such an image, and kept in runs/
     {"black": 64, "white": 3811, "why": "0.1 and 99.9 percent of the pixels of 120 images"}
 
 Whoever knows better writes other numbers there, or makes 8-bit images by python -m stablesdg.prepare --black --white.
+A trained classifier reads new images by the window of its training images: see `reading_by`.
 """
 from __future__ import annotations
 
@@ -55,12 +56,28 @@ def is_deep(image: Image.Image, path: Path) -> bool:
     return image.mode.startswith("I;16") or (image.mode == "I" and path.suffix.lower() == ".png")  # older Pillows say I
 
 
+_given: Window | None = None  # the window of `reading_by`, for all threads
+
+
+@contextlib.contextmanager
+def reading_by(window: Window | None) -> Iterator[None]:
+    """A block that reads 16-bit images by this window. None leaves each to the window of its own data set."""
+    global _given
+    before, _given = _given, window
+    try:
+        yield
+    finally:
+        _given = before
+
+
 def window_for(path: Path, highest: int) -> Window:
     """The window of a 16-bit image whose highest gray level is given: that of its data set, DATASET/CATEGORY/FILE.
 
     It is read from the run folder. If none is there, the image may use all 16 bits. If it does not, the data set is
-    measured, and its window is said and written down.
+    measured, and its window is said and written down. A window that `reading_by` gives comes before all that.
     """
+    if _given:
+        return _given
     data = path.resolve().parent.parent
     file = runs_root() / (data.name or "data") / "window.json"
     if file.is_file():
@@ -115,11 +132,25 @@ def deep_pixels(files: Sequence[Path]) -> Iterator[np.ndarray]:
                 yield np.asarray(image).astype(np.int64).clip(0, LEVELS - 1)
 
 
+def deep_files_of(files: Sequence[Path]) -> list[Path]:
+    """Those of the files that have 16-bit gray levels, by their headers."""
+    deep = []
+    for file in files:
+        with contextlib.suppress(OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError), \
+                Image.open(file) as image:
+            if is_deep(image, file):
+                deep.append(file)
+    return deep
+
+
+def own_window(file: Path) -> Window:
+    """The window by which a 16-bit file is read."""
+    return next((window_for(file, int(pixels.max())) for pixels in deep_pixels([file])), FULL)
+
+
 def window_note(path: Path) -> str:
     """What a result depends on beside the bytes of an image file: "" or its window, for the name of a kept feature."""
     if path.suffix.lower() not in (".png", ".tif", ".tiff"):
         return ""
-    for pixels in deep_pixels([path]):
-        window = window_for(path, int(pixels.max()))
-        return "" if window == FULL else f"-{window.black}-{window.white}"
-    return ""
+    window = own_window(path)
+    return "" if window == FULL else f"-{window.black}-{window.white}"

@@ -12,17 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stablesdg.app.command_line import parser, run_main, seed
+from stablesdg.data.folders import list_categories
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.files import read_json
 from stablesdg.storage.runs import runs_root
 
 if TYPE_CHECKING:
-    from stablesdg.data.leaks import CategoryLeak, LeakAcross
     from stablesdg.data.parts import Split
 
 RATIOS, SEED = (8.0, 1.0, 1.0), 0
-PAIRS_SHOWN = 6  # of a class, in a picture
-NAMES_SHOWN = 3  # in a sentence
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -50,16 +48,17 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
 
-    from stablesdg.data import folders, split
+    from stablesdg.app import split_check
+    from stablesdg.data import split
 
-    categories = folders.list_categories(args.data)
+    categories = list_categories(args.data)
     manifest = args.out or runs_root() / args.data.resolve().name / "split.json"
     if (args.check or args.add or args.forget) and not manifest.is_file():
         raise UserError(f"There is no {manifest}: python -m stablesdg.split {args.data} makes one.")
     if manifest.is_file() and not args.replace:
         require_no_change(args, manifest, read_json(manifest))
     if args.check:
-        check(manifest, args.data, categories)
+        split_check.check(manifest, args.data, categories)
         return
     if args.forget:
         gone = split.forget_images(manifest, args.data)
@@ -94,59 +93,6 @@ def require_no_change(args: argparse.Namespace, manifest: Path, existing: Split)
         raise UserError(f"{manifest} exists: a {existing['method']} split{wanted}, with --ratios {shares} and --seed "
                         f"{existing['seed']}, and {' and '.join(changed)} would change it. --replace makes it anew, "
                         "and all that was trained on it must be trained again.")
-
-
-# ---- --check ----------------------------------------------------------------------------------------------------
-
-
-def check(manifest: Path, data: Path, categories: list[Path]) -> None:
-    """Search for overlaps, print how far the split leaks, and draw overlapping pairs."""
-    from stablesdg.data import leaks, split
-    from stablesdg.report import overlaps
-
-    known = read_json(manifest)
-    if gone := split.gone_names(known, data):
-        print(f"warning: gone since the split was made: {split.count(len(gone), 'image')} ({gone[0]} first); "
-              "restore them, or --forget takes out what is gone")
-    files = {name: file for folder in categories for name, file in leaks.listed_files(known, folder).items()}
-    print("class  images  groups  largest  overlapping pairs (false ones, by mirroring)  leaked: val  test")
-    found: dict[str, CategoryLeak | LeakAcross] = {}
-    for folder in categories:
-        found[folder.name] = leak = leaks.measure_leak(known, folder)
-        report(folder.name, leak, known)
-    if len(categories) > 1:
-        found["across"] = across = leaks.measure_leak_across(known, files)
-        report_across(across, leaks.count_parts(across.leaked, known))
-    for name, leak in found.items():
-        if leak.overlaps:  # those with least in common are the ones to doubt
-            shown = sorted(leak.overlaps, key=lambda o: o.overlap.share)[:PAIRS_SHOWN]
-            picture = runs_root() / data.resolve().name / f"overlaps-{name}.png"
-            overlaps.save_named_overlaps(picture, shown)
-            print(f"wrote {picture}: {split.count(len(shown), 'overlapping pair')}, those with least in common")
-    if apart := sum(leak.not_compared for leak in found.values()):
-        print(f"{split.count(apart, 'pair')} of images were not compared: their sides differ more than twofold, and "
-              "their scale is unknown")
-    sizes = leaks.count_parts(files, known)
-    sums = leaks.count_parts({name for leak in found.values() for name in leak.leaked}, known)
-    print("in all: " + ", ".join(f"{a} of {sizes[part]} {part} images ({a / max(1, sizes[part]):.0%}) share surface "
-                                 "with a training image" for part, a in sums.items()))
-
-
-def report(name: str, leak: CategoryLeak, split: Split) -> None:
-    """Print the line of a class."""
-    shares = {part: f"{leaked}/{leak.sizes[part]}" for part, leaked in leak.leaked_of(split).items()}
-    print(f"{name:5} {leak.images:7} {leak.groups:7} {leak.largest_group:8} {leak.pairs:18} ({leak.false_pairs}) "
-          f"{shares['val']:>28} {shares['test']:>6}", flush=True)
-
-
-def report_across(across: LeakAcross, leaked: dict[str, int]) -> None:
-    """Print what two classes share, and how many images of each part leak by it."""
-    print(f"across classes: {across.pairs} overlapping pairs ({across.false_pairs} false ones, by mirroring); leaked: "
-          f"val {leaked['val']}, test {leaked['test']}")
-    if across.copies:
-        shown = "; ".join(f"{a} and {b}" for a, b in across.copies[:NAMES_SHOWN])
-        more = f" and {len(across.copies) - NAMES_SHOWN} more" if len(across.copies) > NAMES_SHOWN else ""
-        print(f"warning: one picture in two classes: {shown}{more}")
 
 
 if __name__ == "__main__":
