@@ -162,7 +162,8 @@ def growth_chart(curves: Mapping[str, Sequence[Point]], unit: str, said: str) ->
         parts.append(tag("polyline", points=" ".join(f"{x},{y}" for x, y in spots), class_=f"bold dash-{k % 3}"))
         parts += [tag("circle", cx=x, cy=y, r=3, class_="mark") for x, y in spots]
         x, y = spots[-1]
-        parts.append(write(x, y + (16 if y < bottom - 24 else -8), name, "end", "label"))
+        anchor = "end" if x > WIDTH / 3 else "start"
+        parts.append(write(x, y + (16 if y < bottom - 24 else -8), name, anchor, "label"))
     return svg(bottom + AXIS_HEIGHT, said, *parts)
 
 

@@ -11,7 +11,7 @@ from .thumbnails import contact_sheet, embed, embed_file, evenly
 from .verdict import ClassVerdict, Gain, Word, find_gain, judge, judge_classes
 
 SHEET_IMAGES, SHEET_SIDE = 12, 96
-PAIRS_SIDE = 760  # pixels of a picture of overlapping pairs
+PAIRS_SIDE, MOST_PAIRS = 760, 12  # pixels of a picture of overlapping pairs, and pictures
 MOST_NAMED = 5  # files in a sentence
 MOST_PICTURED = 24  # classes that get a contact sheet
 SHAPES = {  # one for each word, so that colour is not needed to tell them apart
@@ -145,11 +145,10 @@ def split_in_words(findings: Findings) -> list[Html]:
     if same:
         across = [group for group in same if len({name.split("/")[0] for name in group}) > 1]
         shown = "; ".join(" = ".join(group[:3]) for group in same[:MOST_NAMED])
-        lines.append(f"{count(len(same), 'picture')} lie in more than one file of the same bytes: {shown}"
+        lines.append(f"Files with the same bytes: {count(len(same), 'picture')}, {shown}"
                      + (" and others." if len(same) > MOST_NAMED else "."))
         if across:
-            lines.append(f"Warning: {count(len(across), 'picture')} of these lie in two classes, so one label is "
-                         "wrong.")
+            lines.append(f"Warning: of these, {count(len(across), 'picture')} with two classes, so one label is wrong.")
     else:
         lines.append("No two files have the same bytes.")
     return [paragraphs(lines + audit_in_words(findings))]
@@ -176,7 +175,7 @@ def overlap_pictures(findings: Findings) -> list[Html]:
     if not findings.overlaps and findings.plan.get("audit"):
         return []  # they were searched for, and none was found
     shown = [(file, embed_file(file, PAIRS_SIDE, f"Overlapping images: {file.stem.partition('-')[2]}"))
-             for file in findings.overlaps]
+             for file in findings.overlaps[:MOST_PAIRS]]
     figures = [figure(image, f"{file.stem.partition('-')[2]}: each row is a pair that shows one surface. On the right "
                              "they are laid over each other; pairs with least in common are shown.")
                for file, image in shown if image]

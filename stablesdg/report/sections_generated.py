@@ -126,7 +126,7 @@ def evidence_section(findings: Findings) -> Html:
         rows.append([category.name, made, made - len(rejected), percent((made - len(rejected)) / made, 0),
                      reasons or "–"])
         pictures = [(image, embed_file(image.file, REJECTED_SIDE, f"{category.name}, rejected"))
-                    for image in rejected[:REJECTED_SHOWN]]
+                    for image in rejected[:REJECTED_SHOWN if len(rows) <= MOST_PICTURED else 0]]
         shown = [tag("li", figure(picture, f"{image.file.name}: {image.why or 'rejected'}. {scores(image)}"))
                  for image, picture in pictures if picture]
         if shown:

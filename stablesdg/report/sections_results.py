@@ -71,15 +71,14 @@ def worth_in_images(gain: Gain | None, exponent: float, per_class: float) -> str
         return ""
     error = 1 - accuracy(gain.control).mean
 
-    def images(change: float) -> float:
-        left = max(error - change, MOST_GROWTH ** -exponent * error)
-        return per_class * ((error / left) ** (1 / exponent) - 1) if error else 0.0
+    def images(change: float) -> str:
+        if error - change <= MOST_GROWTH ** -exponent * error:
+            return f"more than {(MOST_GROWTH - 1) * per_class:.0f}"
+        return f"{per_class * ((error / (error - change)) ** (1 / exponent) - 1):+.0f}".replace("-", "−")
 
     found = gain.comparison
-    low, middle, high = (f"{images(change):+.0f}".replace("-", "−") for change in
-                         (found.low, found.difference, found.high))
-    return (f" By that law the gain of the generated images is worth about {middle} real images a class ({low} to "
-            f"{high}).")
+    return (f" By that law the gain of the generated images is worth {images(found.difference)} real images a class "
+            f"(95 % interval: {images(found.low)} to {images(found.high)}).")
 
 
 def name_of(result: Result) -> str:

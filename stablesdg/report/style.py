@@ -11,12 +11,6 @@ STYLE = """
 @media (prefers-color-scheme: dark) { :root { --page: #14171a; --ink: #e6e9ec; --soft: #a9b1ba; --line: #3a4149;
   --box: #1e2328; --blue: #6cbcec; --scale: #4aa3df; --green: #5fd0ab; --amber: #e8b44f; --red: #f0906a;
   --green-box: #12302a; --amber-box: #33290f; --red-box: #3a2018; } }
-@media print { :root { color-scheme: light; --page: #fff; --ink: #000; --soft: #444; --line: #bbb; --box: #f4f6f8;
-  --blue: #005f9e; --scale: #0072b2; --green: #00664b; --amber: #8a5a00; --red: #b03a00; --green-box: #e4f3ee;
-  --amber-box: #fbf1dc; --red-box: #fbe9e1; }
-  nav { display: none; } body { font-size: 10pt; } main { max-width: none; }
-  .scroll { overflow: visible; }
-  figure, .light, tr, .missing, pre { break-inside: avoid; } h2, h3, .caption { break-after: avoid; } }
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; }
 body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.5 system-ui, "Segoe UI", Roboto,
@@ -89,4 +83,11 @@ dl { margin: .5rem 0; max-width: 46rem; } dt { font-weight: 600; } dd { margin: 
   .stacked td { display: flex; justify-content: space-between; gap: 1rem; border: 0; padding: .12rem 0;
     text-align: right; white-space: normal; }
   .stacked td::before { content: attr(data-label); color: var(--soft); text-align: left; flex: none; max-width: 60%; } }
+@media print { :root { color-scheme: light; --page: #fff; --ink: #000; --soft: #444; --line: #bbb; --box: #f4f6f8;
+  --blue: #005f9e; --scale: #0072b2; --green: #00664b; --amber: #8a5a00; --red: #b03a00; --green-box: #e4f3ee;
+  --amber-box: #fbf1dc; --red-box: #fbe9e1; }
+  nav { display: none; } body { font-size: 10pt; } main { max-width: none; }
+  .scroll { overflow: visible; } table { font-size: 7.5pt; } .light { min-width: 8rem; }
+  th, td { padding: .15rem .3rem; } tbody th { min-width: 5rem; }
+  figure, .light, tr, .missing, pre { break-inside: avoid; } h2, h3, .caption { break-after: avoid; } }
 """

@@ -12,6 +12,7 @@ from .thumbnails import evenly, open_picture, shrink
 
 MOST_MEASURED = 120  # images of a class whose brightness is measured, evenly spread
 MEASURED_SIDE = 64  # pixels; the mean of an image does not need more
+COLOUR, GRAY_AS_COLOUR = "8 bits, colour", "8 bits, gray stored as colour"
 BITS = {"1": "1 bit", "L": "8 bits, gray", "LA": "8 bits, gray", "P": "8 bits, palette", "I": "16 bits, gray"}
 
 
@@ -40,14 +41,16 @@ def survey_class(folder: Path) -> Survey:
                 bits[bits_of(image.mode)] += 1
         except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
             odd.append(f"{file.name} (cannot be read)")
-    levels = [ImageStat.Stat(shrink(image, MEASURED_SIDE).convert("L")).mean[0]
-              for image in map(open_picture, evenly(files, MOST_MEASURED)) if image]
+    images = [shrink(image, MEASURED_SIDE) for image in map(open_picture, evenly(files, MOST_MEASURED)) if image]
+    levels = [ImageStat.Stat(image.convert("L")).mean[0] for image in images]
+    if images and all(image.mode == "L" for image in images) and set(bits) == {COLOUR}:
+        bits = Counter({GRAY_AS_COLOUR: bits[COLOUR]})
     return Survey(folder.name, files, sizes, bits, spread(levels), odd)
 
 
 def bits_of(mode: str) -> str:
     """Pillow's mode in words."""
-    return BITS.get(mode, "16 bits, gray" if mode.startswith("I;16") else "8 bits, colour")
+    return BITS.get(mode, "16 bits, gray" if mode.startswith("I;16") else COLOUR)
 
 
 def spread(levels: Sequence[float]) -> tuple[float, float, float]:
