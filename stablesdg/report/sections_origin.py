@@ -3,7 +3,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
+import stablesdg
+
 from ..recognise.significance import MIN_SEEDS
 from ..storage.files import sha256
 from . import commands
@@ -83,7 +84,7 @@ def steps_of_results(findings: Findings) -> list[tuple[str, str]]:
 
 def origin_section(findings: Findings) -> Html:
     """Versions, hashes, split, seeds, times, device, exact commands, and all warnings."""
-    lines = [f"stablesdg {__version__}"]
+    lines = [f"stablesdg {stablesdg.__version__}"]
     if findings.split:
         manifest = findings.folder / "split.json"
         lines.append(f"split: {findings.split.get('method')}, seed {findings.split.get('seed')}, "
