@@ -1,6 +1,7 @@
 """The weights that a command asks for, the settings that come with them, and the adapters of a run."""
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from ..weights.read import default_weights
 from .devices import describe_dtype, pick_device, pick_dtype
 
 ADAPTERS = {"embedding": "ti", "lora": "lora", "full": "full"}  # name of the file -> stage that wrote it
+
+_kept: dict[tuple, StableDiffusion] | None = None  # the model of `keep_model`, by path, device and dtype
 
 
 def open_model(weights: str | None, device: str, dtype: str, run: Mapping[str, Any] | None = None,
@@ -38,7 +41,30 @@ def open_model(weights: str | None, device: str, dtype: str, run: Mapping[str, A
     else:
         path, why = default_weights()
     print(f"weights: {path} ({why}); {chosen_device}, {says}")
-    return load_stable_diffusion(path, chosen_device, kept or arithmetic)
+    if _kept is None or kept:
+        return load_stable_diffusion(path, chosen_device, kept or arithmetic)
+    key = (path.resolve(), chosen_device, arithmetic)
+    sd = _kept.pop(key, None)
+    if sd is None or any(file.stem == "full" for file in sd.adapter_files):  # its own parameters are lost
+        _kept.clear()
+        sd = load_stable_diffusion(path, chosen_device, arithmetic)
+    sd.forget_adapters()
+    _kept[key] = sd
+    return sd
+
+
+@contextlib.contextmanager
+def keep_model() -> Iterator[None]:
+    """Within the block, `open_model` gives one model again and again, without adapters, where it would read it anew.
+
+    Only one caller at a time may use it.
+    """
+    global _kept
+    _kept = {}
+    try:
+        yield
+    finally:
+        _kept = None
 
 
 def from_recipe(sd: StableDiffusion, stage: str, **values: Any) -> dict[str, Any]:

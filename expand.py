@@ -1,0 +1,113 @@
+"""One command: from a folder of class folders to an expanded data set, a trained classifier and a report.
+
+    python expand.py --data neu                  # -> runs/neu/report.html, runs/neu/expanded/
+
+It types the commands that you would type, one after the other, and prints each. First it makes the split and the plan.
+Then, for each class, it learns the token embedding and the LoRA, chooses s and w, and makes and scores images. Then it
+trains classifiers with and without these images, writes the expanded data set as plain folders, and writes the report.
+
+Where the plan says that generation is not worth it, only the classifier on frozen features is trained. --method image
+or compose generates all the same.
+
+Stop it at any time. The same command goes on: a stage is skipped if its command is the same and if neither what it read
+nor what it wrote has changed. A class that fails does not stop the others. It is named at the end.
+"""
+import argparse
+from pathlib import Path
+
+from stablesdg.app.command_line import (
+    add_device,
+    announce,
+    duration,
+    parser,
+    positive,
+    run_main,
+    seed,
+)
+from stablesdg.app.paths import dataset_folder
+from stablesdg.storage.errors import UserError
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    p = parser(__doc__, "python expand.py --data neu --budget 8h")
+    p.add_argument("--data", type=Path, required=True, help="folder with one folder of real images for each class")
+    p.add_argument("--categories", type=names, metavar="A,B",
+                   help="generate for these classes alone, for example on one of many machines (default: all)")
+    p.add_argument("--good", metavar="NAME",
+                   help="a class without defects: nothing is generated for it, and composites use it as ground")
+    p.add_argument("--weights", help="diffusers folder or CompVis .safetensors (default: weights/"
+                                     "stable-diffusion-v1-5 if it is there, else weights/nano)")
+    method = p.add_argument_group("generation")
+    method.add_argument("--method", default="auto", choices=["auto", "image", "compose"],
+                        help="image is the paper's Algorithm 1; compose lays defects on other grounds; auto takes "
+                             "image, or compose with --good, or neither where the plan advises against it")
+    method.add_argument("--hyperparameters", default="tune", choices=["tune", "paper"],
+                        help="s and w of each class: chosen on its validation part, or the weights' recipe, else the "
+                             "paper's Table I")
+    method.add_argument("--number", type=positive, help="images of each class (default: 1000; 100 with a small prior)")
+    method.add_argument("--iterations", type=positive,
+                        help="optimiser steps of each training (default: 1000; 150 with a small prior)")
+    recognition = p.add_argument_group("recognition")
+    recognition.add_argument("--networks", type=names, default="squeezenet", metavar="A,B",
+                             help="alexnet, vgg, resnet, squeezenet, densenet; nano, the classifier on frozen "
+                                  "features, is always there")
+    recognition.add_argument("--steps", type=positive, default=1000,
+                             help="optimiser steps of a classifier, in each arm")
+    recognition.add_argument("--side", type=positive, default=200, help="side of the classifiers' images in pixels")
+    recognition.add_argument("--seeds", type=positive, default=3, help="trainings of each classifier")
+    run = p.add_argument_group("run")
+    run.add_argument("--budget", type=hours, metavar="8h", help="start no stage after so many hours (8h) or minutes "
+                                                                "(90m); the same command goes on")
+    run.add_argument("--dry-run", action="store_true", help="list the stages with minutes and memory, and do nothing")
+    run.add_argument("--seed", type=seed, default=0, help="all randomness follows from it")
+    add_device(run)
+    args = p.parse_args(argv)
+    if not args.data.is_dir():
+        raise UserError(f"{args.data} is no folder: pass one that holds a folder of images for each class.")
+    return args
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Words between commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def hours(text: str) -> float:
+    """8h, or 90m: a time in seconds."""
+    unit = {"h": 3600.0, "m": 60.0}.get(text[-1:])
+    if unit is None:
+        raise argparse.ArgumentTypeError(f"{text} is not a time: write 8h or 90m")
+    return positive(text[:-1]) * unit
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse(argv)
+    folder = dataset_folder(args.data)
+    announce("expand.py", args.data, folder)
+
+    from stablesdg.app import expansion, journal, model
+    from stablesdg.app.stages import list_stages
+
+    settings = expansion.resolve(expansion.ExpandSettings(**vars(args)))
+    if settings.dry_run:
+        print("\n".join(expansion.dry_run_lines(settings, list_stages(settings, generates=True))))
+        return
+
+    notes = journal.Journal(folder / "expand.json", settings.good)
+    clock = expansion.Clock(settings)
+    with model.keep_model():
+        for stage in list_stages(settings, generates=False)[:2]:  # split and plan
+            expansion.run_stage(stage, notes, clock)
+        generates = expansion.decide(settings, folder)
+        for stage in list_stages(settings, generates)[2:]:
+            if not expansion.run_stage(stage, notes, clock):
+                break
+    expansion.close(settings, notes)
+    print(f"all of it took {duration(clock.seconds())}; open {folder / 'report.html'} in a browser")
+    if notes.failed:
+        raise UserError(f"{len(notes.failed)} stages failed: {notes.describe_failures()}. Mend that, and the same "
+                        "command goes on.")
+
+
+if __name__ == "__main__":
+    run_main(main)

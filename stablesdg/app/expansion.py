@@ -1,0 +1,212 @@
+"""What surrounds the stages of expand.py: settings resolved, stages run or skipped, time told, data exported."""
+import dataclasses
+import importlib
+import runpy
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from ..data.folders import list_categories, list_images
+from ..evaluate.inception import has_inception_weights
+from ..recognise import costs
+from ..recognise.advice import DO_NOT
+from ..report.html import write_report
+from ..storage.errors import UserError
+from ..storage.files import read_optional_json
+from ..weights.read import NANO, WEIGHTS, default_weights
+from .command_line import duration
+from .devices import pick_device
+from .environment import ROOT
+from .expanded import export_expanded
+from .journal import Journal, keep_warnings
+from .paths import dataset_folder
+from .stages import TRAINING, Stage, with_arguments
+
+PAPER_NUMBER, PAPER_ITERATIONS = 1000, 1000
+SMALL_NUMBER, SMALL_ITERATIONS = 100, 150
+TRAINING_STEP_SECONDS = 0.25  # of a classifier, 32 images of 200 x 200 on one core; it is told apart from no other
+IMAGES_STAGE = f"{costs.IMAGES:,} images, --sampler dpm --steps 25"
+MODULES = "stablesdg.app.commands."
+
+
+@dataclass(frozen=True)
+class ExpandSettings:
+    """The arguments of expand.py. `resolve` fills in what was left open."""
+    data: Path
+    categories: tuple[str, ...] | None
+    good: str | None
+    weights: Any  # a path as text, once it is resolved
+    method: str
+    hyperparameters: str
+    number: Any  # a number, once it is resolved
+    iterations: Any
+    networks: tuple[str, ...]
+    steps: int
+    side: int
+    seeds: int
+    budget: float | None  # seconds
+    dry_run: bool
+    seed: int
+    device: str
+    all_categories: tuple[str, ...] = ()
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the prior is the small one."""
+        return Path(self.weights).resolve() == NANO.resolve()
+
+    @property
+    def has_inception(self) -> bool:
+        """Whether images are scored by FID, and not by FD-nano."""
+        return not self.is_small and has_inception_weights(WEIGHTS)
+
+    @property
+    def composes(self) -> bool:
+        """Whether images are composed."""
+        return self.method == "compose" or (self.method == "auto" and self.good is not None)
+
+    @property
+    def generated(self) -> tuple[str, ...]:
+        """The classes that images are made for."""
+        return tuple(name for name in self.categories or self.all_categories if name != self.good)
+
+    @property
+    def real_only(self) -> tuple[str, ...]:
+        """The others."""
+        return tuple(name for name in self.all_categories if name not in self.generated)
+
+
+def resolve(settings: ExpandSettings) -> ExpandSettings:
+    """Find the classes, and take what was left open from the weights. Raises UserError for classes that are not there.
+    """
+    there = tuple(folder.resolve().name for folder in list_categories(settings.data))
+    for name in (*(settings.categories or ()), *((settings.good,) if settings.good else ())):
+        if name not in there:
+            raise UserError(f"{settings.data} has no class {name}: it has {', '.join(there)}.")
+    settings = dataclasses.replace(settings, weights=str(settings.weights or default_weights()[0]),
+                                   all_categories=there)
+    if not settings.generated:
+        raise UserError(f"--good {settings.good} leaves no class to generate: name others with --categories.")
+    number, iterations = ((SMALL_NUMBER, SMALL_ITERATIONS) if settings.is_small else (PAPER_NUMBER, PAPER_ITERATIONS))
+    return dataclasses.replace(settings, number=settings.number or number,
+                               iterations=settings.iterations or iterations)
+
+
+def decide(settings: ExpandSettings, folder: Path) -> bool:
+    """Whether images are made, by the plan where --method auto leaves it open. Says why."""
+    advice = read_optional_json(folder / "plan" / "plan.json").get("advice", {})
+    if settings.method != "auto":
+        print(f"images are made, as --method {settings.method} asks for")
+        return True
+    if advice.get("verdict") != DO_NOT:
+        return True
+    print(f"no images are made: {advice.get('why', 'the plan advises against it')}. --method image makes them all the "
+          "same")
+    return False
+
+
+# ---- one stage --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The time since the start."""
+    settings: ExpandSettings
+    start: float = dataclasses.field(default_factory=time.monotonic)
+
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.monotonic() - self.start
+
+    def is_used_up(self) -> bool:
+        """Whether the budget is."""
+        return self.settings.budget is not None and self.seconds() >= self.settings.budget
+
+
+def run_stage(stage: Stage, notes: Journal, clock: Clock) -> bool:
+    """Run a stage, or say why not. Returns whether there is time for further stages.
+
+    A stage is not run if its category has failed before.
+    """
+    if notes.is_done(stage):
+        print(f"== {stage.label}: done before, skipped", flush=True)
+        return True
+    if stage.category and any(one["category"] == stage.category for one in notes.failed):
+        return True
+    if clock.is_used_up():
+        print(f"== the budget is used up before {stage.label}; the same command goes on with it", flush=True)
+        return False
+    begun = notes.is_begun(stage)
+    notes.begin(stage)
+    print(f"== {stage.label}, {duration(clock.seconds())} after the start\n$ {stage.command}", flush=True)
+    started = time.monotonic()
+    with keep_warnings() as warnings:
+        why = run_program(with_arguments(stage, begun))
+    if why:
+        print(f"== {stage.label} failed: {why}", flush=True)
+        notes.fail(stage, why)
+    else:
+        notes.end(stage, time.monotonic() - started, warnings)
+    return True
+
+
+def run_program(stage: Stage) -> str:
+    """Run the main() of a script or command. Returns why it failed, or ""."""
+    try:
+        if stage.program.endswith(".py"):
+            main = runpy.run_path(str(ROOT / stage.program))["main"]
+        else:
+            main = importlib.import_module(MODULES + stage.program).main
+        main(list(stage.arguments))
+    except (UserError, OSError, RuntimeError) as error:
+        return str(error)
+    except SystemExit as exit:  # plan ends with 2 where a split leaks
+        return "" if not exit.code else f"it ended with exit code {exit.code}"
+    return ""
+
+
+# ---- what is said and written -----------------------------------------------------------------------------------
+
+
+def dry_run_lines(settings: ExpandSettings, stages: Sequence[Stage]) -> list[str]:
+    """A table of the stages with minutes and memory."""
+    cost = stage_costs(settings)
+    lines, total = [f"{'minutes':>8}  {'GiB':>5}  stage"], 0.0
+    for stage in stages:
+        kind, amount = stage.operations
+        minutes, gib = cost.get(kind, (0.0, 0.0))
+        total += minutes * amount
+        lines.append(f"{minutes * amount:8.1f}  {gib:5.1f}  {stage.label}: {stage.command}")
+    where = ("timed here" if settings.is_small else
+             f"computed for a GPU that sustains {costs.TERA_FLOP_PER_SECOND} TFLOP/s")
+    return [*lines, f"{total:8.1f}  minutes in all, {where}; split, plan and scores are not counted. Where the plan "
+                    "advises against generation, only the classifier on frozen features is trained"]
+
+
+def stage_costs(settings: ExpandSettings) -> dict[str, tuple[float, float]]:
+    """{operation: (minutes of one, GiB)}."""
+    first = list_images(settings.data / settings.generated[0])[0]
+    with Image.open(first) as image:
+        width, height = image.size
+    found = (costs.nano_costs(width, height, torch.device(pick_device(settings.device))) if settings.is_small
+             else costs.stable_diffusion_costs())
+    per = {"token embedding": costs.ITERATIONS, "LoRA": costs.ITERATIONS, IMAGES_STAGE: costs.IMAGES}
+    said = {cost.stage: (cost.minutes / per[cost.stage], cost.gib) for cost in found if cost.stage in per}
+    step = TRAINING_STEP_SECONDS * (settings.side / 200) ** 2
+    return {**said, "images": said[IMAGES_STAGE], TRAINING: (step / 60, costs.NANO_GIB)}
+
+
+def close(settings: ExpandSettings, notes: Journal) -> None:
+    """Write the expanded data set and the report from what there is."""
+    folder = dataset_folder(settings.data)
+    out = folder / "expanded"
+    if count := export_expanded(settings.data, folder, out):
+        print(f"wrote {out}: {count} images in folders train, val and test, and origin.csv, which says where each is "
+              "from")
+    notes.save()
+    print(f"wrote {write_report(folder, settings.data)}")

@@ -1,0 +1,113 @@
+"""expand.json: what expand.py has typed, what each stage read and wrote, what it warned of, and what failed."""
+import contextlib
+import hashlib
+import io
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..storage.files import read_optional_json, sha256, write_json
+from .stages import Stage
+
+WARNING = "warning: "  # how the lines begin that are kept for the report
+
+
+def fingerprint(paths: Iterable[Path]) -> str:
+    """One hash over files, and over all files in folders. What is not there counts, too."""
+    digest = hashlib.sha256()
+    for path in paths:
+        inside = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+        for file in inside:
+            content = sha256(file) if file.is_file() else "missing"
+            digest.update(f"{path.name} {file.relative_to(path).as_posix()} {content}\n".encode())
+    return digest.hexdigest()
+
+
+class Journal:
+    """The file, read at the start and written after every change."""
+
+    def __init__(self, file: Path, good: str | None) -> None:
+        self.file = file
+        before = read_optional_json(file)
+        self.commands: list[dict[str, Any]] = before.get("commands", [])
+        self.failed: list[dict[str, str]] = []
+        self.good = good
+
+    def entry(self, stage: Stage) -> dict[str, Any] | None:
+        """What is noted of a stage."""
+        return next((entry for entry in self.commands
+                     if (entry["category"], entry["stage"]) == (stage.category, stage.name)), None)
+
+    def is_begun(self, stage: Stage) -> bool:
+        """Whether the same command was begun before with the same files."""
+        entry = self.entry(stage)
+        return bool(entry and entry["command"] == stage.command and entry["read"] == fingerprint(stage.reads))
+
+    def is_done(self, stage: Stage) -> bool:
+        """Whether the same command has ended before, and nothing that it read or wrote has changed since."""
+        entry = self.entry(stage)
+        return bool(entry and self.is_begun(stage) and entry.get("wrote") == fingerprint(stage.writes))
+
+    def begin(self, stage: Stage) -> None:
+        """Note that a stage runs now."""
+        self.commands = [entry for entry in self.commands if entry is not self.entry(stage)]
+        self.commands.append({"command": stage.command, "category": stage.category, "stage": stage.name,
+                              "read": fingerprint(stage.reads), "warnings": []})
+        self.save()
+
+    def end(self, stage: Stage, seconds: float, warnings: list[str]) -> None:
+        """Note that a stage has ended well."""
+        entry = self.entry(stage)
+        assert entry is not None, "it was begun"
+        entry |= {"wrote": fingerprint(stage.writes), "seconds": round(seconds, 1), "warnings": warnings,
+                  "finished": time.strftime("%Y-%m-%d %H:%M:%S")}
+        self.save()
+
+    def fail(self, stage: Stage, why: str) -> None:
+        """Note that a stage has failed."""
+        self.failed.append({"category": stage.category, "stage": stage.name, "why": why})
+        self.save()
+
+    def describe_failures(self) -> str:
+        """The failures in words."""
+        return "; ".join(f"{one['category'] or 'all classes'}, {one['stage']} ({one['why']})" for one in self.failed)
+
+    def save(self) -> None:
+        """Write the file."""
+        write_json(self.file, {"good": self.good or "", "commands": self.commands, "failed": self.failed})
+
+
+class WarningsKept(io.TextIOBase):
+    """A text stream that passes everything on and keeps the lines that are warnings."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream, self.line, self.warnings = stream, "", []
+
+    def write(self, text: str) -> int:
+        """Pass text on."""
+        self.line += text
+        *lines, self.line = self.line.split("\n")
+        self.warnings += [line.removeprefix(WARNING) for line in lines if line.startswith(WARNING)]
+        return self.stream.write(text)
+
+    def flush(self) -> None:
+        """Pass everything on at once."""
+        self.stream.flush()
+
+    def isatty(self) -> bool:
+        """Whether a person looks on."""
+        return self.stream.isatty()
+
+
+@contextlib.contextmanager
+def keep_warnings() -> Iterator[list[str]]:
+    """Give a list that holds, after the block, the warnings that were printed in it."""
+    stream = WarningsKept(sys.stdout)
+    warnings: list[str] = []
+    with contextlib.redirect_stdout(stream):
+        try:
+            yield warnings
+        finally:
+            warnings += stream.warnings

@@ -1,0 +1,142 @@
+"""The stages of expand.py: which commands are typed, in which order, what they read, and what they write."""
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .paths import dataset_folder
+
+if TYPE_CHECKING:
+    from .expansion import ExpandSettings
+
+TUNED_STRENGTHS = "0.2,0.35,0.5,0.65"
+TUNED_GUIDANCES = {True: "1,2", False: "3,5,7"}  # for a small prior, and for Stable Diffusion
+TUNED_IMAGES = {True: 24, False: 100}  # of a cell
+SAMPLER = ("--sampler", "dpm", "--steps", "25")
+TRAINING = "training"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command."""
+    name: str  # for a person
+    category: str  # "" for the whole data set
+    program: str  # a script, or a module of stablesdg.app.commands
+    arguments: tuple[str, ...]
+    reads: tuple[Path, ...]  # files and folders that its result follows from
+    writes: tuple[Path, ...]
+    goes_on: tuple[str, ...] = ()  # further arguments if it was begun before with the same command and files
+    starts_anew: tuple[str, ...] = ()  # further arguments if not
+    operations: tuple[str, float] = ("", 0)  # what its minutes are counted by: a key of `costs`, and how many
+
+    @property
+    def command(self) -> str:
+        """As it is typed."""
+        typed = ["python", self.program] if self.program.endswith(".py") else ["python", "-m",
+                                                                               f"stablesdg.{self.program}"]
+        return shlex.join([*typed, *self.arguments])
+
+    @property
+    def label(self) -> str:
+        """Category and name."""
+        return f"{self.category}: {self.name}" if self.category else self.name
+
+
+def list_stages(settings: ExpandSettings, generates: bool) -> list[Stage]:
+    """All stages in order, the split first and the plan after it. `generates`: images are made."""
+    folder = dataset_folder(settings.data)
+    stages = [split_stage(settings, folder), plan_stage(settings, folder)]
+    if generates:
+        for category in settings.generated:
+            stages += category_stages(settings, folder / category, category)
+    return stages + recognition_stages(settings, folder, generates)
+
+
+def split_stage(settings: ExpandSettings, folder: Path) -> Stage:
+    """Images of one surface stay in one part."""
+    return Stage("split", "", "split", (str(settings.data),), (settings.data,), (folder / "split.json",))
+
+
+def plan_stage(settings: ExpandSettings, folder: Path) -> Stage:
+    """What the data set tells before anything is trained."""
+    return Stage("plan", "", "plan", (str(settings.data), "--device", settings.device),
+                 (settings.data, folder / "split.json"), (folder / "plan" / "plan.json",))
+
+
+# ---- one category -----------------------------------------------------------------------------------------------
+
+
+def category_stages(settings: ExpandSettings, run: Path, category: str) -> list[Stage]:
+    """Algorithm 1 for one category: v_d, BA, s and w, images, their distance."""
+    data = settings.data / category
+    common = ("--seed", str(settings.seed), "--device", settings.device)
+    training = ("--data", str(data), "--weights", settings.weights, "--iterations", str(settings.iterations),
+                "--no-preview", *common)
+    images, split = settings.data / category, run.parent / "split.json"
+    embedding, lora = run / "embedding.safetensors", run / "lora.safetensors"
+    stages = [
+        Stage("token embedding", category, "train_ti.py", training, (images, split), (embedding,), ("--resume",),
+              operations=("token embedding", settings.iterations)),
+        Stage("LoRA", category, "train_lora.py", ("--rank", "1", *training), (images, split, embedding), (lora,),
+              ("--resume",), operations=("LoRA", settings.iterations))]
+    chosen: tuple[Path, ...] = ()
+    if settings.hyperparameters == "tune" and not settings.composes:
+        guidances, number = TUNED_GUIDANCES[settings.is_small], TUNED_IMAGES[settings.is_small]
+        chosen = (run / "tune.csv",)
+        stages.append(Stage(
+            "choose s and w", category, "tune.py",
+            ("--run", str(run), "--strengths", TUNED_STRENGTHS, "--guidances", guidances, "--number", str(number),
+             "--halving", *SAMPLER, *common), (images, split, lora), chosen, ("--resume",),
+            operations=("images", number * 8 / 3)))
+    samples = run / "samples"
+    compose = ("--compose", *(("--ground", str(settings.data / settings.good)) if settings.good else ()))
+    stages.append(Stage(
+        "images", category, "sample.py",
+        ("--run", str(run), "--number", str(settings.number), *(compose if settings.composes else ()), *SAMPLER,
+         *common), (images, split, lora, *chosen), (samples,), ("--resume",), operations=("images", settings.number)))
+    features = () if settings.has_inception else ("--features", "nano")
+    stages.append(Stage("score", category, "fid.py",
+                        (str(data), str(samples), *features, "--json", str(run / "fid.json"), "--device",
+                         settings.device), (images, split, samples), (run / "fid.json",)))
+    return stages
+
+
+# ---- recognition ------------------------------------------------------------------------------------------------
+
+
+def recognition_stages(settings: ExpandSettings, folder: Path, generates: bool) -> list[Stage]:
+    """The classifier on frozen features; and, with generated images, each network with them and with its controls."""
+    split, results = folder / "split.json", folder / "classify"
+    made = tuple(folder / category / "samples" for category in settings.generated)
+    generated = ("--generated", str(folder), *(("--real-only", *settings.real_only) if settings.real_only else ()))
+    stages = [classify(settings, "nano", (), (settings.data, split), results, "none")]
+    if not generates:
+        return stages
+    length = ("--steps", str(settings.steps), "--augment", "strong", "--average", "--side", str(settings.side),
+              "--seeds", str(settings.seeds))
+    arms = {"none": (), "steps": ("--control", "steps", *generated),
+            "expand": ("--mode", "expand", "--filter", *generated)}
+    stages.append(classify(settings, "nano", arms["expand"], (settings.data, split, *made), results, "expand"))
+    for network in settings.networks:
+        stages += [classify(settings, network, (*arm, *length), (settings.data, split, *(made if arm else ())), results,
+                            name) for name, arm in arms.items()]
+    return stages
+
+
+def classify(settings: ExpandSettings, network: str, arguments: tuple[str, ...], reads: tuple[Path, ...],
+             results: Path, name: str) -> Stage:
+    """One arm of one network."""
+    steps = 0 if network == "nano" else settings.steps * settings.seeds
+    return Stage(f"{network}, {name}", "", "classify.py",
+                 ("--data", str(settings.data), "--network", network, "--name", name, "--device", settings.device,
+                  *arguments), reads, (results / f"{network}-{name}-1.json",), ("--resume",), ("--replace",),
+                 operations=(TRAINING, steps))
+
+
+def with_arguments(stage: Stage, begun: bool) -> Stage:
+    """The stage with what it needs to go on, or to start anew."""
+    more = stage.goes_on if begun else stage.starts_anew
+    return dataclasses.replace(stage, arguments=(*stage.arguments, *more))

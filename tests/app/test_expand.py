@@ -1,0 +1,167 @@
+"""expand.py on drawn images: its stages, what it skips, what a failure stops, and what it writes at the end."""
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from commands import here
+
+from stablesdg.app import expansion
+from stablesdg.app.expanded import export_expanded
+from stablesdg.app.expansion import Clock, ExpandSettings, decide, resolve, run_stage
+from stablesdg.app.journal import Journal, fingerprint, keep_warnings
+from stablesdg.app.stages import Stage, list_stages
+from stablesdg.storage.errors import UserError
+
+SMALL = ("--weights", "toy", "--iterations", "2", "--number", "3", "--method", "image", "--hyperparameters", "paper",
+         "--steps", "2", "--side", "64", "--seeds", "1", "--categories", "patches", "--device", "cpu")
+
+
+def settings_of(data, **changed):
+    values = dict(data=data, categories=None, good=None, weights="weights/nano", method="auto", hyperparameters="tune",
+                  number=None, iterations=None, networks=("squeezenet",), steps=10, side=64, seeds=1, budget=None,
+                  dry_run=False, seed=0, device="cpu")
+    return resolve(ExpandSettings(**{**values, **changed}))
+
+
+@pytest.fixture(scope="module")
+def expanded(tmp_path_factory, toy, steel):
+    """A folder in which expand.py has run for one of the three classes, and what it said."""
+    place = tmp_path_factory.mktemp("expanded")
+    shutil.copytree(steel, place / "steel")
+    shutil.copytree(toy, place / "toy")
+    return place, here(place, "expand.py", "--data", "steel", *SMALL)
+
+
+def test_one_command_ends_with_adapters_images_classifiers_folders_and_a_report(expanded):
+    place, said = expanded
+    run = place / "runs" / "steel"
+    for file in ("plan/plan.json", "patches/lora.safetensors", "patches/samples/manifest.csv", "patches/fid.json",
+                 "classify/nano-none-1.json", "classify/squeezenet-steps-1.json", "classify/squeezenet-expand-1.json",
+                 "classify/filter.csv", "expanded/origin.csv", "report.html"):
+        assert (run / file).is_file(), file
+    assert "$ python train_lora.py --rank 1 --data" in said and "report.html in a browser" in said
+    assert not (run / "pits" / "samples").exists()
+
+
+def test_the_same_command_again_skips_all_that_is_done(expanded):
+    place, _ = expanded
+    said = here(place, "expand.py", "--data", "steel", *SMALL)
+    assert said.count("done before, skipped") == said.count("== ") > 10
+
+
+def test_what_is_lost_is_made_again_with_the_same_bytes_and_nothing_else(expanded):
+    place, _ = expanded
+    lost = place / "runs" / "steel" / "patches" / "lora.safetensors"
+    before = lost.read_bytes()
+    lost.unlink()
+    said = here(place, "expand.py", "--data", "steel", *SMALL)
+    assert lost.read_bytes() == before
+    assert [line for line in said.splitlines() if line.startswith("== ") and "skipped" not in line] == [
+        line for line in said.splitlines() if line.startswith("== patches: LoRA")]
+
+
+def test_a_stage_by_hand_gives_the_same_bytes(expanded):
+    """Though expand.py keeps one model for all stages."""
+    place, _ = expanded
+    here(place, "train_ti.py", "--data", "steel/patches", "--weights", "toy", "--iterations", "2", "--out", "hand",
+         "--no-preview", "--device", "cpu")
+    here(place, "train_lora.py", "--rank", "1", "--data", "steel/patches", "--weights", "toy", "--iterations", "2",
+         "--out", "hand", "--no-preview", "--device", "cpu")
+    for name in ("embedding", "lora"):
+        assert (place / "hand" / f"{name}.safetensors").read_bytes() == (
+            place / "runs" / "steel" / "patches" / f"{name}.safetensors").read_bytes()
+
+
+def test_the_expanded_data_set_names_the_origin_of_each_image(expanded, monkeypatch):
+    place, _ = expanded
+    monkeypatch.chdir(place)
+    monkeypatch.delenv("STABLESDG_RUNS", raising=False)
+    run = place / "runs" / "steel"
+    with open(run / "expanded" / "origin.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    files = {f.relative_to(run / "expanded").as_posix() for f in (run / "expanded").rglob("*.png")}
+    assert {row["file"] for row in rows} == files
+    assert {row["part"] for row in rows if row["kind"] == "generated"} <= {"train"}
+    assert sum(row["kind"] == "real" for row in rows) == 36
+    verdicts = run / "classify" / "filter.csv"
+    lines = verdicts.read_text().splitlines()
+    verdicts.write_text("\n".join([lines[0], *(line.rsplit(",", 1)[0] + ",copy" for line in lines[1:])]) + "\n")
+    assert export_expanded(place / "steel", run, place / "again") == 36
+    verdicts.write_text("\n".join(lines) + "\n")
+
+
+def test_a_dry_run_lists_stages_with_minutes_and_writes_nothing(expanded):
+    place, _ = expanded
+    before = fingerprint([place / "runs"])
+    said = here(place, "expand.py", "--data", "steel", "--method", "image", "--dry-run", "--device", "cpu")
+    assert "pits: choose s and w: python tune.py" in said and "minutes in all, computed for a GPU" not in said
+    assert fingerprint([place / "runs"]) == before
+
+
+def test_a_failed_stage_ends_its_class_and_no_other(tmp_path, steel):
+    notes, clock = Journal(tmp_path / "expand.json", None), Clock(settings_of(steel))
+
+    def stage(category, name, *arguments):
+        return Stage(name, category, "fid.py", arguments, (), ())
+
+    missing = str(tmp_path / "missing")
+    run_stage(stage("patches", "images", missing, missing), notes, clock)
+    run_stage(stage("patches", "score", missing, missing), notes, clock)
+    run_stage(stage("pits", "images", missing, missing), notes, clock)
+    assert [(one["category"], one["stage"]) for one in notes.failed] == [("patches", "images"), ("pits", "images")]
+    assert "missing" in notes.describe_failures()
+    assert json.loads((tmp_path / "expand.json").read_text())["failed"] == notes.failed
+
+
+def test_no_stage_starts_when_the_budget_is_used_up(tmp_path, steel, capsys):
+    clock = Clock(settings_of(steel, budget=0.0))
+    assert not run_stage(Stage("score", "", "fid.py", (), (), ()), Journal(tmp_path / "e.json", None), clock)
+    assert "the same command goes on" in capsys.readouterr().out
+
+
+def test_the_plan_decides_where_the_method_is_left_open(tmp_path, steel, capsys):
+    (tmp_path / "plan").mkdir()
+    (tmp_path / "plan" / "plan.json").write_text('{"advice": {"verdict": "Do not generate", "why": "all is known"}}')
+    assert not decide(settings_of(steel), tmp_path) and "all is known" in capsys.readouterr().out
+    assert decide(settings_of(steel, method="image"), tmp_path)
+    assert [s.name for s in list_stages(settings_of(steel), False)] == ["split", "plan", "nano, none"]
+
+
+def test_good_surfaces_are_the_ground_and_get_no_images(steel):
+    settings = settings_of(steel, good="pits")
+    assert settings.composes and settings.generated == ("patches", "scratches")
+    commands = [stage.command for stage in list_stages(settings, True)]
+    assert any("--compose --ground" in command for command in commands)
+    assert any("--real-only pits" in command for command in commands)
+    with pytest.raises(UserError, match="has no class Fine"):
+        settings_of(steel, good="Fine")
+
+
+def test_a_change_of_what_a_stage_reads_makes_it_run_again(tmp_path):
+    notes = Journal(tmp_path / "expand.json", None)
+    source, result = tmp_path / "a.txt", tmp_path / "b.txt"
+    stage = Stage("score", "", "fid.py", ("x",), (source,), (result,))
+    source.write_text("1")
+    notes.begin(stage)
+    assert notes.is_begun(stage) and not notes.is_done(stage)
+    result.write_text("2")
+    notes.end(stage, 1.0, [])
+    again = Journal(tmp_path / "expand.json", None)
+    assert again.is_done(stage)
+    source.write_text("3")
+    assert not again.is_begun(stage)
+
+
+def test_warnings_are_kept_and_shown(capsys):
+    with keep_warnings() as warnings:
+        print("warning: it is late\nall is well")
+    assert warnings == ["it is late"] and capsys.readouterr().out == "warning: it is late\nall is well\n"
+
+
+def test_small_priors_take_less_of_all(steel):
+    small, large = settings_of(steel), settings_of(steel, weights="elsewhere")
+    assert (small.number, small.iterations) == (expansion.SMALL_NUMBER, expansion.SMALL_ITERATIONS)
+    assert (large.number, large.iterations) == (1000, 1000)
+    assert Path(small.weights).name == "nano"
