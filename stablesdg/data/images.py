@@ -6,16 +6,17 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
 
 from ..storage.errors import UserError
 from ..storage.files import atomic_path
 from .window import Window, is_deep, window_for
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 J = TypeVar("J", bound=tuple[Any, ...])
 MOST_PIXELS = 2**20  # of an image that a model sees at its own size
@@ -59,6 +60,8 @@ def fit_size(width: int, height: int, resolution: int | None, multiple: int) -> 
 
 def to_tensor(image: Image.Image) -> Tensor:
     """RGB image -> (3, H, W) float32 in [-1, 1], as the VAE takes it."""
+    import torch  # late: files are read where PyTorch is not installed, too
+
     return torch.from_numpy(np.array(image, dtype=np.float32)).permute(2, 0, 1) / 127.5 - 1
 
 
@@ -69,7 +72,7 @@ def to_unit_tensor(image: Image.Image) -> Tensor:
 
 def to_image(x: Tensor, size: tuple[int, int] | None = None, mode: str = "RGB") -> Image.Image:
     """(3, H, W) in [-1, 1] -> image of `size` (width, height) and `mode`. Rounds to the nearest of 256 levels."""
-    values = ((x.float().cpu() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+    values = ((x.float().cpu() / 2 + 0.5).clamp(0, 1) * 255).round().byte()
     image = Image.fromarray(values.permute(1, 2, 0).numpy())
     if size and image.size != tuple(size):
         image = image.resize(size, Image.Resampling.LANCZOS)

@@ -1,0 +1,26 @@
+"""The parts of a split as plain folders, for tools that know nothing of split.json."""
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..storage.errors import UserError
+from ..storage.files import atomic_folder
+
+
+def require_empty(out: Path) -> None:
+    """Raise UserError if the folder holds anything."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} is not empty: pass a new folder.")
+
+
+def export_parts(files: Mapping[str, Path], parts: Mapping[str, str], out: Path) -> None:
+    """Copy images to OUT/PART/CATEGORY/FILE. The folder appears whole or not at all.
+
+    files, parts  by name, CATEGORY/FILE
+    """
+    require_empty(out)
+    with atomic_folder(out) as partial:
+        for name, path in sorted(files.items()):
+            target = partial / parts[name] / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
