@@ -102,7 +102,7 @@ def main(argv: list[str] | None = None) -> None:
         for stage in list_stages(settings, generates)[2:]:
             if not expansion.run_stage(stage, notes, clock):
                 break
-    expansion.close(settings, notes)
+    expansion.close(settings, notes, clock, generates)
     print(f"all of it took {duration(clock.seconds())}; open {folder / 'report.html'} in a browser")
     if notes.failed:
         raise UserError(f"{len(notes.failed)} stages failed: {notes.describe_failures()}. Mend that, and the same "

@@ -25,7 +25,7 @@ from .environment import ROOT
 from .expanded import export_expanded
 from .journal import Journal, keep_warnings
 from .paths import dataset_folder
-from .stages import TRAINING, Stage, with_arguments
+from .stages import TRAINING, Stage, evaluation_stages, with_arguments
 
 PAPER_NUMBER, PAPER_ITERATIONS = 1000, 1000
 SMALL_NUMBER, SMALL_ITERATIONS = 100, 150
@@ -201,12 +201,15 @@ def stage_costs(settings: ExpandSettings) -> dict[str, tuple[float, float]]:
     return {**said, "images": said[IMAGES_STAGE], TRAINING: (step / 60, costs.NANO_GIB)}
 
 
-def close(settings: ExpandSettings, notes: Journal) -> None:
-    """Write the expanded data set and the report from what there is."""
+def close(settings: ExpandSettings, notes: Journal, clock: Clock, generates: bool) -> None:
+    """Write the expanded data set, test the classifiers once more image by image, and write the report."""
     folder = dataset_folder(settings.data)
     out = folder / "expanded"
     if count := export_expanded(settings.data, folder, out):
         print(f"wrote {out}: {count} images in folders train, val and test, and origin.csv, which says where each is "
               "from")
+    for stage in evaluation_stages(settings, folder, generates):
+        if stage.reads[-1].is_file():
+            run_stage(stage, notes, clock)
     notes.save()
     print(f"wrote {write_report(folder, settings.data)}")

@@ -126,6 +126,19 @@ def recognition_stages(settings: ExpandSettings, folder: Path, generates: bool) 
     return stages
 
 
+def evaluation_stages(settings: ExpandSettings, folder: Path, generates: bool) -> list[Stage]:
+    """What each kept classifier says of each test image: the report counts missed defects and false alarms in it."""
+    results, images = folder / "classify", folder / "expanded" / "test"
+    stages = []
+    for network in settings.networks if generates else ("nano",):
+        stem = f"{network}-{'expand' if generates else 'none'}-1"
+        stages.append(Stage(f"{network}, each test image", "", "classify.py",
+                            ("--evaluate", str(images), "--model", str(results / f"{stem}.safetensors"), "--device",
+                             settings.device), (images, results / f"{stem}.safetensors"),
+                            (results / f"predictions-{stem}-on-test.csv",)))
+    return stages
+
+
 def classify(settings: ExpandSettings, network: str, arguments: tuple[str, ...], reads: tuple[Path, ...],
              results: Path, name: str) -> Stage:
     """One arm of one network."""
