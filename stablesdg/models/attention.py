@@ -13,12 +13,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
     """
     B, N, C = q.shape
     q, k, v = (x.view(B, -1, heads, C // heads).transpose(1, 2) for x in (q, k, v))  # (B, h, N or M, d)
-    n_scores = B * heads * N * k.shape[2]
-    if q.device.type == "cpu" and q.requires_grad and n_scores <= MOST_SCORES:
-        # The fused kernel's backward pass takes several times as long as these three operations on a CPU.
-        scores = q @ k.transpose(-1, -2) * (C // heads) ** -0.5  # (B, h, N, M)
-        out = scores.softmax(dim=-1) @ v
-    elif q.device.type == "mps" and n_scores > MOST_SCORES:
+    if q.device.type == "mps" and (n_scores := B * heads * N * k.shape[2]) > MOST_SCORES:
         out = attend_in_parts(q, k, v, max(1, N * MOST_SCORES // n_scores))
     else:
         out = F.scaled_dot_product_attention(q, k, v)

@@ -44,8 +44,10 @@ class StableDiffusion:
         self.device, self.dtype = torch.device(device), dtype
         self.fine_dtype = torch.promote_types(dtype, torch.float32)  # of text encoder, VAE, latents and adapters
         self.text = text.to(self.device, self.fine_dtype).requires_grad_(False).eval()
-        self.unet = unet.to(self.device, dtype).requires_grad_(False).eval()
-        self.vae = vae.to(self.device, self.fine_dtype).requires_grad_(False).eval()
+        # A processor convolves a tenth faster where the channels of a pixel lie side by side.
+        self.layout = torch.channels_last if self.device.type == "cpu" else torch.preserve_format
+        self.unet = unet.to(self.device, dtype).to(memory_format=self.layout).requires_grad_(False).eval()
+        self.vae = vae.to(self.device, self.fine_dtype).to(memory_format=self.layout).requires_grad_(False).eval()
         self.path, self.recipe = Path(path), recipe
         self.alpha_bar = alpha_bar_table(**{argument: scheduler[key] for argument, key in (
             ("T", "num_train_timesteps"), ("beta_start", "beta_start"), ("beta_end", "beta_end"),
@@ -100,7 +102,7 @@ class StableDiffusion:
         tensors, _ = load_tensors(file)
         for part, model in (("unet.", self.unet), ("text_encoder.", self.text.model)):
             fill(model, {k.removeprefix(part): v for k, v in tensors.items() if k.startswith(part)}, f"{file} {part}")
-        self.unet.to(self.device, self.dtype).requires_grad_(False)
+        self.unet.to(self.device, self.dtype).to(memory_format=self.layout).requires_grad_(False)
         self.text.to(self.device, self.fine_dtype).requires_grad_(False)
         self.adapter_files.append(Path(file))
 

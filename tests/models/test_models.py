@@ -3,7 +3,7 @@ import pytest
 import torch
 from conftest import UNET, VAE, relative_error, shrink_streams
 
-from stablesdg.models.attention import attend_in_parts
+from stablesdg.models.attention import attend_in_parts, attention
 from stablesdg.models.stable_diffusion import build, load_stable_diffusion
 from stablesdg.models.unet import UNet
 from stablesdg.models.vae import VAE as OurVAE
@@ -158,3 +158,16 @@ def test_attention_to_a_few_queries_at_a_time_is_attention(n):
     q, k, v = torch.randn(3, 2, 4, 25, 8, dtype=torch.float64)
     whole = torch.nn.functional.scaled_dot_product_attention(q, k, v)
     assert torch.allclose(attend_in_parts(q, k, v, n), whole, atol=1e-12)
+
+
+@pytest.mark.parametrize("n, m", [(25, 25), (25, 7)])
+def test_attention_and_its_gradient_are_those_of_the_equation(n, m):
+    q, k, v = (torch.randn(3, length, 16, dtype=torch.float64, requires_grad=True) for length in (n, m, m))
+    heads = [x.view(3, -1, 4, 4).transpose(1, 2) for x in (q, k, v)]
+    scores = heads[0] @ heads[1].transpose(2, 3) / 4**0.5
+    expected = (scores.softmax(dim=-1) @ heads[2]).transpose(1, 2).reshape(3, n, 16)
+    direction = torch.randn_like(expected)
+    out = attention(q, k, v, heads=4)
+    assert torch.allclose(out, expected, atol=1e-12)
+    for a, b in zip(*(torch.autograd.grad(y, (q, k, v), direction) for y in (out, expected))):
+        assert torch.allclose(a, b, atol=1e-12)
