@@ -1,4 +1,5 @@
 # make demo             the whole method on a small data set, on a CPU, in minutes
+# make demo DATA=elpv   the same on real solar cells, which are installed for it
 # make demo DATA=neu    the same on a folder of your own with one folder of images for each class
 # make test             all tests
 # make check            ruff and pyright
@@ -9,12 +10,12 @@ DATA ?= demo-data
 WEIGHTS ?= weights/nano
 ITERATIONS ?= 60
 NUMBER ?= 40
-EPOCHS ?= 8
+STEPS ?= 150
 
 .PHONY: demo test check clean
 
 demo:
-	$(PYTHON) -m stablesdg.demo --data "$(DATA)" --weights "$(WEIGHTS)" --iterations $(ITERATIONS) --number $(NUMBER) --epochs $(EPOCHS)
+	$(PYTHON) -m stablesdg.demo --data "$(DATA)" --weights "$(WEIGHTS)" --iterations $(ITERATIONS) --number $(NUMBER) --steps $(STEPS)
 
 test:
 	$(PYTHON) -m stablesdg.test
@@ -23,4 +24,4 @@ check:
 	$(PYTHON) -m stablesdg.check
 
 clean:
-	rm -rf .venv demo-data demo-data.partial runs
+	rm -rf .venv demo-data demo-data.partial elpv elpv.partial runs

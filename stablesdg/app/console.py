@@ -4,8 +4,9 @@ import sys
 
 from .environment import ROOT
 
-SCRIPTS = ("train_ti", "train_lora", "sample", "fid", "classify", "tune")
-COMMANDS = ("split", "prepare", "download", "steel", "demo", "test", "check", "prior")
+SCRIPTS = ("train_ti", "train_lora", "sample", "fid", "classify", "tune", "expand")
+COMMANDS = ("plan", "split", "prepare", "download", "steel", "cells", "demo", "test", "check", "report", "rivals",
+            "prior")
 
 
 def main() -> None:
