@@ -64,13 +64,17 @@ def deviation(values: np.ndarray) -> float:
     return float(1.4826 * np.median(np.abs(values - np.median(values))))
 
 
-def smooth_ground(gray: np.ndarray, degree: int) -> np.ndarray:
-    """A polynomial of the places, fitted so that outliers hardly count (Cauchy weights)."""
+def smooth_ground(gray: np.ndarray, degree: int, where: np.ndarray | None = None) -> np.ndarray:
+    """A polynomial of the places, fitted so that outliers hardly count (Cauchy weights).
+
+    where  bool (H, W): only these pixels count (default: all)
+    """
     height, width = gray.shape
     y, x = np.mgrid[-1:1:height * 1j, -1:1:width * 1j]
     terms = np.stack([x**i * y**j for i in range(degree + 1) for j in range(degree + 1 - i)], axis=-1)
-    a = terms[::FIT_STEP, ::FIT_STEP].reshape(-1, terms.shape[-1])
-    b = gray[::FIT_STEP, ::FIT_STEP].ravel()
+    counted = np.zeros(gray.shape, dtype=bool)
+    counted[::FIT_STEP, ::FIT_STEP] = True if where is None else where[::FIT_STEP, ::FIT_STEP]
+    a, b = terms[counted], gray[counted]
     weights = np.ones_like(b)
     coefficients = np.zeros(a.shape[1])
     for _ in range(FIT_ROUNDS):

@@ -12,10 +12,20 @@ from ..data.images import read_image
 from ..storage.errors import UserError
 from .given import GivenBoxes, GivenMasks
 from .masks import MOST_AREA, Mask, blobs, find_mask, local_contrast
-from .paste import Placement, draw_placement, fit_ground, match_moments, move, paste, surroundings, to_levels
+from .paste import (
+    Placement,
+    draw_placement,
+    fit_ground,
+    match_light,
+    match_moments,
+    move,
+    paste,
+    surroundings,
+    to_levels,
+)
 
 STREAM = 21  # of random numbers: apart from that of the noise, which has the same seed
-GROUNDS_TRIED = 8  # until one is large enough
+GROUNDS_TRIED = 8  # the fittest of them is taken
 
 
 @dataclass(frozen=True)
@@ -44,24 +54,25 @@ class Composer:
         image, mode = read_image(source)
         defect = np.asarray(image)
         mask = self.mask_of(source, defect, seed)
-        file, ground = self.draw_ground(source, mode, rng, defect.shape)
-        ground = fit_ground(ground, defect.shape, rng)
         place = draw_placement(mask.area, rng)
         moved, area = move(defect, place), move(mask.area, place)
-        level = to_levels(match_moments(ground, moved, surroundings(area)))
+        around = surroundings(area)
+        file = self.draw_ground(source, float(moved[around].mean()), rng)
+        ground = fit_ground(np.asarray(read_image(file)[0].convert(mode).convert("RGB")), defect.shape, rng)
+        level = to_levels(match_moments(match_light(ground, moved, area), moved, around))
         return Composite(paste(moved, area, level), area, mask.kind, place, file, defect, mask.area, level)
 
-    def draw_ground(self, source: Path, mode: str, rng: np.random.Generator,
-                    shape: tuple[int, ...]) -> tuple[Path, np.ndarray]:
-        """A ground of another surface: the first drawn that is as large as the source, of a few, or else the first."""
+    def draw_ground(self, source: Path, level: float, rng: np.random.Generator) -> Path:
+        """A ground of another surface: of a few that are drawn, one as large as the source if there is one, and of
+        these the one whose mean is nearest to the level around the defect. Black and white hold nothing to shift."""
         others = grounds_of_others(source, self.grounds, self.surfaces)
-        drawn = [others[i] for i in rng.permutation(len(others))[:GROUNDS_TRIED]]
-        pixels = []
-        for file in drawn:
-            pixels.append(np.asarray(read_image(file)[0].convert(mode).convert("RGB")))
-            if pixels[-1].shape[0] >= shape[0] and pixels[-1].shape[1] >= shape[1]:
-                return file, pixels[-1]
-        return drawn[0], pixels[0]
+        size = read_image(source)[0].size
+
+        def unfit(file: Path) -> tuple[bool, float]:
+            image = read_image(file)[0]
+            return image.width < size[0] or image.height < size[1], abs(float(np.asarray(image).mean()) - level)
+
+        return min((others[i] for i in rng.permutation(len(others))[:GROUNDS_TRIED]), key=unfit)
 
     def mask_of(self, source: Path, defect: np.ndarray, seed: int) -> Mask:
         """The mask of one image (H, W, 3), given or found. If it is nearly all of the image, blobs are cut from it."""

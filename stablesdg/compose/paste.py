@@ -1,21 +1,21 @@
 """A defect laid on a ground of the same size, at the level of the defect's own surroundings. No network is needed.
 
-The ground is brought to the mean and the deviation of what surrounds the defect, and not the defect to those of the
-ground. So the defect's pixels stay as they were photographed, its contrast to what lies around it stays too, and
-nothing of it is cut off at black or white. What may be cut off is the ground, where its level was far from the
-defect's.
+The ground takes over the light of the defect's image, and then mean and deviation of what surrounds the defect. It is
+not the defect that is brought to the ground. So the defect's pixels stay as they were photographed, its contrast to
+what lies around it stays too, and nothing of it is cut off at black or white. What may be cut off is the ground.
 """
 from dataclasses import dataclass
 
 import numpy as np
 
-from .masks import distance_from, length_unit
+from .masks import distance_from, length_unit, smooth_ground
 
 SURROUNDINGS, FEATHER, SEAM = 16, 5, 10  # pixels of an image of 200 x 200, outwards from the mask
 SOFT_EDGE = 3  # pixels: what the prior redraws comes in over as many, so that its border is none
 LEAST_SURROUNDINGS = 0.01  # of the image; if the mask leaves less around it, all outside of it counts
 MOST_GAIN = 2.0  # of the ground's contrast; a faint one would become noise
-REGIONS = ("seam", "outside", "inside")
+LIGHT_DEGREE = 2  # of the polynomial that stands for light and shade
+LEAST_LIT = 0.2  # of the image: the light is fitted outside of the mask if that is as large, or else everywhere
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,17 @@ def surroundings(mask: np.ndarray) -> np.ndarray:
     distance = distance_from(mask)
     ring = (distance > 0) & (distance <= SURROUNDINGS * length_unit(mask.shape))
     return ring if ring.mean() >= LEAST_SURROUNDINGS else ~mask
+
+
+def match_light(ground: np.ndarray, source: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The ground (H, W, 3) with the smooth light of the source in the place of its own. Returns float64.
+
+    Without it, a large mask shows where the source is bright on one side and the ground is not.
+    """
+    lit = ~mask if (~mask).mean() >= LEAST_LIT else np.ones_like(mask)
+    ground, source = ground.astype(np.float64), source.astype(np.float64)
+    return np.stack([own - smooth_ground(own, LIGHT_DEGREE) + smooth_ground(other, LIGHT_DEGREE, lit)
+                     for own, other in zip(np.moveaxis(ground, 2, 0), np.moveaxis(source, 2, 0))], axis=2)
 
 
 def match_moments(ground: np.ndarray, source: np.ndarray, where: np.ndarray) -> np.ndarray:

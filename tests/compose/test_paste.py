@@ -3,12 +3,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
+from stablesdg.compose.masks import distance_from
 from stablesdg.compose.pairs import Composer, grounds_of_others, require_pairs
 from stablesdg.compose.paste import (
     draw_placement,
     fit_ground,
     lay_in,
+    match_light,
     match_moments,
     move,
     paste,
@@ -39,6 +42,14 @@ def test_the_ground_gets_mean_and_deviation_of_what_surrounds_the_defect(mask):
     for moment in (np.mean, np.std):
         assert np.abs(moment(level[ring], axis=0) - moment(source[ring].astype(float), axis=0)).max() < 1e-6
     assert not (ring & mask).any()
+
+
+def test_the_ground_gets_the_light_of_the_source(mask):
+    light = np.linspace(-50, 50, 100)[None, :, None]
+    source, ground = noise(0) + light, noise(1) - light
+    lit = match_light(ground, source, mask)
+    slope = np.polyfit(np.arange(100), lit.mean(axis=(0, 2)), 1)[0]
+    assert slope == pytest.approx(1.0, abs=0.1)  # 100 gray levels over 100 pixels
 
 
 def test_the_defect_keeps_its_pixels_and_the_ground_those_far_from_it(mask):
@@ -85,10 +96,15 @@ def test_a_ground_is_cut_or_continued_to_the_size_of_the_source(shape):
     assert (fit_ground(noise(0), (80, 100, 3), np.random.default_rng(0)) == noise(0)).all()
 
 
-def test_the_seam_is_measured(mask):
-    plain = noise(0).astype(float)
-    step = plain + 60 * region_to_redraw(mask, "seam")[..., None] * np.linspace(0, 1, 100)[None, :, None]
-    assert 0.9 < seam_ratio(plain, mask) < 1.1 and seam_ratio(step, mask) > 1.2
+def test_a_step_in_the_border_is_an_edge_and_a_smooth_border_is_a_blur():
+    mask = np.zeros((200, 200), dtype=bool)
+    mask[60:140, 50:150] = True
+    plain = noise(0, (200, 200)).astype(float)
+    band = region_to_redraw(mask, "seam")
+    distance = distance_from(mask)
+    assert 0.9 < seam_ratio(plain, mask) < 1.1
+    assert seam_ratio(plain + 60 * (distance > 5), mask) > 1.2
+    assert seam_ratio(np.where(band, gaussian_filter(plain, 2), plain), mask) < 0.9
     assert np.isnan(seam_ratio(plain, np.ones_like(mask)))
 
 
