@@ -1,0 +1,42 @@
+"""The speed table at a size that takes seconds. What it says of speed is not tested."""
+import re
+import sys
+from importlib.metadata import version
+
+import pytest
+import torch
+from conftest import ROOT
+
+sys.path.append(str(ROOT / "benchmarks"))
+SMALL = ["--side", "32", "--batch-size", "1", "--rounds", "1", "--images", "3", "--steps", "2", "--device", "cpu"]
+
+
+def test_each_kind_of_work_is_timed_beside_its_peer(capsys):
+    import speed
+
+    threads = torch.get_num_threads()
+    speed.main(["lora", "sample", "features", "overlap", "--threads", "1", *SMALL])
+    torch.set_num_threads(threads)
+    out = capsys.readouterr().out
+    assert f"torch {version('torch')}, diffusers {version('diffusers')}" in out and "1 threads, float32" in out
+    assert re.search(r"^LoRA step, 32 px, batch 1 +[\d.]+s +[\d.]+s +[\d.]+x", out, re.M)
+    assert re.search(r"^image to image, 32 px, batch 1, 1 steps +[\d.]+s +[\d.]+s +[\d.]+x", out, re.M)
+    assert re.search(r"^nano features, 3 images of 32 px +[\d.]+s", out, re.M)
+    assert re.search(r"^overlaps, 3 images of 32 px +[\d.]+s", out, re.M)
+
+
+def test_an_unknown_kind_of_work_is_named_with_those_that_there_are(capsys):
+    import speed
+
+    with pytest.raises(SystemExit):
+        speed.main(["flying"])
+    assert "there is no flying: there are lora, sample, fid" in capsys.readouterr().err
+
+
+def test_the_median_of_the_rounds_counts_and_the_first_one_warms_up():
+    import speed
+
+    ticks = iter([0, 100, 100, 103, 103, 108, 108, 115])  # rounds of 100, 3, 5 and 7 seconds
+    settings = speed.SpeedSettings([], ROOT, False, 32, 1, 2, 0.5, 1.0, 3, 3, torch.device("cpu"), torch.float32,
+                                   lambda: next(ticks))
+    assert speed.measure({"ours": lambda: None}, settings)["ours"].seconds == 5
