@@ -98,7 +98,7 @@ def random_pipeline(tokenizer: Path, device: torch.device, dtype: torch.dtype, r
         vae=AutoencoderKL(block_out_channels=VAE_WIDTHS, layers_per_block=2, latent_channels=4,
                           down_block_types=("DownEncoderBlock2D",) * levels,  # pyright: ignore[reportArgumentType]
                           up_block_types=("UpDecoderBlock2D",) * levels),  # pyright: ignore[reportArgumentType]
-        unet=UNet2DConditionModel(cross_attention_dim=768, block_out_channels=WIDTHS),
+        unet=UNet2DConditionModel(sample_size=64, cross_attention_dim=768, block_out_channels=WIDTHS),
         text_encoder=CLIPTextModel(CLIPTextConfig.from_dict(SD15_TEXT)),
         tokenizer=CLIPTokenizer.from_pretrained(tokenizer, local_files_only=True),
         scheduler=DDIMScheduler(beta_start=BETA_START, beta_end=BETA_END, beta_schedule="scaled_linear",

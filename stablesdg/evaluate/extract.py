@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from .inception import INPUT_SIDE, find_inception_weights, has_inception_weights
 CACHE = "features"  # folder beside the runs
 RESIZES = ("legacy", "clean")
 BATCH_SIZE = 16  # images at once
+CPU_BATCH_SIZE = 8  # the same on a processor, whose cache holds no more
 MOST_BATCH_VALUES = 2**23  # in a batch of images at their own size
 
 PREPROCESSING = 2  # in the cache's key: one more whenever an image is read or resized in another way
@@ -101,12 +103,6 @@ def resize_for_inception(image: Image.Image, resize: str = "legacy") -> Tensor:
     raise ValueError(f"resize {resize!r} is none of {RESIZES}")
 
 
-def inception_features(files: Sequence[Path], network: nn.Module, resize: str = "legacy",
-                       batch_size: int = BATCH_SIZE, progress: str = "") -> Iterator[Tensor]:
-    """Yield pool3 features (B, 2048) of image files, batch after batch."""
-    return extract_features(files, network, partial(resize_for_inception, resize=resize), batch_size, progress)
-
-
 def nano_features(files: Sequence[Path], network: nn.Module, batch_size: int = BATCH_SIZE,
                   progress: str = "") -> Iterator[Tensor]:
     """Yield features (B, d) of a network that takes images at their own size, batch after batch."""
@@ -118,17 +114,34 @@ def extract_features(files: Sequence[Path], network: nn.Module, prepare: Prepare
                      progress: str) -> Iterator[Tensor]:
     """Yield network(prepare(image)) of image files, in batches of images of one size. `progress` labels the bar."""
     device = next(network.parameters()).device
+    if device.type == "cpu":
+        batch_size = min(batch_size, CPU_BATCH_SIZE)
     with tqdm(total=len(files), unit="image", desc=progress, leave=False, disable=None) as bar:
-        batch: list[Tensor] = []
-        for file in files:
-            x = prepare(read_image(file)[0])
-            full = len(batch) >= min(batch_size, MOST_BATCH_VALUES // x.numel())
-            if batch and (full or batch[0].shape != x.shape):
-                yield network(torch.stack(batch).to(device))
-                bar.update(len(batch))
-                batch = []
-            batch.append(x)
-        yield network(torch.stack(batch).to(device))
+        for x in ahead(read_alike(files, prepare, batch_size)):
+            yield network(x.to(device))
+            bar.update(len(x))
+
+
+def read_alike(files: Sequence[Path], prepare: Prepare, batch_size: int) -> Iterator[Tensor]:
+    """Yield images (B, 3, H, W), at most `batch_size` of one size at a time."""
+    batch: list[Tensor] = []
+    for file in files:
+        x = prepare(read_image(file)[0])
+        full = len(batch) >= min(batch_size, MOST_BATCH_VALUES // x.numel())
+        if batch and (full or batch[0].shape != x.shape):
+            yield torch.stack(batch)
+            batch = []
+        batch.append(x)
+    yield torch.stack(batch)
+
+
+def ahead(batches: Iterator[Tensor]) -> Iterator[Tensor]:
+    """The same batches. Another thread reads the next one while the last one is in use."""
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        later = reader.submit(next, batches, None)
+        while (batch := later.result()) is not None:
+            later = reader.submit(next, batches, None)
+            yield batch
 
 
 # ---- the cache --------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from conftest import relative_error
 from PIL import Image
 
 import fid
-from stablesdg.evaluate.extract import inception_features, resize_for_inception
+from stablesdg.evaluate.extract import extract_features, resize_for_inception
 from stablesdg.evaluate.frechet import FeatureStatistics, frechet_distance, gaussian
 from stablesdg.evaluate.inception import find_inception_weights, load_inception
 from stablesdg.storage.errors import UserError
@@ -66,7 +66,7 @@ def test_features_equal_pytorch_fid(networks, folders):
     theirs, ours, _ = networks
     files = sorted((folders / "a").iterdir())
     reference = get_activations(files, theirs, batch_size=4, num_workers=0)
-    features = torch.cat(list(inception_features(files, ours, batch_size=3)))
+    features = torch.cat(list(extract_features(files, ours, resize_for_inception, batch_size=3, progress="")))
     assert relative_error(features, torch.from_numpy(reference)) < 1e-5
 
 
