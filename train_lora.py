@@ -31,12 +31,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     announce("train_lora.py", args.data, run_folder(args.data, args.out))
 
-    import torch
-
     from stablesdg import lora
-    from stablesdg.app import devices, training
-    from stablesdg.storage.tensors import save_tensors
-    from stablesdg.weights.adapters import Factors, save_lora
+    from stablesdg.app import training
 
     settings = training.TrainingSettings(**vars(args))
     name = "full" if args.full else "lora"
@@ -44,25 +40,21 @@ def main(argv: list[str] | None = None) -> None:
     if training.is_finished(settings, name, name):
         return
 
-    if args.full:  # all parameters of both networks, kept in float32, whatever they compute in
-        stage = training.open_stage(name, settings, LEARNING_RATE, kept=torch.float32)
+    stage = training.open_stage(name, settings, LEARNING_RATE)
+    if args.full:  # all parameters of both networks
         networks = {"unet": stage.sd.unet.requires_grad_(), "text_encoder": stage.sd.text.model.requires_grad_()}
         parameters = {f"{part}.{key}": p for part, network in networks.items() for key, p in network.named_parameters()}
         print(f"training all {sum(p.numel() for p in parameters.values()):,} parameters")
-        dtype = devices.pick_dtype(args.dtype, stage.sd.device)
-        log = training.train_stage(stage, parameters, autocast_dtype=None if dtype == torch.float32 else dtype)
-        save_tensors(output, parameters, stage.metadata)
+        log = training.train_stage(stage, parameters)
+        training.save_adapter(stage, output, parameters)
     else:  # A and B, beside the frozen weights
-        stage = training.open_stage(name, settings, LEARNING_RATE)
         layers = lora.inject(stage.sd, args.rank, args.alpha, args.seed)
         parameters = {f"{part}.{key}.{factor}": getattr(layer, factor)
                       for (part, key), layer in layers.items() for factor in "AB"}
         print(f"training {sum(p.numel() for p in parameters.values()):,} parameters: A and B of {len(layers)} layers, "
               f"rank {args.rank}")
         log = training.train_stage(stage, parameters)
-        save_lora(output, {key: Factors(layer.A, layer.B, layer.alpha) for key, layer in layers.items()}, {
-            **stage.metadata, "ss_base_model_version": "sd_v1", "ss_sd_model_hash": stage.sd.sha256,
-            "modelspec.trigger_phrase": args.prompt})
+        training.save_lora_adapter(stage, output, layers)
     training.close_stage(stage, output, log)
 
 

@@ -17,7 +17,6 @@ def main(argv: list[str] | None = None) -> None:
     announce("train_ti.py", args.data, run_folder(args.data, args.out))
 
     from stablesdg.app import training
-    from stablesdg.storage.tensors import save_tensors
 
     settings = training.TrainingSettings(**vars(args))
     output = settings.folder / "embedding.safetensors"
@@ -28,7 +27,7 @@ def main(argv: list[str] | None = None) -> None:
     v_d = text.set_vectors(settings.token, text.pretrained_vectors(settings.token))
     print(f"training v_d: {v_d.shape[0]} vectors of {v_d.shape[1]} for {settings.token!r}")
     log = training.train_stage(stage, {"v_d": v_d})
-    save_tensors(output, {settings.token: v_d}, stage.metadata)
+    training.save_adapter(stage, output, {settings.token: v_d})
     training.close_stage(stage, output, log)
 
 

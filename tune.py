@@ -11,6 +11,7 @@ with the sampler and steps that it was made with.
 import argparse
 from pathlib import Path
 
+from stablesdg.app import runs
 from stablesdg.app.command_line import add_common, add_model, numbers, parser, positive, run_main
 from stablesdg.storage.errors import UserError
 
@@ -47,38 +48,40 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
 
-    from stablesdg.app import model, runs, sampling
-    from stablesdg.app.tuning import find_images, images_of_a_cell, report_choice, save_pictures
-    from stablesdg.data.split import refuse_leak, surfaces_of
-    from stablesdg.evaluate import extract, tuning
+    from stablesdg.app import model, sampling, tuning
+    from stablesdg.evaluate.tuning import Cell, CellSettings, choose, search
 
     folder = args.run or runs.latest_run()
     record = runs.require_run(folder)
-    split, sources, held_out = find_images(Path(record["data"]))
-    print(f"run: {folder}; sources: {len(sources)} training images; compared with {len(held_out)} validation images")
+    images = tuning.find_images(Path(record["data"]))
+    print(f"run: {folder}; sources: {len(images.sources)} training images; compared with {len(images.held_out)} "
+          "validation images")
     sd = model.open_model(args.weights, args.device, args.dtype, record)
     trained = model.load_adapters(sd, folder, record, args.adapters)
-    refuse_leak(trained.seen, split, f"The adapters in {folder}")
+    images.refuse_leak(trained.seen, folder)
     strengths = args.strengths
     guidances = args.guidances or tuple(model.from_recipe(sd, "tune", guidances=None)["guidances"] or GUIDANCES)
     step_counts = {s: len(sampling.steps_to_run(sd, s, args.steps, args.sampler)) for s in strengths}
     if above_zero := [s for s in strengths if s > 0]:
         sampling.warn_of_few_steps(above_zero[0], step_counts[above_zero[0]])
 
-    number = images_of_a_cell(args.number, sources)
-    settings = tuning.CellSettings(trained.prompt, trained.resolution, number, args.batch_size, args.steps,
-                                   args.sampler, args.seed)
-    extractor = extract.open_extractor(args.features, sd.device)
-    grid = tuning.Grid(sd, settings, extractor, sources, held_out, folder, args.resume,
-                       surfaces_of(split, sources))
-    cells = [tuning.Cell(s, w) for s in strengths for w in guidances]
+    number = tuning.images_of_a_cell(args.number, images.sources)
+    settings = CellSettings(trained.prompt, trained.resolution, number, args.batch_size, args.steps, args.sampler,
+                            args.seed)
+    grid = tuning.open_grid(sd, settings, images, args.features, folder, args.resume)
+    cells = [Cell(s, w) for s in strengths for w in guidances]
     rounds = [max(LEAST_IMAGES, number // k) for k in ((4, 2, 1) if args.halving else (1,))]
-    best, least = tuning.choose(tuning.search(grid, cells, rounds, args.min_novelty), args.min_novelty)
-    save_pictures(folder, grid, strengths, guidances, best.cell)
+    try:
+        results = search(grid, cells, rounds, args.min_novelty)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(tuning.finished_cells(grid)) from None
+    best, least = choose(results, args.min_novelty)
+    tuning.save_pictures(folder, grid, strengths, guidances, best.cell)
     runs.add_choice(folder, {"s": best.s, "w": best.w, "fid": best.fid, "novelty": best.novelty, "n": best.number,
-                             "sampler": args.sampler, "steps": args.steps, "features": extractor.kind,
-                             "n_validation": len(held_out), "min_novelty": args.min_novelty})
-    report_choice(folder, grid, best, least)
+                             "sampler": args.sampler, "steps": args.steps, "features": grid.extractor.kind,
+                             "n_validation": len(images.held_out), "min_novelty": args.min_novelty,
+                             **tuning.standing(grid, best)})
+    tuning.report_choice(folder, grid, best, least)
     for name, chosen, tried in (("--strengths", best.s, strengths), ("--guidances", best.w, guidances)):
         if len(tried) > 1 and chosen in (tried[0], tried[-1]):
             print(f"the choice lies at the edge of {name}: others beyond {chosen:g} may be better")

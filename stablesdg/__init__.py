@@ -22,6 +22,7 @@ What they stand on, and what stands on them, lies in rooms. Each room says in it
 
 In Python: `from stablesdg import load_stable_diffusion, generate`.
 """
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,16 +30,13 @@ if TYPE_CHECKING:
     from .generation import generate as generate
     from .models.stable_diffusion import load_stable_diffusion as load_stable_diffusion
 
+PUBLIC = {"generate": ".generation", "load_stable_diffusion": ".models.stable_diffusion"}  # and their modules
 __version__ = "0.2.0"
 __path__.append(str(Path(__file__).parent / "app" / "commands"))  # python -m stablesdg.split runs app/commands/split.py
 
 
 def __getattr__(name: str) -> Any:
     """Import torch only when a name is used, so that --help is quick."""
-    if name == "generate":
-        from .generation import generate
-        return generate
-    if name == "load_stable_diffusion":
-        from .models.stable_diffusion import load_stable_diffusion
-        return load_stable_diffusion
+    if name in PUBLIC:
+        return getattr(import_module(PUBLIC[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

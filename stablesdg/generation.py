@@ -1,20 +1,16 @@
 """Image-oriented generation, the paper's Algorithm 1: noise a real defect image in part, then denoise it."""
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from .diffusion import SAMPLERS, Estimate, add_noise, guide, predict_z_0, timesteps
+from .models.stable_diffusion import StableDiffusion
 from .models.vae import Posterior
 
-if TYPE_CHECKING:
-    from .models.stable_diffusion import StableDiffusion
-
 GUIDANCE = 5.0  # w where nothing else is known
-DECODED_AT_ONCE = 4  # images; the decoder's last layers need far more memory than the steps of the UNet
+CODED_AT_ONCE = 4  # images; the VAE's layers at full size need far more memory than the steps of the UNet
 
 
 class Step(NamedTuple):
@@ -40,12 +36,14 @@ def generate(sd: StableDiffusion, x: Tensor | Posterior, seeds: Sequence[int], p
 
     sd          a StableDiffusion with its adapters loaded
     x           (B, 3, H, W) in [-1, 1], or their posterior as vae.encode gives it
-    seeds       B numbers; image i depends on seeds[i] and x[i] alone, but for the rounding of other batches and devices
+    seeds       B numbers; image i depends on seeds[i] and x[i], and not on its batch or the device, up to rounding
     prompt      y, the same for all
     strength    s: denoising starts at T' = sT; 0 decodes what was encoded
     guidance    w of eq. (2)
     steps       of a full run; s times these are run
-    sampler     "ddim" or "dpm" (deterministic), "ddpm", or "paper" (Algorithm 1 as paper_step reads it)
+    sampler     "paper" is the step of Algorithm 1 with sigma_{i-1} for its sigma_i. "ddim", which needs fewer steps and
+                draws no noise on the way, is the default (docs/paper.md says why). "dpm" needs fewer still, and
+                "ddpm" draws noise, too
     uncond      the unconditional branch of eq. (2) runs with the adapters ("adapted") or without ("base")
     from_noise  start from noise alone at s = 1, the paper's ablation; only the size of x counts
     path        steps to run instead of those of `strength` and `steps`
@@ -67,7 +65,9 @@ def generate(sd: StableDiffusion, x: Tensor | Posterior, seeds: Sequence[int], p
     if from_noise:
         z = draw()
     else:
-        posterior = x if isinstance(x, Posterior) else sd.vae.encode(x.to(sd.device, sd.fine_dtype))
+        parts = [x] if isinstance(x, Posterior) else [sd.vae.encode(part.to(sd.device, sd.fine_dtype))
+                                                      for part in x.split(CODED_AT_ONCE)]
+        posterior = Posterior(*map(torch.cat, zip(*parts)))
         z_0 = sd.vae.scaling_factor * posterior.sample(draw())  # E(x)
         z = add_noise(z_0, draw(), path[0].alpha_bar_t) if path else z_0  # z_T'
 
@@ -80,7 +80,7 @@ def generate(sd: StableDiffusion, x: Tensor | Posterior, seeds: Sequence[int], p
         now = Estimate(predict_z_0(z, eps_hat, alpha_bar_t), alpha_bar_t)
         z = SAMPLERS[sampler](z, eps_hat, alpha_bar_t, alpha_bar_prev, before, draw)
         before = now
-    images = [sd.vae.decode(part / sd.vae.scaling_factor) for part in z.split(DECODED_AT_ONCE)]  # D(z_0)
+    images = [sd.vae.decode(part / sd.vae.scaling_factor) for part in z.split(CODED_AT_ONCE)]  # D(z_0)
     return torch.cat(images).clamp(-1, 1)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..storage.errors import UserError
 from ..storage.runs import RUNS_VARIABLE
+from .interrupt import exit_code, sigterm_as_ctrl_c
 from .paths import choose_runs
 
 PROMPT, TOKEN = "A photo of <unknown>", "<unknown>"
@@ -155,9 +156,13 @@ def duration(seconds: float) -> str:
 
 
 def run_main(main: Callable[[], None]) -> None:
-    """Run a script's main(). An error that the user can mend becomes one sentence and exit code 1."""
+    """Run a script's main(). An error that the user can mend becomes one sentence and exit code 1.
+
+    Ctrl-C and SIGTERM become a sentence, too, and exit codes 130 and 143.
+    """
     try:
-        main()
+        with sigterm_as_ctrl_c():
+            main()
     except (UserError, OSError) as error:
         if isinstance(error, BrokenPipeError):  # the reader of our output, head for example, has gone
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -174,4 +179,4 @@ def run_main(main: Callable[[], None]) -> None:
         sys.exit(1)
     except KeyboardInterrupt as stop:  # it says what is saved, where anything is
         print(f"\nstopped{': ' if str(stop) else ''}{stop}", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(exit_code())

@@ -3,6 +3,7 @@ import dataclasses
 import itertools
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -10,11 +11,12 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 from ..data.images import read_batches, save_image, to_image
-from ..data.split import SEEN, Split, load_split, part_files, refuse_leak
-from ..generation import DECODED_AT_ONCE, GUIDANCE, generate
+from ..data.split import SEEN, Split, load_split, part_files, refuse_leak, surfaces_of
+from ..generation import CODED_AT_ONCE, GUIDANCE, generate
+from ..lora import LoRALinear
 from ..models.encode import encode_images
 from ..models.stable_diffusion import StableDiffusion
 from ..models.vae import Posterior
@@ -23,10 +25,12 @@ from ..storage.checkpoint import Checkpoint
 from ..storage.errors import UserError
 from ..storage.files import sha256, write_csv
 from ..storage.settings import changed_settings
-from ..storage.tensors import load_tensors, read_metadata
+from ..storage.tensors import load_tensors, read_metadata, save_tensors
 from ..text import contains
-from ..train import TrainingLog, adapt
+from ..train import HELD_OUT_DRAWS, TrainingLog, adapt
+from ..weights.adapters import Factors, LayerName, save_lora
 from .command_line import duration
+from .devices import pick_dtype
 from .interrupt import stop_when_asked
 from .model import from_recipe, open_model, pixels
 from .paths import run_folder, split_file
@@ -94,8 +98,10 @@ class TrainingStage:
     training_files: list[Path]
     training: list[Posterior]
     held_out: list[Posterior]
+    held_out_surfaces: list[str]  # of each of these images
     seen: list[str]  # sha256 of the training images
     embedding_sha256: str | None  # of the v_d* that is loaded
+    autocast_dtype: torch.dtype | None  # of the arithmetic, where it is not that of the parameters
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -135,11 +141,10 @@ def is_finished(settings: TrainingSettings, stage: str, output: str) -> bool:
     return True
 
 
-def open_stage(name: str, settings: TrainingSettings, learning_rate: float,
-               kept: torch.dtype | None = None) -> TrainingStage:
+def open_stage(name: str, settings: TrainingSettings, learning_rate: float) -> TrainingStage:
     """Open split, weights, recipe and latents. A stage after TI gets v_d* of the run, too. Everything is frozen.
 
-    kept  dtype that the parameters are kept in, where it is not that of the arithmetic
+    A full adaptation keeps all parameters in float32, whatever it computes in.
     """
     if not contains(settings.prompt, settings.token):
         raise UserError(f"The prompt {settings.prompt!r} does not contain the token {settings.token!r}: nothing could "
@@ -147,7 +152,8 @@ def open_stage(name: str, settings: TrainingSettings, learning_rate: float,
     split = load_split(split_file(settings.data), [settings.data], settings.split)
     files = {part: part_files(split, settings.data, part) for part in ("train", "val")}
     run = read_run(settings.folder) if name != "ti" else None
-    sd = open_model(settings.weights, settings.device, settings.dtype, run, kept)
+    sd = open_model(settings.weights, settings.device, settings.dtype, run, torch.float32 if settings.full else None)
+    arithmetic = pick_dtype(settings.dtype, sd.device) if settings.full else sd.dtype
     settings = settings.resolve(sd, name, learning_rate)
     resolution, crop = pixels(settings.resolution), pixels(settings.crop)
     side = (f"{resolution} px" if resolution else "their own size") + (f", in crops of {crop} px" if crop else "")
@@ -158,7 +164,9 @@ def open_stage(name: str, settings: TrainingSettings, learning_rate: float,
         sd.unet.compile()
     embedding = load_learned_embedding(sd, settings, split) if name != "ti" else None
     return TrainingStage(name, settings, settings.lr or learning_rate, resolution, crop, sd, files["train"],
-                         posteriors["train"], posteriors["val"], [sha256(file) for file in files["train"]], embedding)
+                         posteriors["train"], posteriors["val"], surfaces_of(split, files["val"]),
+                         [sha256(file) for file in files["train"]], embedding,
+                         None if arithmetic == sd.dtype else arithmetic)
 
 
 def load_learned_embedding(sd: StableDiffusion, settings: TrainingSettings, split: Split) -> str | None:
@@ -178,13 +186,12 @@ def load_learned_embedding(sd: StableDiffusion, settings: TrainingSettings, spli
     return sha256(file)
 
 
-def train_stage(stage: TrainingStage, parameters: dict[str, nn.Parameter],
-                autocast_dtype: torch.dtype | None = None) -> TrainingLog:
-    """Run the loop of train.py over `parameters`. Ctrl-C saves first, and says after how many iterations."""
+def train_stage(stage: TrainingStage, parameters: dict[str, nn.Parameter]) -> TrainingLog:
+    """Run the loop of train.py over `parameters`. Ctrl-C and SIGTERM save first, and say after how many iterations."""
     settings, crop = stage.settings, stage.crop
     depends_on = {name: getattr(settings, name) for name in CHECKPOINT_SETTINGS}
     depends_on |= {"loop": LOOP_VERSION, "weights": stage.sd.sha256, "embedding": stage.embedding_sha256,
-                   "device": stage.sd.device.type, "dtype": str(stage.sd.dtype), "autocast": str(autocast_dtype),
+                   "device": stage.sd.device.type, "dtype": str(stage.sd.dtype), "autocast": str(stage.autocast_dtype),
                    "images": stage.seen}
     before = written_at(stage.checkpoint_file)
     try:
@@ -193,7 +200,7 @@ def train_stage(stage: TrainingStage, parameters: dict[str, nn.Parameter],
                          Checkpoint(stage.checkpoint_file, depends_on),
                          iterations=settings.iterations, batch_size=settings.batch_size, lr=stage.lr,
                          seed=settings.seed, crop=max(1, crop // stage.sd.vae.factor) if crop else None,
-                         resume=settings.resume, autocast_dtype=autocast_dtype, asked_to_stop=asked_to_stop)
+                         resume=settings.resume, autocast_dtype=stage.autocast_dtype, asked_to_stop=asked_to_stop)
     except KeyboardInterrupt:
         now = written_at(stage.checkpoint_file)
         if now is None or (now == before and not settings.resume):  # there is none, or it is that of an earlier run
@@ -207,15 +214,29 @@ def written_at(file: Path) -> int | None:
     return file.stat().st_mtime_ns if file.is_file() else None
 
 
+def save_adapter(stage: TrainingStage, output: Path, tensors: dict[str, Tensor]) -> None:
+    """Write what was learned, beside what its file says of its training."""
+    save_tensors(output, tensors, stage.metadata)
+
+
+def save_lora_adapter(stage: TrainingStage, output: Path, layers: Mapping[LayerName, LoRALinear]) -> None:
+    """Write A and B of all layers for other tools, too."""
+    save_lora(output, {key: Factors(layer.A, layer.B, layer.alpha) for key, layer in layers.items()}, {
+        **stage.metadata, "ss_base_model_version": "sd_v1", "ss_sd_model_hash": stage.sd.sha256,
+        "modelspec.trigger_phrase": stage.settings.prompt})
+
+
 def close_stage(stage: TrainingStage, output: Path, log: TrainingLog) -> None:
     """Write log and loss curve beside the adapter `output`, and the stage into run.json. Then draw the preview."""
     settings, folder, name = stage.settings, stage.settings.folder, stage.name
     write_log(folder / f"log-{name}.csv", log)
-    save_loss_plot(folder / f"loss-{name}.png", f"{name}, {settings.data}", log.losses, log.held_out)
+    n = len(stage.held_out)
+    surfaces = [stage.held_out_surfaces[k % n] for k in range(HELD_OUT_DRAWS)] if n else []  # as fixed_noise_loss draws
+    save_loss_plot(folder / f"loss-{name}.png", f"{name}, {settings.data}", log.losses, log.held_out, surfaces)
     record_training(folder, name, settings.as_arguments(), stage.sd, log.seconds, stage.embedding_sha256)
     stage.checkpoint_file.unlink(missing_ok=True)
     print(f"wrote {output} after {settings.iterations} iterations in {duration(log.seconds)}"
-          + (f"; {describe_change(log.held_out)}" if log.held_out else ""))
+          + (f"; {describe_change(log.held_out, surfaces)}" if log.held_out else ""))
     if name == "ti" and (stale := [f for f in ("lora", "full") if (folder / f"{f}.safetensors").is_file()]):
         print(f"{' and '.join(stale)}.safetensors in {folder} learned with the former embedding: run train_lora.py "
               "again")
@@ -264,7 +285,7 @@ def save_preview(path: Path, stage: TrainingStage) -> None:
     jobs = [(file, seed + i) for i, file in enumerate(stage.training_files[:PREVIEW_IMAGES])]
     by_size = itertools.groupby(jobs, lambda job: preview_resolution(job[0], stage.resolution))
     for batch in (batch for resolution, same in by_size
-                  for batch in read_batches(list(same), DECODED_AT_ONCE, resolution, sd.vae.factor)):
+                  for batch in read_batches(list(same), CODED_AT_ONCE, resolution, sd.vae.factor)):
         x, seeds = torch.stack([source.x for source in batch]), [source.job[1] for source in batch]
         oriented, free = (generate(sd, x, seeds, stage.settings.prompt, strength=PREVIEW_STRENGTH, guidance=w,
                                    sampler="dpm", steps=PREVIEW_STEPS, from_noise=from_noise)

@@ -1,9 +1,12 @@
 """What surrounds the grid of tune.py: its images found, its pictures drawn, its choice told."""
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from ..data.split import Split, load_split, part_files
-from ..evaluate.tuning import Cell, CellResult, Grid
+from ..data.split import Split, load_split, part_files, refuse_leak, surfaces_of
+from ..evaluate.extract import open_extractor
+from ..evaluate.tuning import Cell, CellResult, CellSettings, Grid
+from ..models.stable_diffusion import StableDiffusion
 from ..report.tuning import save_first_images, save_heat_map
 from ..storage.errors import UserError
 from .paths import split_file
@@ -12,14 +15,33 @@ MOST_NAMED = 6  # cells in a sentence
 LEAST_VALIDATION_IMAGES = 2  # a distance needs that many on either side
 
 
-def find_images(data: Path) -> tuple[Split, list[Path], list[Path]]:
-    """(the split, training images, validation images). Raises UserError if there are too few to compare with."""
+@dataclass(frozen=True)
+class TuningImages:
+    """The real images of a category that the search uses."""
+    split: Split
+    sources: list[Path]  # of the training part
+    held_out: list[Path]  # of the validation part
+
+    def refuse_leak(self, seen: Collection[str], folder: Path) -> None:
+        """Raise UserError if the adapters in a run folder saw an image that is held out. `seen` holds sha256."""
+        refuse_leak(seen, self.split, f"The adapters in {folder}")
+
+
+def find_images(data: Path) -> TuningImages:
+    """Training and validation images of a category. Raises UserError if there are too few to compare with."""
     split = load_split(split_file(data), [data])
     sources, held_out = (part_files(split, data, part) for part in ("train", "val"))
     if len(held_out) < LEAST_VALIDATION_IMAGES:
         raise UserError(f"{data} has {len(held_out)} validation images, too few to compare with: choose s and w by "
                         "eye.")
-    return split, sources, held_out
+    return TuningImages(split, sources, held_out)
+
+
+def open_grid(sd: StableDiffusion, settings: CellSettings, images: TuningImages, features: str | None, folder: Path,
+              resume: bool) -> Grid:
+    """The grid of a run folder. `features` is the argument --features; `resume` keeps the finished cells."""
+    return Grid(sd, settings, open_extractor(features, sd.device), images.sources, images.held_out, folder, resume,
+                surfaces_of(images.split, images.sources))
 
 
 def images_of_a_cell(asked: int, sources: Sequence[Path]) -> int:
@@ -53,10 +75,27 @@ def report_choice(folder: Path, grid: Grid, best: CellResult, least: CellResult)
           f"wrote {folder}/tune.csv, tune.png, tune-images.png")
 
 
+def finished_cells(grid: Grid) -> str:
+    """What is kept of a search that is stopped."""
+    kept = len(grid.table.rows)
+    return f"{kept} finished cells are kept; the same command with --resume goes on" if kept else "no cell was finished"
+
+
+def not_told_from(best: CellResult, results: Sequence[CellResult]) -> list[CellResult]:
+    """The other cells whose distances chance alone may set apart from that of the best one."""
+    return [r for r in results if r.cell != best.cell and not r.is_told_from(best)]
+
+
+def standing(grid: Grid, best: CellResult) -> dict[str, bool]:
+    """What sample.py must know of a choice before it takes it, for run.json."""
+    results = [r for r in grid.results.values() if r.number == best.number]
+    return {"told_apart": not not_told_from(best, results), "below_floor": best.fid < grid.floor.fid}
+
+
 def doubts(best: CellResult, results: Sequence[CellResult], floor: float) -> list[str]:
     """Sentences about what the distances of the cells with equal numbers of images leave open."""
     lines = []
-    as_good = [r for r in results if r.cell != best.cell and not r.is_told_from(best)]
+    as_good = not_told_from(best, results)
     if as_good:
         named = ", ".join(f"({r.s:g}, {r.w:g})" for r in sorted(as_good, key=lambda r: r.cell)[:MOST_NAMED])
         more = f" and {len(as_good) - MOST_NAMED} more" if len(as_good) > MOST_NAMED else ""

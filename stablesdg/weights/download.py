@@ -6,6 +6,7 @@ interrupted file of Stable Diffusion goes on where it stopped.
 """
 from pathlib import Path
 
+import huggingface_hub
 import torch
 
 from ..storage.errors import UserError
@@ -26,7 +27,8 @@ TOKENIZER_FILES = ("tokenizer/vocab.json", "tokenizer/merges.txt", "tokenizer/to
 PARTS = "unet, vae, text_encoder, tokenizer and scheduler"
 CONFIG_FILES = ("unet/config.json", "vae/config.json", "text_encoder/config.json", "scheduler/scheduler_config.json",
                 "model_index.json")
-INCEPTION_URL = "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth"
+INCEPTION_URL = ("https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
+                 "pt_inception-2015-12-05-6726825d.pth")
 INCEPTION_SHA256 = "6726825d"  # its first digits, as in the file's name
 
 
@@ -35,10 +37,8 @@ def fetch_from_hub(name: str, folder: Path) -> None:
     if name in WEIGHT_FILES and (folder / name).is_file() and is_whole(folder / name, *WEIGHT_FILES[name]):
         print(f"already there: {folder / name}")
         return
-    from huggingface_hub import hf_hub_download
-
     try:
-        hf_hub_download(REPOSITORY, name, local_dir=folder)
+        huggingface_hub.hf_hub_download(REPOSITORY, name, local_dir=folder)
     except Exception as error:  # of the connection, a proxy or HTTP; the class depends on the hub's library
         raise UserError(f"{name} could not be fetched from huggingface.co/{REPOSITORY} ({first_line(error)}): run this "
                         f"again where there is a network, or copy that repository's folders {PARTS} to "

@@ -16,9 +16,21 @@ def spread(base, change, noise):
     (-0.0001, 0.01, "no change that can be told"), (-0.01, 0.001, "it fell by"), (0.01, 0.001, "it rose by"),
     (0.0, 0.0, "unchanged")])
 def test_the_verdict_on_the_held_out_loss_counts_standard_errors(change, noise, told):
-    assert told in describe_change(spread(0.1, change, noise))
+    surfaces = [f"Pa/{k}" for k in range(32)]
+    assert told in describe_change(spread(0.1, change, noise), surfaces)
     if told == "it fell by":  # noise of +-0.001 in 32 draws: a standard error of 0.00018
-        assert "55.7 standard errors over 32 draws" in describe_change(spread(0.1, change, noise))
+        assert "55.7 standard errors over 32 surfaces" in describe_change(spread(0.1, change, noise), surfaces)
+
+
+def test_draws_of_one_surface_are_one_observation_of_the_held_out_loss():
+    """Three surfaces that change by -1, -2 and -3: mean -2, a standard error of 0.577, and t = 4.3 with two degrees."""
+    surfaces, before = [f"Pa/{k % 3}" for k in range(33)], [5.0] * 33
+    told = describe_change({0: before, 9: [5.0 - (1 + k % 3) for k in range(33)]}, surfaces)
+    assert told == ("held-out loss 5.0000 -> 3.0000: no change that can be told (3.5 standard errors over 3 surfaces; "
+                    "4.3 would tell)")
+    twins = describe_change(spread(0.1, -0.01, 0.001), ["Pa/0", "Pa/1"] * 16)  # each surface is always up, or down
+    assert "it fell by" not in twins and "10.0 standard errors over 2 surfaces; 12.7 would tell" in twins
+    assert describe_change(spread(0.1, -0.01, 0.001), ["Pa/0"] * 32).endswith(", of one surface alone")
 
 
 def red_rows(path):
@@ -31,7 +43,7 @@ def red_rows(path):
 def test_a_change_within_chance_looks_small_and_a_clear_one_large(tmp_path):
     for name, losses in (("chance", spread(0.1, -0.0001, 0.01)), ("tiny", spread(0.1, -0.00005, 1e-6)),
                          ("clear", spread(0.1, -0.05, 0.001))):
-        save_loss_plot(tmp_path / f"{name}.png", "ti, neu/Pa", [0.2] * 100, losses)
+        save_loss_plot(tmp_path / f"{name}.png", "ti, neu/Pa", [0.2] * 100, losses, [f"Pa/{k}" for k in range(32)])
     rows = {name: red_rows(tmp_path / f"{name}.png") for name in ("chance", "tiny", "clear")}
     heights = {name: max(found) - min(found) for name, found in rows.items()}
     assert heights["chance"] < 20 and heights["tiny"] < 20 and heights["clear"] > 100

@@ -1,11 +1,17 @@
 """What is stopped half-way keeps what it has, says so, and goes on with the same bytes."""
 import json
+import os
 import signal
+import subprocess
+import sys
+import time
 
 import pytest
 from commands import FLOAT32, TRAINING, here
+from conftest import ROOT
 
 from stablesdg import train
+from stablesdg.app.command_line import run_main
 from stablesdg.storage.checkpoint import Checkpoint
 
 
@@ -81,6 +87,42 @@ def test_ctrl_c_saves_after_any_iteration_and_a_resumed_training_has_the_same_by
     assert f"resuming after {steps_done} iteration" in here(place, *base, tmp_path / "parts", "--resume")
     for file in ("embedding.safetensors", "log-ti.csv"):
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "parts" / file).read_bytes()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without asking it")
+@pytest.mark.parametrize("command, line, file, told", [
+    (["train_lora.py", "--data", "steel/pits", "--weights", "toy", *TRAINING, "--iterations", "99999"], "training",
+     "steel", "saved after"),
+    (["sample.py", "--run", "runs/steel/patches", "--strength", "0.4", "--steps", "5", "--guidance", "2", "--number",
+      "9999", "--batch-size", "1", "--out", "many", *FLOAT32], "prompt", "runs/steel/patches/many.partial/00002.png",
+     "of 9999 images are kept; the same command with --resume goes on"),
+    (["classify.py", "--data", "steel", "--mode", "none", "--epochs", "1", "--seeds", "99", *FLOAT32], "seed 1:",
+     "steel", "of 99 seeds are kept")], ids=["training", "sampling", "classifying"])
+def test_sigterm_stops_a_process_as_ctrl_c_does_and_its_exit_code_is_143(place, command, line, file, told):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen([sys.executable, ROOT / command[0], *command[1:]], cwd=place, env=environment, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    printed = []
+    for said in process.stdout:
+        printed.append(said)
+        if line in said and not said.startswith(command[0]):  # the first line names the command
+            break
+    while process.poll() is None and not (place / file).exists():
+        time.sleep(0.1)
+    time.sleep(1)
+    process.terminate()
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 143 and "Traceback" not in error, "".join(printed) + error
+    assert error.splitlines()[-1].startswith("stopped: ") and told in error
+
+
+def test_the_exit_code_says_which_signal_stopped_a_command_and_the_handlers_of_before_come_back(capsys):
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        with pytest.raises(SystemExit) as stopped:
+            run_main(lambda: signal.raise_signal(number))
+        assert stopped.value.code == code and capsys.readouterr().err == "\nstopped\n"
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 def test_what_is_stopped_before_anything_is_saved_does_not_claim_the_contrary(place, tmp_path, monkeypatch):

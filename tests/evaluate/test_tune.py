@@ -2,7 +2,9 @@
 import csv
 import dataclasses
 import json
+import re
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -74,6 +76,29 @@ def test_a_cell_has_the_images_that_sample_py_makes_at_its_s_and_w(place, tmp_pa
     cell = next(row for row in rows(tmp_path / "runs/steel/pits/tune.csv") if (row["s"], row["w"]) == ("0.6", "3.0"))
     manifest = rows(tmp_path / "cell" / "manifest.csv")
     assert float(cell["ssim"]) == pytest.approx(np.mean([float(row["ssim"]) for row in manifest]), abs=2e-3)
+
+
+def test_a_search_that_sigterm_stops_keeps_its_cells_and_the_record_says_what_speaks_against_the_choice(
+        place, tmp_path, monkeypatch):
+    shutil.copytree(place / "runs", tmp_path / "runs")
+    command, measure = ["tune.py", "--run", "runs/steel/pits", *CELLS], tuning.Grid.measure
+
+    def stop_at_the_third(grid, cell, number):
+        if len(grid.results) == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return measure(grid, cell, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tuning.Grid, "measure", stop_at_the_third)
+        error = here(tmp_path, *command, ok=False)
+    assert error.endswith("stopped: 2 finished cells are kept; the same command with --resume goes on\n")
+    kept = rows(tmp_path / "runs/steel/pits/tune.csv")
+    out = here(tmp_path, *command, "--resume")
+    assert len(kept) == 2 and rows(tmp_path / "runs/steel/pits/tune.csv")[:2] == kept
+    tuned = json.loads((tmp_path / "runs/steel/pits/run.json").read_text())["tuned"]
+    floor = float(re.search(r"floor of real against real at N = 4: ([\d.]+)", out)[1])
+    assert tuned["told_apart"] == ("cannot be told from the chosen one" not in out)
+    assert tuned["below_floor"] == (tuned["fid"] < floor)
 
 
 def test_halving_spends_the_full_number_on_the_better_cells_alone(place, tmp_path):
