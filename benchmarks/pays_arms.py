@@ -1,0 +1,178 @@
+"""The arms of pays.py, and the command lines that make them."""
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pays_draws import Regime
+
+from stablesdg.data.folders import list_categories
+from stablesdg.storage.files import read_optional_json
+
+SETS: dict[str, tuple[object, ...]] = {  # generated images -> arguments of sample.py
+    "redrawn": (),  # with the recipe's s
+    "bold": ("--strength", 0.5, 0.9),
+    "copies": ("--strength", 0),
+    "pasted": ("--compose", "--strength", 0),
+    "welded": ("--compose",),
+    "mixed": ("--strength", 0.4, 0.8),  # each image starts from one of the next class
+}
+TEACHER, FILTER, PRETRAIN = ("--teacher", "nano"), ("--filter",), ("--pretrain-generated",)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A row of the table: which generated images join the real ones, and how a classifier learns from both."""
+    name: str
+    generated: str | None = None  # one of SETS
+    arguments: tuple[str, ...] = ()  # of classify.py
+    protocol: str = "equal"  # equal steps; "paper": epochs and its augmentation; "frozen": a probe, not a network
+
+
+ARMS = (
+    Arm("real"),
+    Arm("teacher-on-real", None, TEACHER),
+    Arm("teacher-on-real-mix", None, (*TEACHER, "--mix", "both")),
+    Arm("frozen-real", None, (), "frozen"),
+    Arm("pasted", "pasted"),
+    Arm("welded", "welded"),
+    Arm("redrawn", "redrawn"),
+    Arm("copies", "copies"),
+    Arm("teacher-on-pasted", "pasted", TEACHER),
+    Arm("teacher-on-welded", "welded", TEACHER),
+    Arm("teacher-on-redrawn", "redrawn", TEACHER),
+    Arm("teacher-on-bold", "bold", TEACHER),
+    Arm("teacher-on-bold-filtered", "bold", (*TEACHER, *FILTER)),
+    Arm("teacher-on-mixed", "mixed", TEACHER),
+    Arm("pretrain-on-redrawn", "redrawn", PRETRAIN),
+    Arm("frozen-redrawn", "redrawn", (), "frozen"),
+    Arm("paper-real", None, (), "paper"),
+    Arm("paper-redrawn", "redrawn", (), "paper"),
+)
+
+
+@dataclass(frozen=True)
+class PaysSettings:
+    """The arguments, resolved."""
+    data: Path
+    regimes: tuple[Regime, ...]
+    draws: int
+    seeds: int
+    arms: tuple[Arm, ...]
+    network: str
+    pretrained: Path | None
+    steps: int
+    side: int
+    share: float
+    upright: bool
+    paper_epochs: int
+    curve: tuple[int, ...]
+    iterations: int
+    number: int
+    sampling_steps: int
+    ground: str | None
+    masks: Path | None
+    weights: Path
+    out: Path
+
+    @property
+    def categories(self) -> list[str]:
+        """The classes."""
+        return [folder.name for folder in list_categories(self.data)]
+
+    def training(self, steps: int | str) -> str:
+        """The name of the folder for results of classifiers that are trained alike; for "*", a pattern of all."""
+        return f"{steps}-steps-{self.side}-px" + (f"-{self.pretrained.stem}" if self.pretrained else "")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One command line, and how to see that it is finished."""
+    kind: str  # "train_ti", "sample redrawn", "classify real"
+    draw: str
+    command: tuple[object, ...]
+    mark: Path  # the file that is there at the end
+    seeds: int = 0  # where the file is a result: how many it must hold
+
+    def is_done(self) -> bool:
+        """Whether the file is there, with all seeds."""
+        return self.mark.is_file() and self.missing() == 0
+
+    def missing(self) -> int:
+        """How many trainings are still to be done; 0 where nothing is counted."""
+        return max(0, self.seeds - len(read_optional_json(self.mark).get("rows", ()))) if self.seeds else 0
+
+
+# ---- command lines ----------------------------------------------------------------------------------------------
+
+
+def draws(settings: PaysSettings) -> Iterator[tuple[Regime, int]]:
+    """Draw by draw, so that all regimes have a first draw soon."""
+    return ((regime, draw) for draw in range(settings.draws) for regime in settings.regimes)
+
+
+def draw_name(regime: Regime, draw: int) -> str:
+    """The name of the draw's data set."""
+    return f"{regime.name}-draw-{draw}"
+
+
+def all_tasks(settings: PaysSettings, regime: Regime, draw: int) -> list[Task]:
+    """The commands of one draw in their order. Sets are made when the first arm needs them."""
+    name = draw_name(regime, draw)
+    if settings.curve:
+        return [classify(settings, name, Arm(f"real-{steps}"), steps, settings.out / "curve" / name)
+                for steps in settings.curve]
+    tasks: list[Task] = []
+    for arm in settings.arms:
+        if arm.generated:
+            tasks += [task for task in generate(settings, name, arm.generated) if task not in tasks]
+        tasks.append(classify(settings, name, arm, settings.steps, settings.out / "results" / name))
+    return tasks
+
+
+def generate(settings: PaysSettings, draw: str, made: str) -> Iterator[Task]:
+    """The adapters of all classes, and one set of generated images."""
+    data, runs = settings.out / "data" / draw, settings.out / "runs"
+    for stage, adapter in (("train_ti", "embedding"), ("train_lora", "lora")):
+        for category in settings.categories:
+            yield Task(stage, draw, (f"{stage}.py", "--data", data / category, "--runs", runs, "--weights",
+                                     settings.weights, "--iterations", settings.iterations, "--no-preview", "--resume"),
+                       runs / draw / category / f"{adapter}.safetensors")
+    for category, following in zip(settings.categories, [*settings.categories[1:], settings.categories[0]]):
+        out = settings.out / "sets" / draw / made / category
+        more = ("--from", data / following) if made == "mixed" else composition(settings, data, made, category)
+        yield Task(f"sample {made}", draw,
+                   ("sample.py", "--run", runs / draw / category, "--runs", runs, "--out", out, "--number",
+                    settings.number, "--sampler", "dpm", "--steps", settings.sampling_steps, *SETS[made], *more,
+                    "--resume"), out / "manifest.csv")
+
+
+def composition(settings: PaysSettings, data: Path, made: str, category: str) -> tuple[object, ...]:
+    """Grounds and masks of a class's composites, where they are given."""
+    if "--compose" not in SETS[made]:
+        return ()
+    ground = ("--ground", data / settings.ground) if settings.ground not in (None, category) else ()
+    masks = settings.masks / category if settings.masks else None
+    return (*ground, *(("--masks", masks) if masks and masks.is_dir() else ()))
+
+
+def classify(settings: PaysSettings, draw: str, arm: Arm, steps: int, folder: Path) -> Task:
+    """All seeds of one arm on one draw."""
+    network = "nano" if arm.protocol == "frozen" else settings.network
+    mixed: tuple[object, ...] = ()
+    if arm.generated:
+        mixed = ("--mode", "expand", "--generated", settings.out / "sets" / draw / arm.generated)
+        if arm.protocol == "equal" and arm.arguments != PRETRAIN:
+            mixed = (*mixed, "--share", settings.share)
+    how: tuple[object, ...] = ()
+    if arm.protocol != "frozen":
+        how = ("--side", settings.side, *(("--pretrained", settings.pretrained) if settings.pretrained else ()))
+    if arm.protocol == "equal":
+        how = (*how, "--steps", steps, "--augment", "strong", "--average", "--balanced",
+               *(("--upright",) if settings.upright else ()))
+    elif arm.protocol == "paper":
+        how = (*how, "--epochs", settings.paper_epochs)
+    out = folder / settings.training(steps)
+    return Task(f"classify {arm.name}", draw,
+                ("classify.py", "--data", settings.out / "data" / draw, "--runs", settings.out / "runs", "--network",
+                 network, *mixed, *how, *arm.arguments, "--name", arm.name, "--seeds", settings.seeds, "--resume",
+                 "--out", out), out / f"{network}-{arm.name}-1.json", settings.seeds)
