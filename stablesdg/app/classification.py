@@ -1,7 +1,6 @@
 """What surrounds the arms of recognition: images, one training and test, what is kept and what is said."""
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,21 +9,17 @@ from torch import Tensor
 from ..data.folders import list_categories
 from ..data.generated import source_name
 from ..data.images import save_image
-from ..data.split import PARTS, Split, load_split, part_files, surfaces_of
-from ..evaluate.extract import FeatureExtractor, nano_extractor
+from ..data.split import PARTS, load_split, part_files, surfaces_of
+from ..evaluate.extract import FeatureExtractor
 from ..evaluate.filter import KEPT, count_reasons
 from ..recognise import classifiers
 from ..recognise.arms import (
     FilesByClass,
-    GeneratedImages,
     TrainingSet,
-    as_many,
     as_tensors,
     choose_real,
-    find_generated,
     surfaces,
     training_set,
-    unlike_settings,
 )
 from ..recognise.frozen import FROZEN, FrozenClassifier
 from ..recognise.hard import error_rates, write_hard
@@ -47,27 +42,21 @@ from ..recognise.verdicts import describe, describe_all, find_family, same_exper
 from ..report.confusion import confusion_picture
 from ..storage.errors import UserError
 from ..storage.files import sha256
+from .classify_images import (
+    GeneratedClasses,
+    LabelledImages,
+    loader,
+    open_features,
+    open_generated,
+    require_images,
+    say_origin,
+    warn_of_small_classes,
+)
 from .classify_settings import ClassifySettings
 from .devices import pick_device, pick_dtype
 from .paths import split_file
 
 # ---- images -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class LabelledImages:
-    """Images that networks are judged by."""
-    x: Tensor  # uint8 (N, 3, S, S), or features (N, d) for frozen features
-    y: Tensor  # classes (N,)
-
-
-@dataclass(frozen=True)
-class GeneratedClasses:
-    """The generated images of all classes, as far as an arm uses them."""
-    files: FilesByClass  # [] for --mode none
-    seen: frozenset[str]  # sha256 of the real images that their generators have seen
-    unknown: list[str]  # classes whose images do not say what made them
-    unlike: list[str]  # how the settings that made them differ between classes
 
 
 @dataclass(frozen=True)
@@ -92,13 +81,6 @@ class Experiment:
         return loader(self.settings, self.extractor)
 
 
-def loader(settings: ClassifySettings, extractor: FeatureExtractor | None) -> Callable[[list[Path]], Tensor]:
-    """What makes a tensor of image files."""
-    if settings.network == FROZEN and extractor:
-        return partial(extractor.of_files, progress="features")
-    return partial(classifiers.load_images, side=settings.side)
-
-
 def open_experiment(settings: ClassifySettings) -> Experiment:
     """Find and check all images, and read those of the validation and test part."""
     device = pick_device(settings.device)
@@ -113,14 +95,10 @@ def open_experiment(settings: ClassifySettings) -> Experiment:
     require_images(classes, parts)
     warn_of_small_classes(classes, parts["train"], settings.per_class)
     generated = open_generated(settings, classes, split)
-    if generated.unknown:
-        print(f"the images in {settings.generated} for {generated.unknown[0]} do not say what made them: nothing tells "
-              "whether their generator has seen validation or test images")
-    if generated.unlike:
-        print("warning: the generated images of the classes were not made alike, and a classifier can learn that "
-              f"instead of the defects: {'; '.join(generated.unlike)}")
+    say_origin(settings, generated)
     print(f"{len(classes)} classes, {split['method']} split; images: "
           + ", ".join(f"{sum(map(len, parts[part]))} {part}" for part in PARTS))
+    extractor = open_features(settings, device)
     setup = Setup(
         settings.network, settings.arm.name, settings.result_name, settings.alpha, settings.per_class,
         split["method"], classes, bool(generated.unknown),
@@ -128,9 +106,8 @@ def open_experiment(settings: ClassifySettings) -> Experiment:
         device=device.type, dtype=str(dtype).removeprefix("torch."),
         test_files=[source_name(file) for files in parts["test"] for file in files],
         test_groups=surfaces(parts["test"], split), held_out_sha256=images_sha256(parts["val"], parts["test"]),
-        images_sha256=images_sha256(parts["train"], generated.files), arguments=settings.as_arguments())
-    needs_features = settings.network == FROZEN or settings.teacher or settings.filter
-    extractor = nano_extractor(device) if needs_features else None
+        images_sha256=images_sha256(parts["train"], generated.files), arguments=settings.as_arguments(),
+        features=extractor.key if extractor else None)
     load = loader(settings, extractor)
     validation, test = (LabelledImages(*as_tensors(parts[part], load)) for part in ("val", "test"))
     seen = frozenset(sha256(file) for files in parts["val"] for file in files)
@@ -138,37 +115,6 @@ def open_experiment(settings: ClassifySettings) -> Experiment:
     surface_of = dict(zip(train_files, surfaces_of(split, train_files)))
     return Experiment(settings, setup, device, dtype, parts["train"], generated, surface_of, extractor, validation,
                       seen, test, settings.results_folder)
-
-
-def require_images(classes: list[str], parts: dict[str, list[list[Path]]]) -> None:
-    """Raise UserError if a class has no image in one of the parts."""
-    for part, files_by_class in parts.items():
-        if lacking := [name for name, files in zip(classes, files_by_class) if not files]:
-            raise UserError(f"{lacking[0]} has no {part} images: a class needs at least three images that share no "
-                            "surface, or --split random (python -m stablesdg.split --replace).")
-
-
-def warn_of_small_classes(classes: list[str], train: FilesByClass, per_class: int | None) -> None:
-    """Say which classes have fewer training images than --per-class asks for."""
-    for name, files in zip(classes, train):
-        if per_class and len(files) < per_class:
-            print(f"{name} has only {len(files)} training images, so --per-class {per_class} takes those")
-
-
-def open_generated(settings: ClassifySettings, classes: list[str], split: Split) -> GeneratedClasses:
-    """Find and check the images of --generated. The arms steps and classic only count them, whatever made them."""
-    folder, arm = settings.generated, settings.arm.name
-    if not folder:
-        return GeneratedClasses([], frozenset(), [], [])
-    made = [find_generated(folder, name, split) for name in classes]
-    files = [one.files for one in made]
-    if arm == "copies":
-        made = [find_generated(folder, name, split, "copies") for name in classes]
-        files = as_many([one.files for one in made], files, settings.number)
-    used: list[GeneratedImages] = [] if arm in ("steps", "classic") else made
-    return GeneratedClasses(files, frozenset().union(*(one.seen or () for one in used)),
-                            [name for name, one in zip(classes, used) if one.seen is None],
-                            unlike_settings(classes, [one.settings for one in used]))
 
 
 # ---- one seed ---------------------------------------------------------------------------------------------------

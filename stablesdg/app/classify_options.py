@@ -65,8 +65,9 @@ def add_training(training: Arguments) -> None:
 
 def add_weighting(weighting: Arguments) -> None:
     """Whose labels count, and which images how much."""
-    weighting.add_argument("--teacher", choices=["nano"],
-                           help="learn from the soft labels of a probe on frozen features of the real images")
+    weighting.add_argument("--teacher", choices=["nano", "imagenet"],
+                           help="learn from the soft labels of a probe on frozen features of the real images: those of "
+                                "weights/nano, or of a network trained on ImageNet (two more packages)")
     weighting.add_argument("--balanced", action="store_true", help="show each class equally often")
     weighting.add_argument("--share", type=fraction,
                            help="share of generated images among those that are shown (default: by their number)")
@@ -185,10 +186,10 @@ def check_generated(args: argparse.Namespace) -> None:
     elif (args.mode != "none" or args.control) and not args.generated:
         raise UserError("All but --mode none need --generated FOLDER (--control steps and classic can do with --number "
                         "N instead).")
-    if args.filter and args.mode == "none":
-        raise UserError(f"--filter judges generated images, and "
-                        f"{'--control ' + args.control if args.control else '--mode none'} uses none that may be left "
-                        "out: leave out --filter.")
+    if args.filter and args.control == "copies":
+        raise UserError("--filter would leave out the copies that --control copies is made of: leave out --filter.")
+    if args.filter and not args.generated:
+        raise UserError("--filter judges generated images: pass --generated FOLDER, or leave out --filter.")
 
 
 def check_training(args: argparse.Namespace) -> None:

@@ -67,7 +67,8 @@ class ClassifySettings:
     @property
     def result_name(self) -> str:
         """--name, or else the arm and what changes how it learns: "expand-teacher-mix"."""
-        how = {"filter": self.filter, "teacher": self.teacher, "mix": self.mix, "balanced": self.balanced,
+        how = {"filter": self.filter, "teacher": self.teacher == "nano",
+               "imagenet-teacher": self.teacher == "imagenet", "mix": self.mix, "balanced": self.balanced,
                "share": self.share, "weighted": self.generated_weight != 1, "finish-real": self.finish_real,
                "pretrain": self.pretrain_generated}
         return self.name or "-".join([self.arm.name, *(word for word, chosen in how.items() if chosen)])

@@ -62,6 +62,7 @@ class Setup:
     held_out_sha256: str  # of all validation and test images
     images_sha256: str  # of all training images and generated images
     arguments: dict[str, Any]  # of classify.py
+    features: str | None = None  # key of the frozen features that had a part in it, by their weights
 
     @property
     def stem(self) -> str:

