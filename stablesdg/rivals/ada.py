@@ -28,6 +28,7 @@ SYMLET = (0.015404109327027373, 0.0034907120842174702, -0.11799011114819057, -0.
           0.787641141030194, 0.3379294217276218, -0.07263752278646252, -0.021060292512300564, 0.04472490177066578,
           0.0017677118642428036, -0.007800708325034148)
 HALF = len(SYMLET) // 2
+DELAY = sum((i - HALF + 0.5) * h for i, h in enumerate(SYMLET)) / sum(SYMLET)  # of a signal, as it is not symmetric
 
 
 class AdaptiveAugmentation(nn.Module):
@@ -127,10 +128,10 @@ def warp(x: Tensor, G: Tensor) -> Tensor:
     taps = torch.tensor(SYMLET).to(x) / math.sqrt(2)
     padded = F.pad(x[numbers], [HALF] * 4, mode="reflect")
     fine = upsample(padded, taps, 2, crop=3 * HALF - 1)  # (B, C, 2 side, 2 side)
-    at = (torch.arange(2 * side + 2 * HALF - 2) - HALF + 1.5) / side - 1  # where the filter needs samples
+    at = (torch.arange(2 * side + 2 * HALF - 2) - HALF + 1.5 - DELAY) / side - 1  # where the filter needs samples
     points = torch.stack([*torch.meshgrid(at, at, indexing="xy"), torch.ones(len(at), len(at))], dim=-1)
     source = points @ torch.linalg.inv(G[moved])[:, None, :2].mT  # (B, n, n, 2)
-    fine = F.grid_sample(fine, source.to(x), padding_mode="reflection", align_corners=False)
+    fine = F.grid_sample(fine, (source + DELAY / side).to(x), padding_mode="reflection", align_corners=False)
     return x.index_copy(0, numbers, downsample(fine, taps, 2))
 
 

@@ -29,15 +29,15 @@ from .common import Learning, Phase, Rival, noise_of
 from .stylegan2_discriminator import Discriminator, EqualLinear, leaky_relu, r1_penalty
 from .stylegan3_filters import CRITICAL_LAYERS, FilteredLeakyReLU, Signal, layer_signals
 
-SIDES = (64, 128, 256, 512, 1024)
 LATENT = 512  # numbers in z and in w
 MAPPING_LAYERS, MAPPING_LR = 2, 0.01  # the rate relative to all others
 LAYERS = 14
 WIDTH = 512  # most channels
-BASE = 64  # channels times cutoff, in units of half the width: the paper's 32768 / 512
+BASE = 64  # channels times cutoff, in units of half the width: the paper's 32768 / 512, of which 256 px have half
 OUTPUT_SCALE = 0.25
 EPS = 1e-8  # of all normalisations
 AVERAGE_IMAGES = 20_000  # half-life of the moving averages of magnitudes and of w
+WEIGHTS_SEED = 2 ** 40  # far from the seeds of z: weights from z's own seed would begin with z
 START_BATCH = 8  # z from which these averages start
 R1_STEPS = 16
 GENERATOR_LEARNING = Learning(lr=0.0025, betas=(0.0, 0.99))
@@ -217,7 +217,7 @@ def stylegan3(images: Tensor, *, width: int = WIDTH, base: float = BASE, layers:
     side, device = images.shape[-1], torch.device(device)
     r1_weight = (side / 256) ** 2 if gamma is None else gamma
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(WEIGHTS_SEED + seed)
         G = Generator(side, width, base, layers, rotation).to(device)
         D = Discriminator(side, round(base * width), width).to(device)
         with torch.no_grad():  # each average becomes what this batch measures
