@@ -10,7 +10,8 @@ project's own command lines do everything on it. Its adapters and generated imag
 
 All arms of pays_arms.py take the same number of steps, the same strong augmentation, averaged weights and balanced
 classes, unless they say otherwise. --curve comes first: it measures, on validation images alone, how many steps the arm
-"real" needs until it stops improving. What is finished is not run again. summary.txt and results.csv grow arm by arm.
+"real" needs until it stops improving, or those of --arms. What is finished is not run again. The files summary.txt and
+results.csv grow arm by arm.
 
 Two arms are missing. classify.py cannot repeat the images that it gets wrong, and no command pretrains a classifier on
 drawn textures.
@@ -71,7 +72,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     trained.add_argument("--paper-epochs", type=positive, default=50, help="of the paper's own protocol")
     work = p.add_argument_group("work")
     work.add_argument("--curve", type=positive, nargs="+", default=[], metavar="STEPS",
-                      help="train the arm real with each of these numbers of steps, and show validation accuracies")
+                      help="train with each of these numbers of steps, the arm real alone if there is no --arms, and "
+                           "show accuracies on validation images")
     work.add_argument("--dry-run", action="store_true", help="only show what would run")
     work.add_argument("--summary", action="store_true", help="only show what there is")
     work.add_argument("--out", type=Path, default=Path("runs/benchmarks/pays"))
@@ -92,7 +94,8 @@ def resolve(args: argparse.Namespace) -> PaysSettings:
         raise UserError("Say how many real images there are: --per-class 20, --surfaces 4 or --rare CLASS 5.")
     own = {name: value for name, value in vars(args).items()
            if name not in ("per_class", "rare", "surfaces", "dry_run", "summary")}
-    arms = tuple(arm for arm in ARMS if not args.arms or arm.name in args.arms)
+    wanted = args.arms or ["real" if args.curve else arm.name for arm in ARMS]
+    arms = tuple(arm for arm in ARMS if arm.name in wanted)
     absolute = {name: value.resolve() for name, value in own.items() if isinstance(value, Path)}
     return PaysSettings(**{**own, **absolute, "regimes": tuple(regimes), "arms": arms, "curve": tuple(args.curve)})
 
@@ -171,7 +174,8 @@ def say_dry_run(tasks: Sequence[Task], known: Sequence[tuple[str, str, int, floa
 def write_summary(settings: PaysSettings, quiet: bool = False) -> None:
     """Write summary.txt and results.csv, or show the curve of --curve."""
     if settings.curve:
-        lines = curve_lines(settings.out / "curve", settings.regimes, settings.training("*"), settings.network)
+        lines = curve_lines(settings.out, settings.regimes, settings.training("*"), settings.network,
+                            [arm.name for arm in settings.arms])
     else:
         lines = summarise(settings.out, settings.regimes, settings.training(settings.steps), settings.network,
                           [arm.name for arm in settings.arms])

@@ -87,7 +87,7 @@ class PaysSettings:
 @dataclass(frozen=True)
 class Task:
     """One command line, and how to see that it is finished."""
-    kind: str  # "train_ti", "sample redrawn", "classify real"
+    kind: str  # "train_ti", "sample redrawn", "classify real, 1000 steps"
     draw: str
     command: tuple[object, ...]
     mark: Path  # the file that is there at the end
@@ -118,14 +118,12 @@ def draw_name(regime: Regime, draw: int) -> str:
 def all_tasks(settings: PaysSettings, regime: Regime, draw: int) -> list[Task]:
     """The commands of one draw in their order. Sets are made when the first arm needs them."""
     name = draw_name(regime, draw)
-    if settings.curve:
-        return [classify(settings, name, Arm(f"real-{steps}"), steps, settings.out / "curve" / name)
-                for steps in settings.curve]
     tasks: list[Task] = []
-    for arm in settings.arms:
-        if arm.generated:
-            tasks += [task for task in generate(settings, name, arm.generated) if task not in tasks]
-        tasks.append(classify(settings, name, arm, settings.steps, settings.out / "results" / name))
+    for steps in settings.curve or (settings.steps,):
+        for arm in settings.arms:
+            if arm.generated:
+                tasks += [task for task in generate(settings, name, arm.generated) if task not in tasks]
+            tasks.append(classify(settings, name, arm, steps))
     return tasks
 
 
@@ -155,7 +153,7 @@ def composition(settings: PaysSettings, data: Path, made: str, category: str) ->
     return (*ground, *(("--masks", masks) if masks and masks.is_dir() else ()))
 
 
-def classify(settings: PaysSettings, draw: str, arm: Arm, steps: int, folder: Path) -> Task:
+def classify(settings: PaysSettings, draw: str, arm: Arm, steps: int) -> Task:
     """All seeds of one arm on one draw."""
     network = "nano" if arm.protocol == "frozen" else settings.network
     mixed: tuple[object, ...] = ()
@@ -171,8 +169,9 @@ def classify(settings: PaysSettings, draw: str, arm: Arm, steps: int, folder: Pa
                *(("--upright",) if settings.upright else ()))
     elif arm.protocol == "paper":
         how = (*how, "--epochs", settings.paper_epochs)
-    out = folder / settings.training(steps)
-    return Task(f"classify {arm.name}", draw,
+    out = settings.out / "results" / draw / settings.training(steps)
+    kind = f"classify {arm.name}" + (f", {steps} steps" if arm.protocol == "equal" else "")
+    return Task(kind, draw,
                 ("classify.py", "--data", settings.out / "data" / draw, "--runs", settings.out / "runs", "--network",
                  network, *mixed, *how, *arm.arguments, "--name", arm.name, "--seeds", settings.seeds, "--resume",
                  "--out", out), out / f"{network}-{arm.name}-1.json", settings.seeds)

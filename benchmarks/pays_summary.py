@@ -1,7 +1,7 @@
 """The tables of pays.py: means over draws, differences that are paired by draw and seed, and image equivalents."""
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from statistics import mean
 
@@ -203,23 +203,23 @@ def percent(share: float) -> str:
 # ---- steps ------------------------------------------------------------------------------------------------------
 
 
-def curve_lines(folder: Path, regimes: Sequence[Regime], training: str, network: str) -> list[str]:
-    """What --curve shows: validation accuracy of the arm real by its number of steps. Test images have no part.
+def curve_lines(out: Path, regimes: Sequence[Regime], training: str, network: str, arms: Sequence[str]) -> list[str]:
+    """What --curve shows: validation accuracy by the number of steps. Test images have no part.
 
     training  pattern of the names of the folders to read
     """
-    lines = ["| regime | steps | draws | trainings | validation accuracy | error | sd of seeds |",
-             "|---|---|---|---|---|---|---|"]
-    for regime in regimes:
+    lines = ["| regime | arm | steps | draws | trainings | validation accuracy | error | sd of seeds |",
+             "|---|---|---|---|---|---|---|---|"]
+    for regime, arm in product(regimes, arms):
         by_steps: dict[int, list[list[float]]] = {}
-        for file in sorted(folder.glob(f"{regime.name}-draw-*/{training}/{network}-real-*.json")):
+        for file in sorted((out / "results").glob(f"{regime.name}-draw-*/{training}/{network}-{arm}-1.json")):
             for result in read_results(file.parent, file.name):
-                steps = int(re.findall(r"\d+", result.name)[-1])
-                by_steps.setdefault(steps, []).append([one.val_accuracy for one in result.seeds])
+                values = by_steps.setdefault(round(result.mean_steps), [])
+                values.append([one.val_accuracy for one in result.seeds])
         for steps, values in sorted(by_steps.items()):
             own = figure(values)
-            lines.append(f"| {regime.name} | {steps} | {len(values)} | {sum(map(len, values))} | {100 * own.mean:.1f} "
-                         f"| {percent(own.error)} | {percent(own.seed_sd)} |")
+            lines.append(f"| {regime.name} | {arm} | {steps} | {len(values)} | {sum(map(len, values))} | "
+                         f"{100 * own.mean:.1f} | {percent(own.error)} | {percent(own.seed_sd)} |")
     return lines
 
 

@@ -193,9 +193,10 @@ def test_a_small_run_makes_the_table_and_runs_nothing_twice(tmp_path, monkeypatc
     out = tmp_path / "out" / "data" / "images-4-draw-0" / "patches"
     assert all(file.stat().st_nlink > 1 for file in out.iterdir())
     capsys.readouterr()
-    pays.main([*command, "--curve", "1", "2", "--draws", "1"])
+    pays.main([*command, "--arms", "real", "--curve", "1", "2", "--draws", "1"])
     shown = capsys.readouterr().out
-    assert len(ran) == 20 and "| images-4 | 1 | 1 | 1 |" in shown and "| images-4 | 2 | 1 | 1 |" in shown
+    assert len(ran) == 19  # the table has one with 2 steps
+    assert "| images-4 | real | 1 | 1 | 1 |" in shown and "| images-4 | real | 2 | 2 | 2 |" in shown
     with pytest.raises(UserError, match="number was 2"):
         pays.main([*command, "--number", "3"])
     with pytest.raises(UserError, match="how many real images"):
