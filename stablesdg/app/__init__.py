@@ -12,5 +12,6 @@
     compat           the timesteps of diffusers
     tuning           what surrounds the grid of tune.py
     classification   what surrounds classify.py
+    classify_options, classify_settings, classify_images   its options and their checks, settings, images
     commands/        python -m stablesdg.split and its like
 """
