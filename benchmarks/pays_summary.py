@@ -13,7 +13,7 @@ from scipy import stats
 from stablesdg.recognise.learning_curve import image_equivalents
 from stablesdg.recognise.per_class import recalls
 from stablesdg.recognise.results import Result, read_results
-from stablesdg.recognise.significance import MIN_SEEDS, Comparison, compare, holm
+from stablesdg.recognise.significance import MIN_SEEDS, SMALLEST_P_SHOWN, Comparison, compare, holm
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.files import read_csv, write_csv
 
@@ -178,12 +178,14 @@ def difference_lines(differences: Sequence[Difference]) -> list[str]:
              "|---|---|---|---|---|---|---|"]
     for one, p in zip(differences, holm([one.accuracy.p for one in differences])):
         c = one.accuracy
+        said = "too few" if c.seeds < MIN_SEEDS else f"{p:.3f}" if p >= SMALLEST_P_SHOWN else "< 0.001"
         lines.append(f"| {one.arm} | {one.against} | {100 * c.difference:+.1f} | {100 * c.low:+.1f} to "
-                     f"{100 * c.high:+.1f} | {p:.3f} | {100 * one.f1:+.1f} | " +
+                     f"{100 * c.high:+.1f} | {said} | {100 * one.f1:+.1f} | " +
                      ("" if np.isnan(one.f1_low) else f"{100 * one.f1_low:+.1f} to {100 * one.f1_high:+.1f}") + " |")
     lines += ["", "Points of 100. Paired by draw and seed. Holm's method takes in all rows of this table."]
     if min(one.accuracy.seeds for one in differences) < MIN_SEEDS:
-        lines.append(f"Some rows rest on fewer than {MIN_SEEDS} draws: their intervals may be too narrow.")
+        lines.append(f"Rows with fewer than {MIN_SEEDS} draws, or seeds of a single draw, have intervals that may be too "
+                     "narrow. They have no verdict.")
     return lines
 
 

@@ -149,7 +149,7 @@ def test_arms_with_a_teacher_are_compared_with_real_and_with_the_teacher_on_real
         ("teacher-on-real", "real"), ("welded", "real"), ("pasted", "real"), ("teacher-on-welded", "real"),
         ("teacher-on-welded", "teacher-on-real"), ("welded", "pasted")]
     text = "\n".join(difference_lines(found))
-    assert "| welded | real | +16.7 |" in text and "fewer than 3 draws" in text
+    assert "| welded | real | +16.7 |" in text and text.count("| too few |") == 6 and "fewer than 3 draws" in text
 
 
 def test_image_equivalents_lie_between_the_measured_points():
