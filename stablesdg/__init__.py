@@ -14,9 +14,11 @@ What they stand on, and what stands on them, lies in rooms. Each room says in it
     weights/     official files, key names, adapter files
     data/        images, folders, split, overlap
     evaluate/    FID and its features, novelty, the search for s and w
-    recognise/   classifiers, the arms of the experiment, significance
+    compose/     a defect on another ground, welded by the prior
+    rivals/      what the paper compares with: DCGAN, StyleGAN3, diffusion from scratch
+    recognise/   classifiers, the arms of the experiment, significance, the plan
     prior/       how weights/nano was made
-    report/      pictures
+    report/      pictures, report.html
     storage/     safe files
     app/         command lines and run folders
 

@@ -138,7 +138,8 @@ def draw_images(experiment: Experiment, teacher: Teacher | None, seed: int) -> T
             print(f"seed {seed}: generated images of {name}: {count_reasons(own)}")
         save_filtered(experiment.out, setup.name, seed, verdicts)
         generated = [[one.file for one in own if one.reason == KEPT] for own in verdicts]
-        if empty := [name for name, files in zip(setup.classes, generated) if not files]:
+        empty = [name for name, files in zip(setup.classes, generated) if not files]
+        if empty := [name for name in empty if name not in settings.real_only]:
             raise UserError(f"--filter leaves no generated image of {empty[0]}: {experiment.out}/filter.csv says why. "
                             "Generate others, or leave out --filter.")
     return training_set(settings.arm, experiment.train, generated, seed, experiment.load)

@@ -59,15 +59,22 @@ def open_generated(settings: ClassifySettings, classes: list[str], split: Split)
     folder, arm = settings.generated, settings.arm.name
     if not folder:
         return GeneratedClasses([], frozenset(), [], [])
-    made = [find_generated(folder, name, split) for name in classes]
+    if strange := [name for name in settings.real_only if name not in classes]:
+        raise UserError(f"--real-only {strange[0]}: there is no such class; there are {', '.join(classes)}.")
+    having = [name for name in classes if name not in settings.real_only]
+    if arm == "substitute" and len(having) < len(classes):
+        raise UserError("--mode substitute takes generated images of all classes: leave out --real-only.")
+    made = [find_generated(folder, name, split) for name in having]
     files = [one.files for one in made]
     if arm == "copies":
-        made = [find_generated(folder, name, split, "copies") for name in classes]
+        made = [find_generated(folder, name, split, "copies") for name in having]
         files = as_many([one.files for one in made], files, settings.number)
+    of_class = dict(zip(having, files))
     used: list[GeneratedImages] = [] if arm in ("steps", "classic") else made
-    return GeneratedClasses(files, frozenset().union(*(one.seen or () for one in used)),
-                            [name for name, one in zip(classes, used) if one.seen is None],
-                            unlike_settings(classes, [one.settings for one in used]))
+    return GeneratedClasses([of_class.get(name, []) for name in classes],
+                            frozenset().union(*(one.seen or () for one in used)),
+                            [name for name, one in zip(having, used) if one.seen is None],
+                            unlike_settings(having, [one.settings for one in used]))
 
 
 def say_origin(settings: ClassifySettings, generated: GeneratedClasses) -> None:

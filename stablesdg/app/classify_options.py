@@ -28,6 +28,8 @@ def add_arm(arm: Arguments) -> None:
     arm.add_argument("--number", type=positive,
                      help="generated images a class (default: all that there are); with --control steps or classic, "
                           "images to add to each class, also without --generated")
+    arm.add_argument("--real-only", nargs="+", default=[], metavar="CLASS",
+                     help="classes that have no generated images, good surfaces for example")
     arm.add_argument("--filter", action="store_true",
                      help="leave out generated images that are copies, that are like nothing real, or in which a "
                           "probe on the real ones does not see their class; filter.csv lists them")
@@ -186,6 +188,8 @@ def check_generated(args: argparse.Namespace) -> None:
     elif (args.mode != "none" or args.control) and not args.generated:
         raise UserError("All but --mode none need --generated FOLDER (--control steps and classic can do with --number "
                         "N instead).")
+    if args.real_only and not args.generated:
+        raise UserError(f"--real-only {args.real_only[0]} belongs to --generated FOLDER: add that, or leave it out.")
     if args.filter and args.control == "copies":
         raise UserError("--filter would leave out the copies that --control copies is made of: leave out --filter.")
     if args.filter and not args.generated:

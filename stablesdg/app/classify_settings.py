@@ -38,6 +38,7 @@ class ClassifySettings:
     generated_weight: float
     finish_real: float
     pretrain_generated: bool
+    real_only: list[str]
     filter: bool
     pretrained: Path | None
     device: str

@@ -165,6 +165,8 @@ def how_made(settings: Mapping[str, Any]) -> dict[str, str]:
         return {"settings.json": "missing"}
     if settings.get("classic"):
         return {"settings.json": "there", "method": "rotation and mirroring"}
+    if settings.get("compose"):
+        return {"settings.json": "there", "method": "composed"}
     round_trip = "a round trip without noise (s = 0)" if settings.get("s") == 0 else "from images"
     return {"settings.json": "there", "method": "from noise" if settings.get("from_noise") else round_trip,
             **{label: short_value(settings[key]) for key, label in MUST_BE_ALIKE.items() if key in settings},

@@ -92,6 +92,9 @@ def filter_generated(teacher: Teacher, generated: FilesByClass) -> list[list[Ima
     floor = evidence_floor(own[teacher.known])
     verdicts = []
     for k, files in enumerate(generated):
+        if not files:
+            verdicts.append([])
+            continue
         features = teacher.extractor.of_files(list(files), progress="filter")
         evidence = teacher.probe.probabilities(features)[:, k]
         novelty = read_novelty(files)
