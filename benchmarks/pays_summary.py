@@ -184,8 +184,8 @@ def difference_lines(differences: Sequence[Difference]) -> list[str]:
                      ("" if np.isnan(one.f1_low) else f"{100 * one.f1_low:+.1f} to {100 * one.f1_high:+.1f}") + " |")
     lines += ["", "Points of 100. Paired by draw and seed. Holm's method takes in all rows of this table."]
     if min(one.accuracy.seeds for one in differences) < MIN_SEEDS:
-        lines.append(f"Rows with fewer than {MIN_SEEDS} draws, or seeds of a single draw, have intervals that may be too "
-                     "narrow. They have no verdict.")
+        lines.append(f"Rows with fewer than {MIN_SEEDS} draws, or seeds of a single draw, have intervals that may be "
+                     "too narrow. They have no verdict.")
     return lines
 
 
