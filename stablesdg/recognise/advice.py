@@ -61,7 +61,7 @@ def advise(found: Findings) -> Advice:
                       f"test part, and {MIN_SURFACES} are needed to judge anything",
                       [f"Photograph other pieces with {scarce}. More images of the same pieces do not help.", *further])
     if point.balanced >= SATURATED:
-        return Advice(DO_NOT, f"{known}, and {100 * (1 - point.balanced):.1f} points are left to gain", further)
+        return Advice(DO_NOT, f"{known}, and {100 * (1 - point.balanced):.1f} points are left to gain", further[1:])
     if doubling and doubling.high < FLAT_GAIN:
         return Advice(DO_NOT, f"the learning curve is flat. {more}",
                       ["More images of the same kind change little. Look at the labels of classes that are mixed up. "
@@ -79,7 +79,7 @@ def advise(found: Findings) -> Advice:
     left = 100 * (1 - point.balanced)
     return Advice(MAY_PAY, f"{known}. {left:.1f} points are left to gain, and real images are few",
                   ["A small network that is trained from scratch has more to gain than this classifier. README, step "
-                   "6, compares: it is equal steps on real images that the generated ones must beat.", *further])
+                   "6, compares: it is equal steps on real images that the generated ones must beat.", *further[1:]])
 
 
 def what_is_reached(curve: LearningCurve) -> str:

@@ -35,10 +35,11 @@ from .costs import StageCost, nano_costs, stable_diffusion_costs
 from .discriminant import fit_discriminant
 from .learning_curve import Classifier, Labelled, LearningCurve, draw_images, learning_curve
 from .power import independent_images, smallest_gain
-from .probe import PENALTIES, assign_folds, fit_probe
+from .probe import assign_folds, fit_probe
 
-MOST_IMAGES = 1500  # that the curves are measured on, drawn evenly from all classes: it bounds the minutes
+MOST_IMAGES = 1200  # that the curves are measured on, drawn evenly from all classes: it bounds the minutes
 MOST_PIXELS = 80_000_000  # of these images together
+MANY_TO_FIT = 400  # images: with more, one fold of them is enough to choose the penalty by
 LEAST_PER_CLASS = 20  # images, however many classes there are and however large they are
 DESCRIPTOR_KEY = "descriptor-v1"  # in the cache of features
 ERRORS_SHOWN = (0.05, 0.1, 0.2)  # for which the smallest gain is given
@@ -56,6 +57,7 @@ class TestPart:
     """What the test part can decide."""
     images: int
     surfaces: int
+    likeness: float  # correlation of two images of one surface, as in the best curve's errors
     independent: float  # images that would be as certain
     gains: list[DetectableGain]  # the first at the error of the best curve
 
@@ -139,8 +141,9 @@ def describe_test_part(audit: Audit, best: LearningCurve) -> TestPart:
     """What the test part can show, from the numbers of images on its surfaces alone."""
     sizes = audit.surface_sizes("test")
     errors = (1 - best.best.accuracy, *ERRORS_SHOWN)
-    return TestPart(sum(sizes), len(sizes), independent_images(sizes) if sizes else 0.0,
-                    [DetectableGain(error, smallest_gain(error, sizes)) for error in errors if len(sizes) > 1])
+    return TestPart(sum(sizes), len(sizes), best.likeness, independent_images(sizes, best.likeness) if sizes else 0.0,
+                    [DetectableGain(error, smallest_gain(error, sizes, best.likeness))
+                     for error in errors if len(sizes) > 1])
 
 
 # ---- classifiers ------------------------------------------------------------------------------------------------
@@ -154,23 +157,32 @@ def read_features(extractor: FeatureExtractor, files: Sequence[Path]) -> Tensor:
 def probe_classifier(x: Tensor, images: Labelled) -> Classifier:
     """Logistic regression on features x (N, d).
 
-    The penalty on weights is chosen for the first of several training sets, by cross-validation over surfaces within
-    it. The others, which differ by chance alone, take the same one.
+    The penalty on weights is chosen within the first of several training sets. The others, which differ by chance
+    alone, take the same one.
     """
     y = torch.from_numpy(images.y)
 
     def classify(training: Sequence[NDArray], held_out: NDArray) -> list[NDArray]:
-        predicted, penalties = [], PENALTIES
+        penalty, predicted = choose_penalty(x, images, training[0]), []
         for own in training:
-            groups = [images.groups[int(i)] for i in own]
-            alone = int(assign_folds(y[own].tolist(), groups).max()) == 0  # one surface a class: nothing to leave out
-            probe = fit_probe(x[own], y[own], len(images.classes), groups=None if alone else groups,
-                              penalties=penalties)
-            penalties = (probe.penalty,)
+            probe = fit_probe(x[own], y[own], len(images.classes), penalties=[penalty])
             predicted.append(probe.logits(x[held_out]).argmax(dim=1).numpy())
         return predicted
 
     return classify
+
+
+def choose_penalty(x: Tensor, images: Labelled, own: NDArray) -> float:
+    """The penalty of a probe on the images `own` of all, by cross-validation over surfaces within them.
+
+    Of many images, one fold is left out and no other. Where each class has one surface, images take its place.
+    """
+    y, groups, classes = torch.from_numpy(images.y[own]), [images.groups[int(i)] for i in own], len(images.classes)
+    fold = assign_folds(y.tolist(), groups).numpy()
+    if len(own) > MANY_TO_FIT and fold.max() > 0:
+        kept, left_out = own[fold != 0], own[fold == 0]
+        return fit_probe(x[kept], y[fold != 0], classes, validation=(x[left_out], y[fold == 0])).penalty
+    return fit_probe(x[own], y, classes, groups=groups if fold.max() > 0 else None).penalty
 
 
 def descriptor_classifier(files: Sequence[Path], images: Labelled) -> Classifier:

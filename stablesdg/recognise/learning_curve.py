@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .per_class import balanced_accuracy, macro_f1, recalls
+from .power import likeness_within
 from .significance import interval, number_groups
 
 LEVELS = (5, 10, 20, 40, 80, 160, 320)  # images a class
@@ -67,6 +68,7 @@ class LearningCurve:
     classes: list[str]
     points: list[Point]
     doubling: Doubling | None  # None where there are fewer than two points
+    likeness: float  # correlation of its errors on two images of one surface
 
     @property
     def best(self) -> Point:
@@ -95,9 +97,10 @@ def learning_curve(name: str, classify: Classifier, images: Labelled, fold: NDAr
             predicted[:, held_out] = classify(training, held_out)
             sizes.append(len(training[0]))
         points.append(score(predicted, images, n, float(np.mean(sizes))))
-        correct.append((predicted == images.y).mean(axis=0))
-    doubling = extrapolate([point.per_class for point in points], np.stack(correct), images)
-    return LearningCurve(name, list(images.classes), points, doubling)
+        correct.append(predicted == images.y)
+    doubling = extrapolate([point.per_class for point in points], np.mean(correct, axis=1), images)
+    return LearningCurve(name, list(images.classes), points, doubling,
+                         likeness_within(without_class_means(np.concatenate(correct), images.y), images.groups))
 
 
 def choose_levels(images: Labelled, fold: NDArray, levels: Sequence[int] = LEVELS) -> list[int]:
@@ -134,6 +137,13 @@ def score(predicted: NDArray, images: Labelled, per_class: int, training_images:
                  float(np.mean(balanced)), float(np.std(balanced, ddof=1)) if len(counts) > 1 else 0.0,
                  float(np.mean(f1)), float(np.std(f1, ddof=1)) if len(counts) > 1 else 0.0,
                  np.mean([recalls(table) for table in counts], axis=0).tolist())
+
+
+def without_class_means(values: NDArray, y: NDArray) -> NDArray:
+    """A table (repetitions, N) less the mean of each class: a hard class is no likeness of its surfaces."""
+    means = np.stack([values[:, y == k].mean(axis=1) if (y == k).any() else np.zeros(len(values))
+                      for k in range(y.max() + 1)], axis=1)
+    return values - means[:, y]
 
 
 # ---- more images ------------------------------------------------------------------------------------------------

@@ -1,0 +1,152 @@
+"""python -m stablesdg.plan on drawn images: exit codes, what it writes and what it says."""
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from stablesdg.app.command_line import run_main
+from stablesdg.app.commands import plan as command
+from stablesdg.data.audit import audit_split
+from stablesdg.data.split import load_split
+
+SIDE, SHIFT = 80, 24  # pixels
+
+
+def strip(seed, width, grain):
+    noise = gaussian_filter(np.random.default_rng(seed).normal(size=(SIDE, width)), grain)
+    return (128 + 40 * noise / noise.std()).clip(0, 255).astype(np.uint8)
+
+
+def draw_data(folder, surfaces=8):
+    """Two classes of different grain. Each surface is photographed twice, SHIFT apart."""
+    for k, grain in (("coarse", 1.5), ("fine", 0.8)):
+        (folder / k).mkdir(parents=True)
+        for s in range(surfaces):
+            long = strip(1000 * (k == "fine") + s, SIDE + SHIFT, grain)
+            for n, left in enumerate((0, SHIFT)):
+                Image.fromarray(long[:, left:left + SIDE]).save(folder / k / f"{s}-{n}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return draw_data(tmp_path_factory.mktemp("plan") / "tiny")
+
+
+def run(capsys, *arguments):
+    """(exit code, output, error output) of the command in this process."""
+    code = 0
+    try:
+        run_main(lambda: command.main([str(a) for a in arguments]))
+    except SystemExit as exit:
+        code = exit.code
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def test_the_audit_makes_the_split_that_all_scripts_would_make(data, tmp_path):
+    own = audit_split(data, tmp_path / "own.json", tmp_path / "links.json")
+    theirs = load_split(tmp_path / "theirs.json", sorted(data.iterdir()))
+    assert json.loads((tmp_path / "own.json").read_text()) == theirs
+    assert own.parts == {name: entry["part"] for name, entry in theirs["files"].items()} and not own.leaked
+    assert own.classes["fine"].images == 16 and own.classes["fine"].surfaces == 8 and own.shown["fine"]
+
+
+def test_a_second_audit_reads_what_the_first_one_found(data, tmp_path, monkeypatch):
+    first = audit_split(data, tmp_path / "split.json", tmp_path / "links.json")
+    monkeypatch.setattr("stablesdg.data.audit.find_links", None)
+    second = audit_split(data, tmp_path / "split.json", tmp_path / "links.json")
+    assert second.as_json() == first.as_json() and not second.shown
+
+
+def test_the_plan_recommends_in_its_first_line_and_at_its_end_and_writes_its_figures(data, tmp_path, capsys):
+    runs = tmp_path / "runs"
+    code, out, _ = run(capsys, data, "--runs", runs, "--device", "cpu")
+    assert code == 0
+    lines = out.splitlines()
+    headline = lines[0]
+    assert headline.split(":")[0] in ("Do not generate", "Cannot be told")
+    assert lines[lines.index("RECOMMENDATION") + 1] == headline
+    figures = json.loads((runs / "tiny" / "plan" / "plan.json").read_text())
+    assert figures["headline"] == headline and figures["audit"]["surfaces"] == 16
+    assert [curve["name"] for curve in figures["curves"]][0] == "nano"
+    assert {limit["bits"] for limit in figures["audit"]["hash"]} == {0, 5, 10}
+    with Image.open(runs / "tiny" / "plan" / "learning-curve.png") as picture:
+        assert picture.width > 400
+    assert (runs / "tiny" / "plan" / "overlaps-fine.png").is_file() and (runs / "tiny" / "split.json").is_file()
+
+
+def test_a_split_that_leaks_ends_with_2_and_exports_nothing(data, tmp_path, capsys):
+    load_split(tmp_path / "runs" / "tiny" / "split.json", sorted(data.iterdir()), method="random")
+    code, out, _ = run(capsys, data, "--audit-only", "--runs", tmp_path / "runs", "--export", tmp_path / "parts")
+    assert code == 2 and "LEAK: " in out and "measures memory" in out and not (tmp_path / "parts").exists()
+
+
+def test_an_error_ends_with_1_and_so_does_a_wrong_option(tmp_path, capsys):
+    assert run(capsys, tmp_path / "nowhere", "--audit-only", "--runs", tmp_path)[0] == 1
+    assert run(capsys, tmp_path, "--no-such-option")[0] == 1
+    assert run(capsys, "--help")[0] == 0
+
+
+def test_given_folders_are_told_apart_by_whether_they_leak(data, tmp_path, capsys):
+    for part, surfaces in (("train", range(6)), ("clean", range(6, 8)), ("leaky", range(4, 8))):
+        for k in ("coarse", "fine"):
+            (tmp_path / "set" / part / k).mkdir(parents=True)
+            for s in surfaces:
+                for n in range(2):
+                    if part != "train" or (s, n) not in ((4, 1), (5, 1)):
+                        shutil.copy(data / k / f"{s}-{n}.png", tmp_path / "set" / part / k)
+    assert run(capsys, tmp_path / "set", "--parts", "train", "clean", "--runs", tmp_path / "runs")[0] == 0
+    code, out, _ = run(capsys, tmp_path / "set", "--parts", "train", "leaky", "--runs", tmp_path / "runs")
+    assert code == 2 and "LEAK: 8 of the 16 images outside the training part of the given folders" in out
+
+
+def test_the_export_holds_each_image_once_in_the_folder_of_its_part(data, tmp_path, capsys):
+    out = tmp_path / "parts"
+    assert run(capsys, data, "--audit-only", "--runs", tmp_path / "runs", "--export", out)[0] == 0
+    split = json.loads((tmp_path / "runs" / "tiny" / "split.json").read_text())["files"]
+    exported = {str(f.relative_to(out)) for f in out.glob("*/*/*")}
+    assert exported == {f"{entry['part']}/{name}" for name, entry in split.items()}
+    code, _, err = run(capsys, data, "--audit-only", "--runs", tmp_path / "runs", "--export", out)
+    assert code == 1 and "is not empty" in err
+
+
+def test_odd_files_are_named(data, tmp_path, capsys):
+    odd = tmp_path / "odd"
+    shutil.copytree(data, odd)
+    for file in (odd / "fine").iterdir():
+        Image.open(file).convert("RGB").save(file.with_suffix(".jpg"))
+        file.unlink()
+    (odd / "coarse" / "Thumbs.db").write_bytes(b"x")
+    Image.new("L", (SIDE, SIDE), 7).save(odd / "coarse" / "flat.png")
+    _, out, _ = run(capsys, odd, "--audit-only", "--runs", tmp_path / "runs")
+    assert "The codec tells classes apart (PNG: coarse; JPEG: fine)" in out and "The mode tells classes apart" in out
+    assert "coarse holds 1 file that are not read as images (Thumbs.db)" in out
+    assert "1 image shows nothing but one gray level" in out and "16 images are gray and stored in colour" in out
+    (odd / "coarse" / "broken.png").write_bytes(b"no image")
+    code, _, err = run(capsys, odd, "--audit-only", "--runs", tmp_path / "more")
+    assert code == 1 and "broken.png cannot be read" in err
+
+
+NO_TORCH = """
+import sys
+from pathlib import Path
+sys.modules["torch"] = sys.modules["torchvision"] = None
+from stablesdg.app.commands import plan
+from stablesdg.data import descriptor, export, folders, images
+plan.parse([sys.argv[1], "--audit-only"])
+for file in folders.list_images(Path(sys.argv[1]) / "fine"):
+    descriptor.difference_hash(images.read_image(file)[0])
+"""
+
+
+def test_reading_and_hashing_need_no_torch(data):
+    """So does the command line. Only the search for overlaps, in data/overlap.py, still asks for it."""
+    result = subprocess.run([sys.executable, "-c", NO_TORCH, data], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-2000:]
