@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 
 PAPER = ("diffusion", "text", "lora", "train", "generation")
-SCRIPTS = ("train_ti", "train_lora", "sample", "fid", "classify", "tune")
+SCRIPTS = ("train_ti", "train_lora", "sample", "fid", "classify", "tune", "expand")
 # A room may import the rooms after it. Only models/stable_diffusion.py looks up: it holds the paper's text encoder and
 # LoRA. What judges images must not know how some of them are made.
 ORDER = ("app", "report", "recognise", "rivals", "prior", "compose", "evaluate", "paper", "models", "data", "weights",
