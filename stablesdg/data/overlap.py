@@ -159,7 +159,7 @@ def find_overlaps_across(images: Sequence[np.ndarray], classes: Sequence[str], m
     partners = [image[:, ::-1].copy() for image in fine] if mirrored else fine
     both = [fine, partners] if mirrored else [fine]
     looks = [[coarse_spectra(some, max(max(image.shape) for image in fine)) for some in both]]
-    places, names, found = np.arange(len(fine)), np.array(classes), []
+    places, names, found = np.arange(len(fine)), np.array(list(classes)), []
     for i, alike in alike_at_first_look(looks, MIN_LOOK_PEAK_ACROSS,
                                         lambda i: (places >= max(i + 1, first_new)) & (names != names[i]), progress):
         for j in alike:
