@@ -13,8 +13,9 @@ from ..data.descriptor import HASH_BITS, bits_apart
 from ..data.images import save_image
 from ..data.parts import PARTS, count
 from ..data.surfaces import NamedOverlap
+from .lettering import NORMAL, Colour, write, write_centred, write_right
 from .overlaps import save_overlap_picture
-from .pictures import BLUE, INK, PALE, RED, WHITE, Colour
+from .pictures import BLUE, INK, PALE, RED, WHITE
 
 if TYPE_CHECKING:
     from ..recognise.baseline import Plan, TestPart
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
 
 LEAK_NAMES_SHOWN = 3
 CURVE_SIZE = (640, 420)  # pixels
-CURVE_BOX = (64, 50, 620, 366)  # left, top, right, bottom of the axes
+CURVE_BOX = (64, 58, 620, 366)  # left, top, right, bottom of the axes
 GREEN: Colour = (60, 140, 80)
 CURVE_COLOURS = (BLUE, GREEN, RED)
 TICK = 0.1  # of the score, between horizontal lines, or 0.02 where the curves lie close
 CLOSE = 0.25
-LEGEND_TOP, LEGEND_WIDTH = 30, 150  # pixels
+LEGEND_TOP, LEGEND_WIDTH = 36, 150  # pixels
 
 Row = Sequence[str]
 
@@ -194,16 +195,16 @@ def save_curves(path: Path, curves: Sequence[LearningCurve]) -> Path:
         return (left + (np.log(n) - first) / (last - first) * (right - left),
                 bottom - (min(max(value, low), 1.0) - low) / (1 - low) * (bottom - top))
 
-    pen.text((left, 8), "recognition without generated images: balanced accuracy on held-out surfaces", fill=INK)
+    write(pen, left, 8, "recognition without generated images: balanced accuracy on held-out surfaces", INK)
     for value in np.arange(low, 1 + tick / 2, tick):
         y = place(levels[0], value)[1]
         pen.line((left, y, right, y), fill=PALE)
-        pen.text((left - 8, y), f"{100 * value:.0f} %", fill=INK, anchor="rm")
+        write_right(pen, left - 8, y - NORMAL / 2, f"{100 * value:.0f} %", INK)
     for n in levels:
         x = place(n, low)[0]
         pen.line((x, bottom, x, bottom + 4), fill=INK)
-        pen.text((x, bottom + 7), str(n), fill=INK, anchor="ma")
-    pen.text(((left + right) / 2, bottom + 26), "real images a class (logarithmic axis)", fill=INK, anchor="ma")
+        write_centred(pen, x, bottom + 7, str(n), INK)
+    write_centred(pen, (left + right) / 2, bottom + 28, "real images a class (logarithmic axis)", INK)
     for k, (curve, colour) in enumerate(zip(curves, CURVE_COLOURS)):
         for p in curve.points:
             pen.line([place(p.per_class, p.balanced - p.balanced_sd), place(p.per_class, p.balanced + p.balanced_sd)],
@@ -214,6 +215,6 @@ def save_curves(path: Path, curves: Sequence[LearningCurve]) -> Path:
             pen.ellipse((x - 3, y - 3, x + 3, y + 3), fill=colour)
         x = left + LEGEND_WIDTH * k
         pen.line((x, LEGEND_TOP, x + 20, LEGEND_TOP), fill=colour, width=3)
-        pen.text((x + 26, LEGEND_TOP), curve.name, fill=INK, anchor="lm")
+        write(pen, x + 26, LEGEND_TOP - NORMAL / 2, curve.name, INK)
     save_image(path, picture)
     return path

@@ -14,6 +14,7 @@ from stablesdg.app.command_line import run_main
 from stablesdg.app.commands import plan as command
 from stablesdg.data.audit import audit_split
 from stablesdg.data.split import load_split
+from stablesdg.storage.runs import RUNS_VARIABLE
 
 SIDE, SHIFT = 80, 24  # pixels
 
@@ -37,6 +38,12 @@ def draw_data(folder, surfaces=8):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return draw_data(tmp_path_factory.mktemp("plan") / "tiny")
+
+
+@pytest.fixture(autouse=True)
+def own_runs(tmp_path, monkeypatch):
+    """--runs sets this variable for the process; after a test it is as it was."""
+    monkeypatch.setenv(RUNS_VARIABLE, str(tmp_path / "runs"))
 
 
 def run(capsys, *arguments):
@@ -135,9 +142,18 @@ def test_odd_files_are_named(data, tmp_path, capsys):
 
 
 NO_TORCH = """
+import importlib.abc
 import sys
+
+
+class NotInstalled(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name in ("torch", "torchvision"):
+            raise ModuleNotFoundError(name)
+
+
+sys.meta_path.insert(0, NotInstalled())
 from pathlib import Path
-sys.modules["torch"] = sys.modules["torchvision"] = None
 from stablesdg.app.commands import plan
 from stablesdg.data import descriptor, export, folders, images
 plan.parse([sys.argv[1], "--audit-only"])
