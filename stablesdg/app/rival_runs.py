@@ -26,7 +26,7 @@ from .command_line import duration
 from .interrupt import stop_when_asked
 from .paths import split_file
 from .rivals import Opened, RivalSettings, open_rival
-from .sampling import ImageMaker, make_batch, save_pictures, warn_of_novelty
+from .sampling import COPY_NOVELTY, STRANGE_NOVELTY, ImageMaker, make_batch, save_pictures
 
 try:
     import resource
@@ -138,8 +138,18 @@ def draw_samples(settings: RivalSettings, opened: Opened, files: Sequence[Path],
     values = sorted(float(row["novelty"]) for row in rows)
     print(f"wrote {len(rows)} images to {out} in {duration(seconds)}; novelty {values[len(values) // 2]:.2f} (median; "
           "0 is a copy of a training image, 1 as far as real ones of other surfaces are apart)")
-    warn_of_novelty(values[len(values) // 2], maker)
+    warn_of_novelty(values[len(values) // 2])
     return round(seconds, 1)
+
+
+def warn_of_novelty(novelty: float) -> None:
+    """Say when most images are copies, or unlike anything real."""
+    if novelty < COPY_NOVELTY:
+        print(f"warning: at a median novelty of {novelty:.2f} most images are near copies of training images: train for "
+              "fewer --steps")
+    if novelty > STRANGE_NOVELTY:
+        print(f"warning: at a median novelty of {novelty:.2f} most images are unlike anything real: look at the preview, "
+              "and train for longer")
 
 
 def draw_all(jobs: Sequence[Job], maker: ImageMaker, meter: NoveltyMeter, images: ImageSet, batch_size: int) -> float:
