@@ -2,9 +2,10 @@
 
     python expand.py --data neu                  # -> runs/neu/report.html, runs/neu/expanded/
 
-It types the commands that you would type, one after the other, and prints each. First it makes the split and the plan.
-Then, for each class, it learns the token embedding and the LoRA, chooses s and w, and makes and scores images. Then it
-trains classifiers with and without these images, writes the expanded data set as plain folders, and writes the report.
+It types the commands that you would type, one after the other, and prints each. First it makes the plan, and the split
+with it. Then, for each class, it learns the token embedding and the LoRA, chooses s and w, and makes and scores images.
+Then it trains classifiers with and without these images, writes the expanded data set as plain folders, and writes the
+report.
 
 Where the plan says that generation is not worth it, only the classifier on frozen features is trained. --method image
 or compose generates all the same.
@@ -96,10 +97,10 @@ def main(argv: list[str] | None = None) -> None:
     notes = journal.Journal(folder / "expand.json", settings.good)
     clock = expansion.Clock(settings)
     with model.keep_model():
-        for stage in list_stages(settings, generates=False)[:2]:  # split and plan
-            expansion.run_stage(stage, notes, clock)
+        plan, *_ = list_stages(settings, generates=False)
+        expansion.run_stage(plan, notes, clock)
         generates = expansion.decide(settings, folder)
-        for stage in list_stages(settings, generates)[2:]:
+        for stage in list_stages(settings, generates)[1:]:
             if not expansion.run_stage(stage, notes, clock):
                 break
     expansion.close(settings, notes, clock, generates)

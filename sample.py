@@ -2,7 +2,7 @@
 
     python sample.py --strength 0.4        # latest run -> runs/DATASET/CATEGORY/samples/*.png, manifest.csv
 
-Each image has the size and mode of its source. It depends on its seed and its source alone, up to rounding in bfloat16.
+Each image has the size and mode of its source. It depends on its seed and its source alone, up to rounding.
 The manifest says how novel it is.
 
     python sample.py --compose             # defects of the class on grounds of other surfaces, welded by the prior

@@ -60,7 +60,7 @@ def add_noise(z_0: Tensor, eps: Tensor, alpha_bar: float | Tensor) -> Tensor:
 
 
 def guide(eps_uncond: Tensor, eps_cond: Tensor, w: float) -> Tensor:
-    """Classifier-free guidance, eq. (2): eps(z, t) + w [eps(z; tau(y), t) - eps(z, t)]."""
+    """Classifier-free guidance, eq. (2): eps(z, t) + w [eps(z; tau(y), t) - eps(z, t)]. w = 1: see estimate_noise."""
     return eps_uncond + w * (eps_cond - eps_uncond)
 
 

@@ -13,5 +13,8 @@
     tuning           what surrounds the grid of tune.py
     classification   what surrounds classify.py
     classify_options, classify_settings, classify_images   its options and their checks, settings, images
+    stages, expansion, journal, expanded   expand.py: its stages, what runs them, expand.json, the expanded data set
+    composing, sources, makers, variation   what surrounds sample.py --compose and its other flags
+    rivals, rival_runs                      what surrounds python -m stablesdg.rivals
     commands/        python -m stablesdg.split and its like
 """

@@ -46,24 +46,19 @@ class Stage:
 
 
 def list_stages(settings: ExpandSettings, generates: bool) -> list[Stage]:
-    """All stages in order, the split first and the plan after it. `generates`: images are made."""
+    """All stages in order, the plan first. `generates`: images are made."""
     folder = dataset_folder(settings.data)
-    stages = [split_stage(settings, folder), plan_stage(settings, folder)]
+    stages = [plan_stage(settings, folder)]
     if generates:
         for category in settings.generated:
             stages += category_stages(settings, folder / category, category)
     return stages + recognition_stages(settings, folder, generates)
 
 
-def split_stage(settings: ExpandSettings, folder: Path) -> Stage:
-    """Images of one surface stay in one part."""
-    return Stage("split", "", "split", (str(settings.data),), (settings.data,), (folder / "split.json",))
-
-
 def plan_stage(settings: ExpandSettings, folder: Path) -> Stage:
-    """What the data set tells before anything is trained."""
-    return Stage("plan", "", "plan", (str(settings.data), "--device", settings.device),
-                 (settings.data, folder / "split.json"), (folder / "plan" / "plan.json",))
+    """What the data set tells before anything is trained. It makes the split, too, where there is none."""
+    return Stage("split and plan", "", "plan", (str(settings.data), "--device", settings.device), (settings.data,),
+                 (folder / "split.json", folder / "plan" / "plan.json"))
 
 
 # ---- one category -----------------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
-"""Composition: a real defect on another real ground, joined by the prior. Labels are true by construction.
+"""Composition: a real defect on another real ground, joined by the prior. Labels are true by construction:
+pairs.Composer.draw moves image and mask by one Placement, and labels.py boxes that mask.
 
     masks    where is the defect? found in the image itself
     given    where is the defect? masks and boxes that a person made

@@ -9,6 +9,10 @@
     parts       groups to training, validation and test part
     deal        new images to their parts
     split       the manifest that fixes the parts
+    descriptor  an image in numbers, without a network; the 64-bit hash
+    inventory   sizes, bits and codecs of all files
+    audit       all that is known before anything is trained
+    export      the parts as plain folders
     leaks       how far a split leaks
     generated   a folder of generated images and its manifest
     prepare     production photographs to square tiles

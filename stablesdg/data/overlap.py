@@ -17,13 +17,16 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
+from scipy.fft import irfft2, rfft2
 from scipy.ndimage import gaussian_filter
-from torch import Tensor
-from torch.nn import functional as F
 
 from .images import read_image, readable
+
+try:  # its inverse transform takes two thirds of the time of SciPy's, and all cores
+    import torch
+except ImportError:  # the audit of python -m stablesdg.plan works without it
+    torch = None
 
 MIN_COMMON_AREA = 0.1  # share of the smaller image's area that must be common
 HIGH_PASS_SIGMA = 3.0  # pixels; the high-pass takes away what is blurred by this much
@@ -82,9 +85,19 @@ def shrink(image: np.ndarray | Image.Image, factor: int) -> np.ndarray:
     gray = np.array(image, dtype=np.float32)
     if factor == 1:
         return gray
-    x = torch.from_numpy(gray)
-    size = [max(1, side // factor) for side in x.shape]
-    return F.interpolate(x[None, None], size, mode="area")[0, 0].numpy()
+    return area_mean(gray, max(1, gray.shape[0] // factor), max(1, gray.shape[1] // factor))
+
+
+def area_mean(gray: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """(H, W) -> (rows, columns) float32: each pixel is the mean of the whole pixels that it covers or touches."""
+    total = np.asarray(gray, dtype=np.float64)
+    for axis, n in enumerate((rows, columns)):
+        edges = np.arange(n + 1) * total.shape[axis]
+        first, last = edges[:-1] // n, -(-edges[1:] // n)
+        sums = np.insert(total.cumsum(axis=axis), 0, 0, axis=axis)
+        widths = (last - first).reshape((-1, 1) if axis == 0 else (1, -1))
+        total = (sums.take(last, axis=axis) - sums.take(first, axis=axis)) / widths
+    return total.astype(np.float32)
 
 
 def shrink_factor(longest_side: int) -> int:
@@ -169,7 +182,7 @@ def find_overlaps_across(images: Sequence[np.ndarray], classes: Sequence[str], m
     return found
 
 
-def alike_at_first_look(looks: Sequence[Sequence[Tensor]], least: float, wanted: Callable[[int], np.ndarray],
+def alike_at_first_look(looks: Sequence[Sequence[np.ndarray]], least: float, wanted: Callable[[int], np.ndarray],
                         progress: Progress) -> Iterator[tuple[int, list[int]]]:
     """Yield (i, the partners that image i must be compared with in full, as one look at least finds).
 
@@ -180,21 +193,21 @@ def alike_at_first_look(looks: Sequence[Sequence[Tensor]], least: float, wanted:
     for i in progress(range(len(looks[0][0]) - 1)):
         alike: list[int] = []
         for run in runs(wanted(i)):
-            peaks = torch.stack([highest_peaks(look[0][i], look[-1][run.start:run.stop]) for look in looks])
-            alike += (run.start + (peaks > least).any(dim=0).nonzero()[:, 0]).tolist()
+            peaks = np.stack([highest_peaks(look[0][i], look[-1][run.start:run.stop]) for look in looks])
+            alike += (run.start + np.flatnonzero((peaks > least).any(axis=0))).tolist()
         yield i, alike
 
 
-def highest_peaks(spectrum: Tensor, partners: Tensor) -> Tensor:
+def highest_peaks(spectrum: np.ndarray, partners: np.ndarray) -> np.ndarray:
     """(n,): the highest peak of each `correlate`, in standard deviations of a pair that shares nothing.
 
     All frequencies have size 1. So the sum of squares of a correlation is 1, and its standard deviation 1 / size.
     """
-    return len(spectrum) * torch.cat([correlate(spectrum, some).amax(dim=1)
-                                      for some in partners.split(PARTNERS_AT_ONCE)])
+    return len(spectrum) * np.concatenate([correlate(spectrum, partners[start:start + PARTNERS_AT_ONCE]).max(axis=1)
+                                           for start in range(0, len(partners), PARTNERS_AT_ONCE)])
 
 
-def correlate(spectrum: Tensor, partners: Tensor) -> Tensor:
+def correlate(spectrum: np.ndarray, partners: np.ndarray) -> np.ndarray:
     """(n, size^2): how one image correlates with each of n partners, moved round a canvas of this size.
 
     Moves are counted backwards: a partner that fits when moved by (1, 1) has its peak in the last place.
@@ -202,7 +215,11 @@ def correlate(spectrum: Tensor, partners: Tensor) -> Tensor:
     spectrum (size, size // 2 + 1), partners (n, size, size // 2 + 1)
     """
     size = len(spectrum)
-    return torch.fft.irfft2(spectrum.conj().resolve_conj() * partners, s=(size, size)).flatten(1)
+    if torch is None:
+        moved = irfft2(spectrum.conj() * partners, s=(size, size), overwrite_x=True)
+        return np.asarray(moved).reshape(len(partners), -1)
+    product = torch.from_numpy(spectrum.conj()) * torch.from_numpy(partners)
+    return torch.fft.irfft2(product, s=(size, size)).flatten(1).numpy()
 
 
 def runs(wanted: np.ndarray) -> list[range]:
@@ -216,10 +233,10 @@ def look_size(side: int) -> int:
     return min(LOOK_SIZES, key=lambda size: abs(side / 2 - size))
 
 
-def coarse_spectra(images: Sequence[np.ndarray], side: int) -> Tensor:
+def coarse_spectra(images: Sequence[np.ndarray], side: int) -> np.ndarray:
     """(n, size, size / 2 + 1): the lowest frequencies of spectra on canvases of this side, size <= look_size."""
     half = max(1, min(look_size(side), side) // 2)
-    coarse = torch.empty(len(images), 2 * half, half + 1, dtype=torch.complex64)
+    coarse = np.empty((len(images), 2 * half, half + 1), dtype=np.complex64)
     for target, image in zip(coarse, images):
         whole = spectra_of([image], max(2, side))[0]
         target[:half] = whole[:half, :half + 1]
@@ -227,13 +244,13 @@ def coarse_spectra(images: Sequence[np.ndarray], side: int) -> Tensor:
     return coarse
 
 
-def wrapped_spectra(images: Sequence[np.ndarray], side: int) -> Tensor:
+def wrapped_spectra(images: Sequence[np.ndarray], side: int) -> np.ndarray:
     """(n, size, size / 2 + 1), size = look_size: frequencies from all over the spectrum, evenly spaced.
 
     They are those of an image that goes on at the other side of a small canvas where it leaves it.
     """
     size = look_size(side)
-    wrapped = torch.empty(len(images), size, size // 2 + 1, dtype=torch.complex64)
+    wrapped = np.empty((len(images), size, size // 2 + 1), dtype=np.complex64)
     for target, image in zip(wrapped, images):
         rows, columns = (-(-length // size) for length in image.shape)
         canvas = np.zeros((rows * size, columns * size), dtype=np.float32)
@@ -242,13 +259,13 @@ def wrapped_spectra(images: Sequence[np.ndarray], side: int) -> Tensor:
     return wrapped
 
 
-def compare(a: np.ndarray, partners: Sequence[np.ndarray], spectrum: Tensor, partner_spectra: Tensor,
+def compare(a: np.ndarray, partners: Sequence[np.ndarray], spectrum: np.ndarray, partner_spectra: np.ndarray,
             min_common_area: float) -> Iterator[tuple[int, "Shift"]]:
     """Yield (k, shift) for each of the high-passed partners that overlaps with a."""
     side = len(spectrum)
     correlation = correlate(spectrum, partner_spectra)
-    peaks = side * correlation.amax(dim=1)
-    for k in (peaks > MIN_PEAK).nonzero()[:, 0].tolist():
+    peaks = side * correlation.max(axis=1)
+    for k in np.flatnonzero(peaks > MIN_PEAK).tolist():
         y, x = (-place % side for place in divmod(int(correlation[k].argmax()), side))
         best = best_shift(a, partners[k], y, x, side, min_common_area)
         enough = MIN_CORRELATION_AT_CLEAR_PEAK if peaks[k] > CLEAR_PEAK else MIN_CORRELATION
@@ -256,14 +273,14 @@ def compare(a: np.ndarray, partners: Sequence[np.ndarray], spectrum: Tensor, par
             yield k, best
 
 
-def spectra_of(images: Sequence[np.ndarray], side: int) -> Tensor:
+def spectra_of(images: Sequence[np.ndarray], side: int) -> np.ndarray:
     """Spectra (n, side, side // 2 + 1) of images on square canvases, each frequency brought to size 1."""
-    spectra = torch.empty(len(images), side, side // 2 + 1, dtype=torch.complex64)
+    spectra = np.empty((len(images), side, side // 2 + 1), dtype=np.complex64)
     for target, image in zip(spectra, images):
-        canvas = torch.zeros(side, side)
-        canvas[:image.shape[0], :image.shape[1]] = torch.from_numpy(image)
-        target[:] = torch.fft.rfft2(canvas)
-        target /= target.abs() + 1e-6
+        canvas = np.zeros((side, side), dtype=np.float32)
+        canvas[:image.shape[0], :image.shape[1]] = image
+        target[:] = np.asarray(rfft2(canvas))
+        target /= np.abs(target) + 1e-6
     return spectra
 
 
@@ -307,16 +324,15 @@ def find_copies(images: Sequence[np.ndarray], least: float = MIN_COPY_CORRELATIO
 
     least  correlation of two copies
     """
-    square = [F.interpolate(torch.from_numpy(np.array(image, dtype=np.float32))[None, None], (COPY_SIDE, COPY_SIDE),
-                            mode="area")[0, 0].numpy() for image in images]
-    small = torch.stack([torch.from_numpy(high_pass(x)) for x in square]) / COPY_SIDE  # products are correlations
-    turned = [t.flatten(1).T for turns in range(4)
-              for t in (small.rot90(turns, (1, 2)), small.rot90(turns, (1, 2)).flip(2))]
+    square = [area_mean(image, COPY_SIDE, COPY_SIDE) for image in images]
+    small = np.stack([high_pass(x) for x in square]) / COPY_SIDE  # products are correlations
+    turned = [t.reshape(len(small), -1).T for turns in range(4)
+              for t in (np.rot90(small, turns, (1, 2)), np.rot90(small, turns, (1, 2))[:, :, ::-1])]
     pairs: list[tuple[int, int]] = []
     for start in range(0, len(small), COPY_ROWS_AT_ONCE):
-        rows = small[start:start + COPY_ROWS_AT_ONCE].flatten(1)
+        rows = small[start:start + COPY_ROWS_AT_ONCE].reshape(-1, COPY_SIDE**2)
         best = rows @ turned[0][:, start:]
         for columns in turned[1:]:
-            best = torch.maximum(best, rows @ columns[:, start:])
-        pairs += [(start + i, start + j) for i, j in (best > least).nonzero().tolist() if i < j]
+            best = np.maximum(best, rows @ columns[:, start:])
+        pairs += [(start + i, start + j) for i, j in np.argwhere(best > least).tolist() if i < j]
     return pairs

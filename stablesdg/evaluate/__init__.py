@@ -2,6 +2,7 @@
 
     inception   the network whose features FID compares
     features    a small network for machines without Inception's weights
+    imagenet    a network that has seen photographs, where its packages are installed
     extract     image files -> features, kept on disk
     frechet     the Frechet distance of two sets of features, the paper's eq. (6)
     kernel      the kernel distance, KID

@@ -5,7 +5,7 @@
 
 The paper's row "Yang et al." is its reference [46], a denoising diffusion model that is trained from scratch. We found
 neither its text nor its code in public. From what the paper says of it we take: a denoising diffusion model, no prior.
-All sizes are guessed, so `ddpm` stands for it without being it.
+All sizes are guessed, so `ddpm` takes its place, and is not the same method.
 
 Taken from Ho et al.: T = 1000, beta linear from 1e-4 to 0.02, the simple loss, Adam, gradients of length 1 at most, a
 moving average of the weights, attention at 16 positions a side. Where we leave them:

@@ -126,7 +126,7 @@ def test_the_plan_decides_where_the_method_is_left_open(tmp_path, steel, capsys)
     (tmp_path / "plan" / "plan.json").write_text('{"advice": {"verdict": "Do not generate", "why": "all is known"}}')
     assert not decide(settings_of(steel), tmp_path) and "all is known" in capsys.readouterr().out
     assert decide(settings_of(steel, method="image"), tmp_path)
-    assert [s.name for s in list_stages(settings_of(steel), False)] == ["split", "plan", "nano, none"]
+    assert [s.name for s in list_stages(settings_of(steel), False)] == ["split and plan", "nano, none"]
 
 
 def test_good_surfaces_are_the_ground_and_get_no_images(steel):
