@@ -69,9 +69,9 @@ def test_r1_is_the_squared_slope_and_its_gradient_that_of_differences():
     sums = []
     for sign in (1, -1):
         W.data[2, 4] = before + sign * step
-        sums.append(float(r1_penalty(toy, x).sum()))
+        sums.append(r1_penalty(toy, x).sum().item())
     W.data[2, 4] = before
-    assert float(gradient[2, 4]) == pytest.approx((sums[0] - sums[1]) / (2 * step), rel=1e-6)
+    assert gradient[2, 4].item() == pytest.approx((sums[0] - sums[1]) / (2 * step), rel=1e-6)
 
 
 def test_discriminator_gives_a_logit_an_image_and_all_parameters_learn():
