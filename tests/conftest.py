@@ -34,6 +34,16 @@ def relative_error(a, reference):
     return error
 
 
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):  # one of several processes: hand the errors to the first
+        session.config.workeroutput["measured"] = MEASURED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    MEASURED.update(getattr(node, "workeroutput", {}).get("measured", {}))
+
+
 def pytest_terminal_summary(terminalreporter):
     if MEASURED:
         terminalreporter.section("largest relative errors, max |a - b| / rms(b)")
