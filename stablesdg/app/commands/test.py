@@ -8,7 +8,6 @@ import sys
 
 from stablesdg.app.environment import ensure_environment, run
 
-
 MOST_WORKERS = 4  # each needs up to 4 GiB
 
 
