@@ -144,12 +144,11 @@ def draw_samples(settings: RivalSettings, opened: Opened, files: Sequence[Path],
 
 def warn_of_novelty(novelty: float) -> None:
     """Say when most images are copies, or unlike anything real."""
+    said = f"warning: at a median novelty of {novelty:.2f} most images are"
     if novelty < COPY_NOVELTY:
-        print(f"warning: at a median novelty of {novelty:.2f} most images are near copies of training images: train "
-              "for fewer --steps")
+        print(f"{said} near copies of training images: train for fewer --steps")
     if novelty > STRANGE_NOVELTY:
-        print(f"warning: at a median novelty of {novelty:.2f} most images are unlike anything real: look at the "
-              "preview, and train for longer")
+        print(f"{said} unlike anything real: look at the preview, and train for longer")
 
 
 def draw_all(jobs: Sequence[Job], maker: ImageMaker, meter: NoveltyMeter, images: ImageSet, batch_size: int) -> float:
