@@ -38,7 +38,7 @@ FREE_ARGUMENTS = ("seeds", "resume", "replace", "out", "verdicts", "predict", "e
 DEFAULT_ARGUMENTS = {  # of classify.py, where an earlier version did not write them down
     "steps": None, "augment": "paper", "upright": False, "side": 200, "average": False, "balanced": False,
     "share": None, "generated_weight": 1.0, "finish_real": 0.0, "pretrain_generated": False, "teacher": None,
-    "mix": None, "filter": False}
+    "mix": None, "filter": False, "real_only": []}
 MUST_BE_EQUAL = ("steps", "augment", "upright", "side", "average")  # of them, in arms that are compared
 FREE_FIELDS = ("n_extra", "unseen", "rows", "correct", "confusion", "summary", "verdicts", "arguments")  # of the JSON
 

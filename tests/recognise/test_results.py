@@ -3,9 +3,18 @@ import dataclasses
 
 import pytest
 
-from stablesdg.recognise.results import Result, SeedResult, Setup, from_json, row_of, to_json
+import classify
+from stablesdg.recognise.results import (
+    Result,
+    SeedResult,
+    Setup,
+    depends_on,
+    from_json,
+    row_of,
+    to_json,
+)
 from stablesdg.recognise.verdicts import advantages, comparable
-from stablesdg.storage.settings import as_json
+from stablesdg.storage.settings import as_json, changed_settings
 
 
 def made(arm, added=0, unseen=0, steps=40, **changes):
@@ -59,3 +68,16 @@ def test_more_optimiser_steps_and_more_real_images_seen_are_advantages():
     assert "has seen 3 real images that none has not" in seen
     assert not advantages(made("steps", steps=80), made("none"))
     assert not advantages(made("none"), made("expand", unseen=3))
+
+
+FIRST_ARGUMENTS = (  # those that the first edition wrote down
+    "data", "generated", "network", "mode", "control", "alpha", "per_class", "number", "name", "split", "epochs",
+    "seeds", "patience", "pretrained", "device", "dtype", "predict", "evaluate", "model", "threshold", "onnx",
+    "verdicts", "resume", "replace", "out")
+
+
+def test_a_result_that_says_nothing_of_later_options_has_their_defaults():
+    settings = vars(classify.parse(["--data", "steel"]))
+    now = to_json(made("expand", arguments=settings | {"epochs": 2}))
+    before = now | {"arguments": {k: v for k, v in now["arguments"].items() if k in FIRST_ARGUMENTS}}
+    assert not changed_settings(depends_on(before), depends_on(now))
