@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 TEMPERATURE = 2.0  # T
-SOFT_SHARE = 0.9  # a
+SOFT_SHARE = 0.5  # a
 
 
 @dataclass(frozen=True)
