@@ -112,7 +112,7 @@ def recognition_stages(settings: ExpandSettings, folder: Path, generates: bool) 
         return stages
     length = ("--steps", str(settings.steps), "--augment", "strong", "--average", "--side", str(settings.side),
               "--seeds", str(settings.seeds))
-    arms = {"none": (), "steps": ("--control", "steps", *generated),
+    arms = {"none": (), "steps": ("--control", "steps", "--filter", *generated),
             "expand": ("--mode", "expand", "--filter", *generated)}
     stages.append(classify(settings, "nano", arms["expand"], (settings.data, split, *made), results, "expand"))
     for network in settings.networks:

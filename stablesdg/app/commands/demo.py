@@ -14,8 +14,8 @@ from stablesdg.storage.files import atomic_folder
 from stablesdg.storage.runs import RUNS_VARIABLE
 
 DEMO_DATA, ELPV = "demo-data", "elpv"
-DRAWN = 100  # images of each class
-RATIOS = ("2", "1", "5")  # of the demo's parts: few images to learn from, many to test on
+DRAWN = 60  # images of each class
+RATIOS = ("2", "1", "3")  # of the demo's parts: few images to learn from, many to test on
 CELLS = 60  # solar cells of each class
 CELLS_PACKAGE = "elpv-dataset==1.0.0.post1"
 
