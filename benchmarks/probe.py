@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from calls import ROOT
 from imagenet import ImageNetFeatures
 from torch import Tensor
@@ -31,17 +30,15 @@ from stablesdg.data.split import PARTS, Split, load_split, part_files
 from stablesdg.evaluate.extract import cached_features, nano_features, network_key
 from stablesdg.evaluate.features import load_feature_network
 from stablesdg.recognise.arms import FilesByClass, as_tensors, choose_real, find_generated, surfaces, unlike_settings
+from stablesdg.recognise.probe import PENALTIES, deviations, fit, losses_of
 from stablesdg.recognise.significance import compare
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.files import read_csv, sha256, write_csv
 
-PENALTIES = [10.0**k for k in range(1, -5, -1)]
-LEAST_STD = 0.1  # of the mean one: else a feature that few real images have would outweigh all others
 REAL_ALONE = "none"  # name of the set without generated images
 COLUMNS = ("name", "training images", "accuracy", "difference from none", "low", "high", "p", "test cross-entropy",
            "validation cross-entropy", "recognised")
 
-Linear = Callable[[Tensor], Tensor]  # features (N, d) -> logits (N, classes)
 Reader = Callable[[Sequence[Path]], Tensor]  # N files -> features (N, d) float64
 
 
@@ -188,8 +185,7 @@ def try_sets(settings: ProbeSettings, sets: Mapping[str, GeneratedSet], real: Re
              read: Reader) -> dict[str, Outcome]:
     """The outcome of each set, added to one draw of real images."""
     x_drawn, _ = as_tensors(drawn, read)
-    mean, std = x_drawn.mean(dim=0), x_drawn.std(dim=0)
-    std = std.clamp(min=LEAST_STD * std.mean())
+    mean, std = x_drawn.mean(dim=0), deviations(x_drawn)
 
     def features(files: FilesByClass) -> tuple[Tensor, Tensor]:
         x, y = as_tensors(files, read)
@@ -202,47 +198,20 @@ def try_sets(settings: ProbeSettings, sets: Mapping[str, GeneratedSet], real: Re
                  for images, files in zip(generated.images, drawn)]
         x, y = features([files + more for files, more in zip(drawn, extra)])
         fits = fit(x, y, len(drawn), PENALTIES)
-        validation = [float(F.cross_entropy(linear(x_val), real.y_val)) for linear in fits]
-        linear = fits[validation.index(min(validation))]
-        by_real_images = by_real_images or linear  # the first set holds real images alone
-        logits = linear(x_test)
+        losses = losses_of(fits, x_val, real.y_val).tolist()
+        weight, bias = fits[losses.index(min(losses))]
+        by_real_images = by_real_images or (weight, bias)  # the first set holds real images alone
+        logits = x_test @ weight + bias
         recognised = share_recognised(by_real_images, *features(extra)) if any(extra) else None
-        outcomes[name] = Outcome((logits.argmax(dim=1) == real.y_test).int().tolist(), len(y), min(validation),
+        outcomes[name] = Outcome((logits.argmax(dim=1) == real.y_test).int().tolist(), len(y), min(losses),
                                  float(F.cross_entropy(logits, real.y_test)), recognised)
     return outcomes
 
 
-def share_recognised(linear: Linear, x: Tensor, y: Tensor) -> float:
-    """The share of x (N, d) that is taken for its class y (N,)."""
-    return float((linear(x).argmax(dim=1) == y).double().mean())
-
-
-def fit(x: Tensor, y: Tensor, classes: int, penalties: Sequence[float]) -> list[Linear]:
-    """Multinomial logistic regression: the minimum of cross-entropy + penalty / 2 |W|^2 for each penalty.
-
-    Each starts from the one before, so that a falling penalty takes few iterations.
-    """
-    weight = torch.zeros(x.shape[1], classes, dtype=x.dtype, requires_grad=True)
-    bias = torch.zeros(classes, dtype=x.dtype, requires_grad=True)
-    fits = []
-    for penalty in penalties:
-        optimiser = torch.optim.LBFGS([weight, bias], max_iter=1000, tolerance_grad=1e-5, tolerance_change=0,
-                                      line_search_fn="strong_wolfe")
-
-        def loss(optimiser: torch.optim.Optimizer = optimiser, penalty: float = penalty) -> Tensor:
-            optimiser.zero_grad()
-            value = F.cross_entropy(x @ weight + bias, y) + penalty / 2 * weight.square().sum()
-            value.backward()
-            return value
-
-        optimiser.step(loss)  # type: ignore[arg-type]  # torch's stub wants float
-        fits.append(linear_map(weight.detach().clone(), bias.detach().clone()))
-    return fits
-
-
-def linear_map(weight: Tensor, bias: Tensor) -> Linear:
-    """x -> x W + b."""
-    return lambda x: x @ weight + bias
+def share_recognised(linear: tuple[Tensor, Tensor], x: Tensor, y: Tensor) -> float:
+    """The share of x (N, d) that a linear map (W, b) takes for its class y (N,)."""
+    weight, bias = linear
+    return float(((x @ weight + bias).argmax(dim=1) == y).double().mean())
 
 
 # ---- figures ----------------------------------------------------------------------------------------------------

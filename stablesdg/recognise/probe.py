@@ -42,24 +42,26 @@ def fit_probe(x: Tensor, y: Tensor, classes: int, *, validation: tuple[Tensor, T
     validation  features and classes to choose the penalty by; None chooses it by cross-validation within x
     groups      the surface of each image: images of one surface stay in one fold (default: each image is its own)
     """
-    mean, std = x.double().mean(dim=0), x.double().std(dim=0)
-    std = std.clamp(min=float(MIN_STD * std.mean()))
+    mean, std = x.double().mean(dim=0), deviations(x)
     x = (x.double() - mean) / std
-    if len(penalties) == 1:
-        penalty = penalties[0]
+    if validation:
+        fits = fit(x, y, classes, penalties)
+        best = int(losses_of(fits, (validation[0].double() - mean) / std, validation[1]).argmin())
     else:
-        losses = (validation_losses(x, y, classes, (validation[0].double() - mean) / std, validation[1], penalties)
-                  if validation else cross_validation_losses(x, y, classes, groups, penalties))
-        penalty = penalties[int(losses.argmin())]
-    weight, bias = fit(x, y, classes, penalties[:penalties.index(penalty) + 1])[-1]
-    return Probe(mean, std, weight, bias, penalty)
+        best = 0 if len(penalties) == 1 else int(cross_validation_losses(x, y, classes, groups, penalties).argmin())
+        fits = fit(x, y, classes, penalties[:best + 1])
+    return Probe(mean, std, *fits[best], penalties[best])
 
 
-def validation_losses(x: Tensor, y: Tensor, classes: int, x_val: Tensor, y_val: Tensor,
-                      penalties: Sequence[float]) -> Tensor:
-    """The cross-entropy (penalties,) of the validation images, fitted to x and y with each penalty."""
-    return torch.stack([F.cross_entropy(x_val @ weight + bias, y_val)
-                        for weight, bias in fit(x, y, classes, penalties)])
+def deviations(x: Tensor) -> Tensor:
+    """The standard deviation (d,) of each of the features x (N, d), none far below the others."""
+    std = x.double().std(dim=0)
+    return std.clamp(min=float(MIN_STD * std.mean()))
+
+
+def losses_of(fits: Sequence[tuple[Tensor, Tensor]], x: Tensor, y: Tensor) -> Tensor:
+    """The cross-entropy (penalties,) of features x (N, d) of the classes y (N,) under each (W, b)."""
+    return torch.stack([F.cross_entropy(x @ weight + bias, y) for weight, bias in fits])
 
 
 def cross_validation_losses(x: Tensor, y: Tensor, classes: int, groups: Sequence[str] | None,
@@ -69,7 +71,7 @@ def cross_validation_losses(x: Tensor, y: Tensor, classes: int, groups: Sequence
     total = torch.zeros(len(penalties), dtype=torch.float64)
     for k in fold.unique():
         out = fold == k
-        total += int(out.sum()) * validation_losses(x[~out], y[~out], classes, x[out], y[out], penalties)
+        total += int(out.sum()) * losses_of(fit(x[~out], y[~out], classes, penalties), x[out], y[out])
     return total / len(y)
 
 

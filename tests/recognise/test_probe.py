@@ -26,6 +26,14 @@ def test_the_fit_is_the_minimum_that_scipy_finds():
     assert np.allclose(weight.numpy().ravel(), minimize(loss, np.zeros(18), tol=1e-10).x[:15], atol=1e-3)
 
 
+def test_the_gradient_of_the_penalised_loss_vanishes_at_every_penalty():
+    x, y = torch.randn(60, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)), torch.arange(60) % 3
+    penalties = (1.0, 1e-3)
+    for (weight, bias), penalty in zip(fit(x, y, 3, penalties), penalties):
+        wrong = (x @ weight + bias).softmax(dim=1) - torch.nn.functional.one_hot(y, 3)
+        assert wrong.mean(dim=0).abs().max() < 2e-5 and (x.T @ wrong / 60 + penalty * weight).abs().max() < 2e-5
+
+
 def test_noise_wants_a_strong_penalty_and_clear_classes_a_weak_one():
     noisy, clear = blobs(30, spread=20.0), blobs(30, spread=0.05)
     assert fit_probe(*noisy, 3).penalty >= 1 > fit_probe(*clear, 3).penalty
