@@ -27,18 +27,16 @@ from ..recognise.results import (
     Result,
     SeedResult,
     Setup,
-    group_by_training,
     images_sha256,
     read_results,
     save_filtered,
     save_result,
     summary_lines,
-    unlike_training,
 )
 from ..recognise.targets import make_targets
 from ..recognise.teacher import Teacher, filter_generated, fit_teacher
 from ..recognise.training import Examples, TrainedNetwork, fit_frozen, train
-from ..recognise.verdicts import describe, describe_all, find_family, same_experiment
+from ..recognise.verdicts import describe, describe_all, find_family
 from ..report.confusion import confusion_picture
 from ..storage.errors import UserError
 from ..storage.files import sha256
@@ -236,14 +234,7 @@ def say_result(experiment: Experiment, result: Result) -> None:
     """Print a result, its verdicts against the others in its folder, and the names of its files."""
     out, stem = experiment.out, result.setup.stem
     print(summary_lines(result))
-    alike = []
-    for other in read_results(out):
-        unlike = same_experiment(result.setup, other.setup) and unlike_training(result.setup, other.setup)
-        if unlike:
-            print(f"{result.name} is not compared with {other.name}: {'; '.join(unlike)}.")
-        else:
-            alike.append(other)
-    for line in describe(find_family(result, alike), out):
+    for line in describe(find_family(result, read_results(out)), out):
         print(line)
     print(f"wrote {out}/results.csv, {stem}.json, confusion-{stem}.png, hard.csv and {stem}.safetensors, which "
           "--predict and --evaluate take as --model")
@@ -259,6 +250,5 @@ def say_verdicts(folder: Path, name: str | None) -> None:
     for result in results:
         if name in (None, result.name):
             print(f"{result.setup.stem}: {summary_lines(result)}")
-    for group in group_by_training(results):
-        for line in describe_all(group, folder, name):
-            print(line)
+    for line in describe_all(results, folder, name):
+        print(line)

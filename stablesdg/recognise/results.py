@@ -39,7 +39,6 @@ DEFAULT_ARGUMENTS = {  # of classify.py, where an earlier version did not write 
     "steps": None, "augment": "paper", "upright": False, "side": 200, "average": False, "balanced": False,
     "share": None, "generated_weight": 1.0, "finish_real": 0.0, "pretrain_generated": False, "teacher": None,
     "mix": None, "filter": False, "real_only": []}
-MUST_BE_EQUAL = ("steps", "augment", "upright", "side", "average")  # of them, in arms that are compared
 FREE_FIELDS = ("n_extra", "unseen", "rows", "correct", "confusion", "summary", "verdicts", "arguments")  # of the JSON
 
 
@@ -200,22 +199,6 @@ def depends_on(record: Mapping[str, Any]) -> dict[str, Any]:
     """The settings and images that a result, as it lies on disk, follows from."""
     everything = {**DEFAULT_ARGUMENTS, **record["arguments"], **record}
     return {k: v for k, v in everything.items() if k not in (*FREE_FIELDS, *FREE_ARGUMENTS)}
-
-
-def unlike_training(a: Setup, b: Setup) -> list[str]:
-    """What differs in how two results were trained, and forbids a comparison, in words."""
-    values = [{**DEFAULT_ARGUMENTS, **setup.arguments} for setup in (a, b)]
-    return [f"--{name} {' and '.join(str(own[name] or 'not set') for own in values)}" for name in MUST_BE_EQUAL
-            if values[0][name] != values[1][name]]
-
-
-def group_by_training(results: Sequence[Result]) -> list[list[Result]]:
-    """The results in groups that were trained alike, in their order."""
-    groups: dict[tuple, list[Result]] = {}
-    for result in results:
-        arguments = {**DEFAULT_ARGUMENTS, **result.setup.arguments}
-        groups.setdefault(tuple(arguments[name] for name in MUST_BE_EQUAL), []).append(result)
-    return list(groups.values())
 
 
 def save_result(out: Path, result: Result) -> None:

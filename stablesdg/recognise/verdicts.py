@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .arms import CONTROLS
-from .results import Result, Setup
+from .results import DEFAULT_ARGUMENTS, Result, Setup
 from .significance import Comparison, compare, holm, verdict
 
 EXPERIMENT = ("network", "alpha", "per_class", "split")  # results that differ here answer other questions
-TRAINING = ("epochs", "patience")  # arguments of classify.py
+TRAINING = ("epochs", "steps", "patience", "augment", "upright", "side", "average")  # arguments of classify.py
 HASHES = {"held_out_sha256": "other validation or test images", "pretrained_sha256": "other pretrained weights"}
 NO_GENERATED_IMAGES = ("none", *CONTROLS)
 MOST_NAMED = 4  # results of other experiments in one line
@@ -69,8 +69,9 @@ def same_experiment(a: Setup, b: Setup) -> bool:
 def unlike(a: Result, b: Result) -> list[str]:
     """What forbids a comparison of two results of one experiment, in words."""
     found = []
+    arguments = [{**DEFAULT_ARGUMENTS, **one.setup.arguments} for one in (a, b)]
     for argument in TRAINING:
-        values = [one.setup.arguments[argument] for one in (a, b)]
+        values = [own[argument] for own in arguments]
         if values[0] != values[1]:
             found.append(f"{argument} {values[0] or 'not set'} and {values[1] or 'not set'}")
     if a.setup.dtype != b.setup.dtype:
@@ -131,7 +132,9 @@ def describe(family: Family, folder: Path) -> list[str]:
         lines.append(f"{result.name} is not compared with results of another network, share of the real images or "
                      f"split: {', '.join(names[:MOST_NAMED])}{more}.")
     amount = f"{setup.per_class} images a class" if setup.per_class else f"alpha {setup.alpha:g}"
-    what = f"{setup.network}, {amount}, {setup.split} split, {setup.arguments['epochs']} epochs"
+    steps = setup.arguments.get("steps")
+    length = f"{steps} steps" if steps else f"{setup.arguments['epochs']} epochs"
+    what = f"{setup.network}, {amount}, {setup.split} split, {length}"
     if not family.others:
         return [*lines, f"{folder} holds no other result that {result.name} can be compared with ({what})."]
     n, names = len(family.others), ", ".join(other.name for other in family.others)

@@ -1,7 +1,7 @@
 """The report's verdicts: do the generated images help, for the data set and for each class, and what would settle it?
 
 The gain of an arm with generated images is its accuracy less that of real images alone in as many steps (--control
-steps). Where that control is missing, real images alone stand in, and the verdict stays open: more steps help, too.
+steps, or --steps in both). Where the real images alone took fewer, the verdict stays open: more steps help, too.
 """
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from ..recognise.advice import DO_NOT
 from ..recognise.per_class import recalls
 from ..recognise.results import Result
 from ..recognise.significance import LEVEL, MIN_SEEDS, Comparison, compare, holm, number_groups
-from ..recognise.verdicts import NO_GENERATED_IMAGES, find_family, verdicts
+from ..recognise.verdicts import NO_GENERATED_IMAGES, UNEQUAL_STEPS, find_family, verdicts
 from .read import Category, Findings
 
 WORTHWHILE_GAIN = 0.02  # of accuracy; a method whose gain is below it is not worth its hours
@@ -41,8 +41,8 @@ class Gain:
 
     @property
     def is_fair(self) -> bool:
-        """Whether the control had as many steps."""
-        return self.control.setup.arm == "steps"
+        """Whether the control took as many steps of the optimiser."""
+        return self.result.mean_steps <= UNEQUAL_STEPS * self.control.mean_steps
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ def find_gain(results: Sequence[Result]) -> Gain | None:
         for other, said in zip(family.others, verdicts(family)):
             if other.setup.arm in ("steps", "none"):
                 found.append(Gain(result, other, said.comparison, said.adjusted_p))
-    return min(found, key=lambda gain: (not gain.is_fair, gain.result.setup.arm != "expand", -gain.comparison.seeds,
+    return min(found, key=lambda gain: (not gain.is_fair, gain.control.setup.arm != "steps",
+                                        gain.result.setup.arm != "expand", -gain.comparison.seeds,
                                         gain.result.setup.stem), default=None)
 
 

@@ -60,7 +60,7 @@ def test_arms_of_another_augmentation_are_named_and_not_compared(place):
     base = ["classify.py", *SMALL, "--out", "unlike-augmentation"]
     here(place, *base)
     out = here(place, *base, "--augment", "strong", "--name", "strong")
-    assert "strong is not compared with none: --augment strong and paper." in out
+    assert "strong is not compared with none: augment strong and paper." in out
     assert "strong against none" not in out and "than none" not in out
     out = here(place, "classify.py", "--verdicts", "--out", "unlike-augmentation")
     assert "strong against none" not in out and "none against strong" not in out
