@@ -89,7 +89,7 @@ def main(argv: list[str] | None = None) -> None:
     from stablesdg.app import expansion, journal, model
     from stablesdg.app.stages import list_stages
 
-    settings = expansion.resolve(expansion.ExpandSettings(**vars(args)))
+    settings = expansion.resolve(**vars(args))
     if settings.dry_run:
         print("\n".join(expansion.dry_run_lines(settings, list_stages(settings, generates=True))))
         return

@@ -18,7 +18,6 @@ from stablesdg.app.command_line import (
     add_common,
     add_model,
     announce,
-    duration,
     parser,
     positive,
     run_main,
@@ -150,7 +149,8 @@ def main(argv: list[str] | None = None) -> None:
     images = generated.ImageSet(out, depends_on, settings.resume)
     meter = novelty.NoveltyMeter(features.load_nano_network(devices.pick_device(settings.device)),
                                  real.compared, split.surfaces_of(real.split, real.compared))
-    seconds = sampling.make_images(jobs, maker, meter, images, settings)
+    seconds = sampling.make_images(jobs, maker, meter, images, batch_size=settings.batch_size,
+                                   from_noise=settings.from_noise, min_novelty=settings.min_novelty)
     if composer:
         composing.save_labels(images, jobs, data.resolve().name)
     rows = images.finish(jobs)
@@ -163,10 +163,9 @@ def main(argv: list[str] | None = None) -> None:
                      "guidance": maker.depends_on["w"], "sampler": maker.depends_on["sampler"],
                      "steps": maker.depends_on["steps"]}
         runs.record_sampling(folder, arguments, maker.sd, seconds)
-    values = sorted(float(row["novelty"]) for row in rows)
-    print(f"wrote {len(rows)} images to {out} in {duration(seconds)}; novelty {values[len(values) // 2]:.2f} (median; "
-          f"0 is a copy of a training image, 1 as far as real ones of other surfaces are apart)")
-    sampling.warn_of_novelty(values[len(values) // 2], maker)
+    sampling.say_novelty(
+        rows, out, seconds, "raise --strength, or pass --min-novelty 0.5" if maker.sd and maker.depends_on["s"] else "",
+        "lower --strength or --guidance, train for more --iterations, and look at the previews before you use them")
     if len(rows) < len(jobs):
         print(f"{len(jobs) - len(rows)} images stayed below --min-novelty {settings.min_novelty:g} after "
               f"{sampling.MOST_TRIES} tries and were left out")

@@ -24,7 +24,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from stablesdg.app.command_line import parser, positive, run_main
-from stablesdg.data.overlap import find_copies, find_overlaps, find_overlaps_across
+from stablesdg.data.copies import find_copies
+from stablesdg.data.overlap import find_overlaps, find_overlaps_across
 from stablesdg.prior.textures import draw
 
 CROP_SIDE, TEXTURE_SIDE = 200, 520  # pixels

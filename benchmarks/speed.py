@@ -16,18 +16,15 @@ training script and pipeline, and pytorch-fid. Memory is what a round takes besi
     help      python SCRIPT --help, beside python -c "import torch"
 """
 import argparse
-import ctypes
 import platform
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -35,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 import peers
 import torch
+from clock import measure
 from PIL import Image
 
 from stablesdg import generate, lora
@@ -77,13 +75,6 @@ class SpeedSettings:
     device: torch.device
     dtype: torch.dtype
     clock: Callable[[], float]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One contender."""
-    seconds: float  # median of the rounds
-    mebibytes: float  # highest growth of memory in a round
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -133,70 +124,18 @@ def main(argv: list[str] | None = None) -> None:
 def compare(work: str, ours: Callable[[], object], peer: Callable[[], object] | None, settings: SpeedSettings) -> None:
     """Let both work in turns, and print the medians."""
     contenders = {"ours": ours} | ({"peer": peer} if peer else {})
-    measured = measure(contenders, settings)
+    measured = measure(contenders, settings.rounds, settings.device, settings.clock)
     first, second = measured["ours"], measured.get("peer")
     print(f"{work:44} {first.seconds:8.3f}s " + (f"{second.seconds:8.3f}s {second.seconds / first.seconds:5.2f}x "
           if second else " " * 17) + f"{first.mebibytes:7.0f} " + (f"{second.mebibytes:7.0f}" if second else ""),
           flush=True)
 
 
-def measure(contenders: Mapping[str, Callable[[], object]], settings: SpeedSettings) -> dict[str, Measured]:
-    """Call all in turns, a round to warm up and those that count."""
-    seconds = {name: list[float]() for name in contenders}
-    memory = dict.fromkeys(contenders, 0.0)
-    for counts in [False] + [True] * settings.rounds:
-        for name, work in contenders.items():
-            with Memory(settings.device) as used:
-                start = settings.clock()
-                work()
-                if settings.device.type == "cuda":
-                    torch.cuda.synchronize()
-                spent = settings.clock() - start
-            memory[name] = max(memory[name], used.growth / 2**20)
-            if counts:
-                seconds[name].append(spent)
-    return {name: Measured(median(seconds[name]), memory[name]) for name in contenders}
-
-
-class Memory:
-    """By how many bytes the memory in use grew at most within a block."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.cuda, self.growth, self.done = device.type == "cuda", 0, threading.Event()
-
-    def __enter__(self) -> "Memory":
-        if self.cuda:
-            torch.cuda.reset_peak_memory_stats()
-        elif sys.platform == "linux":  # give back what was freed, so that its next use counts again
-            ctypes.CDLL(None).malloc_trim(0)
-        self.before = self.in_use()
-        self.watcher = threading.Thread(target=self.watch)
-        self.watcher.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.done.set()
-        self.watcher.join()
-        if self.cuda:
-            self.growth = torch.cuda.max_memory_allocated() - self.before
-
-    def watch(self) -> None:
-        """Look every 20 milliseconds. A GPU counts by itself."""
-        while not self.done.wait(0.02) and not self.cuda:
-            self.growth = max(self.growth, self.in_use() - self.before)
-
-    def in_use(self) -> int:
-        """Bytes of this process; 0 where the system does not tell."""
-        if self.cuda:
-            return torch.cuda.memory_allocated()
-        statm = Path("/proc/self/statm")
-        return int(statm.read_text().split()[1]) * 4096 if statm.exists() else 0
-
-
 def matmul_rate(settings: SpeedSettings) -> float:
     """Floating-point operations a second of a large matrix product: what a machine can give."""
     a = torch.randn(MATMUL_SIDE, MATMUL_SIDE, device=settings.device, dtype=settings.dtype)
-    return 2 * MATMUL_SIDE**3 / measure({"product": lambda: a @ a}, settings)["product"].seconds
+    product = measure({"product": lambda: a @ a}, settings.rounds, settings.device, settings.clock)["product"]
+    return 2 * MATMUL_SIDE**3 / product.seconds
 
 
 # ---- the work ---------------------------------------------------------------------------------------------------

@@ -56,11 +56,7 @@ def generate(sd: StableDiffusion, x: Tensor | Posterior, seeds: Sequence[int], p
     if sampler not in SAMPLERS:
         raise ValueError(f"there is no sampler {sampler!r}: there are {', '.join(SAMPLERS)}")
     path = plan(sd, 1.0 if from_noise else strength, steps) if path is None else path
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-
-    def draw() -> Tensor:  # on the CPU, so that every device sees the same noise
-        noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
-        return noise.to(sd.device, sd.fine_dtype)
+    draw = sd.noise_source(seeds, shape)
 
     if from_noise:
         z = draw()
@@ -71,9 +67,7 @@ def generate(sd: StableDiffusion, x: Tensor | Posterior, seeds: Sequence[int], p
         z_0 = sd.vae.scaling_factor * posterior.sample(draw())  # E(x)
         z = add_noise(z_0, draw(), path[0].alpha_bar_t) if path else z_0  # z_T'
 
-    with sd.without_adapters(uncond == "base"):
-        empty = sd.text.encode([""]).expand(B, -1, -1)
-    context = sd.text.encode([prompt]).expand(B, -1, -1)  # tau(y)
+    context, empty = sd.contexts(prompt, B, uncond)
     before = None
     for t, alpha_bar_t, alpha_bar_prev in path:
         eps_hat = estimate_noise(sd, z, t, context, empty, guidance, uncond)

@@ -9,6 +9,7 @@
 import shutil
 from pathlib import Path
 
+from ..data.export import copy_into
 from ..data.folders import list_categories
 from ..data.split import PARTS, load_split, part_files
 from ..evaluate.filter import KEPT
@@ -36,7 +37,7 @@ def export_expanded(data: Path, folder: Path, out: Path) -> int:
             name = category.resolve().name
             for part in PARTS:
                 for file in part_files(split, category, part):
-                    rows.append([copy(file, partial, Path(part) / name / file.name), part, name, "real",
+                    rows.append([copy_into(partial, Path(part) / name / file.name, file), part, name, "real",
                                  f"{name}/{file.name}", "", "", ""])
             rows += export_generated(folder / name / "samples", name, partial, dropped)
         write_csv(partial / "origin.csv", COLUMNS, rows)
@@ -51,18 +52,11 @@ def export_generated(samples: Path, name: str, out: Path, dropped: set[Path]) ->
         file = samples / row["file"]
         if file.is_file() and file.resolve() not in dropped:
             target = Path("train") / name / GENERATED / row["file"]
-            rows.append([copy(file, out, target), "train", name, GENERATED,
+            rows.append([copy_into(out, target, file), "train", name, GENERATED,
                          *(row.get(column) or "" for column in ("source", "seed", "s", "w"))])
     if rows and (samples / "boxes").is_dir():
         shutil.copytree(samples / "boxes", out / "boxes" / name)
     return rows
-
-
-def copy(file: Path, out: Path, target: Path) -> str:
-    """Copy a file to OUT/TARGET. Returns TARGET as text."""
-    (out / target).parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(file, out / target)
-    return target.as_posix()
 
 
 def rejected_images(verdicts: Path) -> set[Path]:

@@ -24,28 +24,28 @@ from .commands.plan import LEAK
 from .devices import pick_device
 from .environment import ROOT
 from .expanded import export_expanded
-from .journal import Journal, keep_warnings
+from .journal import Journal, fingerprint, keep_warnings
 from .paths import dataset_folder
 from .stages import TRAINING, Stage, evaluation_stages, with_arguments
 
 PAPER_NUMBER, PAPER_ITERATIONS = 1000, 1000
 SMALL_NUMBER, SMALL_ITERATIONS = 100, 150
-TRAINING_STEP_SECONDS = 0.25  # of a classifier, 32 images of 200 x 200 on one core; it is told apart from no other
+TRAINING_STEP_SECONDS = 0.25  # of a classifier of any kind, 32 images of 200 x 200 on one core
 IMAGES_STAGE = f"{costs.IMAGES:,} images, --sampler dpm --steps 25"
 MODULES = "stablesdg.app.commands."
 
 
 @dataclass(frozen=True)
 class ExpandSettings:
-    """The arguments of expand.py. `resolve` fills in what was left open."""
+    """The arguments of expand.py, with nothing left open."""
     data: Path
     categories: tuple[str, ...] | None
     good: str | None
-    weights: Any  # a path as text, once it is resolved
+    weights: str
     method: str
     hyperparameters: str
-    number: Any  # a number, once it is resolved
-    iterations: Any
+    number: int
+    iterations: int
     networks: tuple[str, ...]
     steps: int
     side: int
@@ -54,12 +54,12 @@ class ExpandSettings:
     dry_run: bool
     seed: int
     device: str
-    all_categories: tuple[str, ...] = ()
+    all_categories: tuple[str, ...]
 
     @property
     def is_small(self) -> bool:
         """Whether the prior is the small one."""
-        return Path(self.weights).resolve() == NANO.resolve()
+        return is_nano(self.weights)
 
     @property
     def has_inception(self) -> bool:
@@ -82,20 +82,28 @@ class ExpandSettings:
         return tuple(name for name in self.all_categories if name not in self.generated)
 
 
-def resolve(settings: ExpandSettings) -> ExpandSettings:
+def resolve(data: Path, categories: tuple[str, ...] | None, good: str | None, weights: Path | str | None,
+            number: int | None, iterations: int | None, **others: Any) -> ExpandSettings:
     """Find the classes, and take what was left open from the weights. Raises UserError for classes that are not there.
+
+    others  the other fields of ExpandSettings, but for all_categories
     """
-    there = tuple(folder.resolve().name for folder in list_categories(settings.data))
-    for name in (*(settings.categories or ()), *((settings.good,) if settings.good else ())):
+    there = tuple(folder.resolve().name for folder in list_categories(data))
+    for name in (*(categories or ()), *((good,) if good else ())):
         if name not in there:
-            raise UserError(f"{settings.data} has no class {name}: it has {', '.join(there)}.")
-    settings = dataclasses.replace(settings, weights=str(settings.weights or default_weights()[0]),
-                                   all_categories=there)
+            raise UserError(f"{data} has no class {name}: it has {', '.join(there)}.")
+    weights = str(weights or default_weights()[0])
+    usual = (SMALL_NUMBER, SMALL_ITERATIONS) if is_nano(weights) else (PAPER_NUMBER, PAPER_ITERATIONS)
+    settings = ExpandSettings(data=data, categories=categories, good=good, weights=weights, number=number or usual[0],
+                              iterations=iterations or usual[1], all_categories=there, **others)
     if not settings.generated:
-        raise UserError(f"--good {settings.good} leaves no class to generate: name others with --categories.")
-    number, iterations = ((SMALL_NUMBER, SMALL_ITERATIONS) if settings.is_small else (PAPER_NUMBER, PAPER_ITERATIONS))
-    return dataclasses.replace(settings, number=settings.number or number,
-                               iterations=settings.iterations or iterations)
+        raise UserError(f"--good {good} leaves no class to generate: name others with --categories.")
+    return settings
+
+
+def is_nano(weights: str) -> bool:
+    """Whether the weights are those of the small prior."""
+    return Path(weights).resolve() == NANO.resolve()
 
 
 def decide(settings: ExpandSettings, folder: Path) -> bool:
@@ -134,7 +142,8 @@ def run_stage(stage: Stage, notes: Journal, clock: Clock) -> bool:
 
     A stage is not run if its category has failed before.
     """
-    if notes.is_done(stage):
+    read = fingerprint(stage.reads)
+    if notes.is_done(stage, read):
         print(f"== {stage.label}: done before, skipped", flush=True)
         return True
     if stage.category and any(one["category"] == stage.category for one in notes.failed):
@@ -142,8 +151,8 @@ def run_stage(stage: Stage, notes: Journal, clock: Clock) -> bool:
     if clock.is_used_up():
         print(f"== the budget is used up before {stage.label}; the same command goes on with it", flush=True)
         return False
-    begun = notes.is_begun(stage)
-    notes.begin(stage)
+    begun = notes.is_begun(stage, read)
+    notes.begin(stage, read)
     print(f"== {stage.label}, {duration(clock.seconds())} after the start\n$ {stage.command}", flush=True)
     started = time.monotonic()
     with keep_warnings() as warnings:

@@ -40,21 +40,21 @@ class Journal:
         return next((entry for entry in self.commands
                      if (entry["category"], entry["stage"]) == (stage.category, stage.name)), None)
 
-    def is_begun(self, stage: Stage) -> bool:
-        """Whether the same command was begun before with the same files."""
+    def is_begun(self, stage: Stage, read: str) -> bool:
+        """Whether the same command was begun before with the same files. `read` is fingerprint(stage.reads)."""
         entry = self.entry(stage)
-        return bool(entry and entry["command"] == stage.command and entry["read"] == fingerprint(stage.reads))
+        return bool(entry and entry["command"] == stage.command and entry["read"] == read)
 
-    def is_done(self, stage: Stage) -> bool:
+    def is_done(self, stage: Stage, read: str) -> bool:
         """Whether the same command has ended before, and nothing that it read or wrote has changed since."""
         entry = self.entry(stage)
-        return bool(entry and self.is_begun(stage) and entry.get("wrote") == fingerprint(stage.writes))
+        return bool(entry and self.is_begun(stage, read) and entry.get("wrote") == fingerprint(stage.writes))
 
-    def begin(self, stage: Stage) -> None:
+    def begin(self, stage: Stage, read: str) -> None:
         """Note that a stage runs now."""
         self.commands = [entry for entry in self.commands if entry is not self.entry(stage)]
         self.commands.append({"command": stage.command, "category": stage.category, "stage": stage.name,
-                              "read": fingerprint(stage.reads), "warnings": []})
+                              "read": read, "warnings": []})
         self.save()
 
     def end(self, stage: Stage, seconds: float, warnings: list[str]) -> None:

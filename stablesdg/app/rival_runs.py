@@ -9,10 +9,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from ..data.generated import ImageSet, Job, is_finished, list_jobs, require_own_folder
-from ..data.images import read_batches
+from ..data.generated import ImageSet, is_finished, list_jobs, require_own_folder
 from ..data.split import SEEN, Split, load_split, part_files, refuse_leak, surfaces_of
 from ..evaluate.features import load_nano_network
 from ..evaluate.novelty import NoveltyMeter
@@ -24,9 +22,10 @@ from ..storage.settings import as_json, changed_settings
 from ..storage.tensors import load_tensors, read_metadata, save_tensors
 from .command_line import duration
 from .interrupt import stop_when_asked
+from .makers import ImageMaker
 from .paths import split_file
 from .rivals import Opened, RivalSettings, open_rival
-from .sampling import COPY_NOVELTY, STRANGE_NOVELTY, ImageMaker, make_batch, save_pictures
+from .sampling import make_images, save_pictures, say_novelty
 
 try:
     import resource
@@ -119,7 +118,8 @@ def draw_samples(settings: RivalSettings, opened: Opened, files: Sequence[Path],
     seen = frozenset(opened.depends_on["images"])
     depends_on = {"rival": settings.name, "model": sha256(settings.out / MODEL), "seed": settings.seed,
                   "number": settings.number, "from_noise": True, "sampler": settings.name, "resolution": opened.side,
-                  "steps": opened.columns["steps"], "w": opened.columns["w"], "device": opened.device.type,
+                  "steps": opened.columns["steps"], "w": opened.columns["w"],
+                  "truncation": settings.truncation, "device": opened.device.type,
                   "data": str(settings.data), "seen": sorted(seen)}
     if settings.resume and is_finished(out, depends_on):
         print(f"the images in {out} are already finished; leave out --resume to make them again")
@@ -128,43 +128,16 @@ def draw_samples(settings: RivalSettings, opened: Opened, files: Sequence[Path],
     def draw(x: Tensor, seeds: Sequence[int]) -> Tensor:
         return opened.rival.draw(seeds).float()
 
-    maker = ImageMaker(draw, f"drawn by {settings.name}", opened.columns, opened.side, 1, depends_on, seen)
+    maker = ImageMaker(draw, f"drawn by {settings.name}", opened.columns, opened.side or LARGEST_SIDE, 1, depends_on,
+                       seen)
     jobs = list_jobs(files, settings.number, settings.seed)
     images = ImageSet(out, depends_on, settings.resume)
     meter = NoveltyMeter(load_nano_network(opened.device), files, surfaces_of(split, files))
-    seconds = draw_all(jobs, maker, meter, images, settings.draw_batch)
+    seconds = make_images(jobs, maker, meter, images, batch_size=settings.draw_batch, from_noise=True)
     rows = images.finish(jobs)
     save_pictures(settings.out, out, rows, jobs, files, maker)
-    values = sorted(float(row["novelty"]) for row in rows)
-    print(f"wrote {len(rows)} images to {out} in {duration(seconds)}; novelty {values[len(values) // 2]:.2f} (median; "
-          "0 is a copy of a training image, 1 as far as real ones of other surfaces are apart)")
-    warn_of_novelty(values[len(values) // 2])
+    say_novelty(rows, out, seconds, "train for fewer --steps", "look at the preview, and train for longer")
     return round(seconds, 1)
-
-
-def warn_of_novelty(novelty: float) -> None:
-    """Say when most images are copies, or unlike anything real."""
-    said = f"warning: at a median novelty of {novelty:.2f} most images are"
-    if novelty < COPY_NOVELTY:
-        print(f"{said} near copies of training images: train for fewer --steps")
-    if novelty > STRANGE_NOVELTY:
-        print(f"{said} unlike anything real: look at the preview, and train for longer")
-
-
-def draw_all(jobs: Sequence[Job], maker: ImageMaker, meter: NoveltyMeter, images: ImageSet, batch_size: int) -> float:
-    """Draw all images that are not there yet. Returns the seconds it took. Ctrl-C says what is kept."""
-    start = time.monotonic()
-    try:
-        with tqdm(total=len(jobs), unit="image", disable=None) as bar:
-            for batch in read_batches(jobs, batch_size, maker.resolution or LARGEST_SIDE, 1):  # only for their sizes
-                if not all(images.has(source.job.name) for source in batch):
-                    make_batch(batch, maker, meter, images, 0.0, from_noise=True)
-                bar.update(len(batch))
-    except KeyboardInterrupt:
-        kept = sum(images.has(job.name) for job in jobs)
-        raise KeyboardInterrupt(f"the training is finished, and {kept} of {len(jobs)} images are kept; the same "
-                                "command with --resume goes on") from None
-    return time.monotonic() - start
 
 
 def record(settings: RivalSettings, opened: Opened, trained: Trained, drawing_seconds: float) -> None:

@@ -40,6 +40,9 @@ class RivalSettings:
     lr: float | None
     width: int | None
     augmentation: bool | None
+    gamma: float | None
+    rotation: bool
+    truncation: float | None
     latents: bool
     weights: str | None
     prompt: str | None
@@ -111,7 +114,10 @@ def open_scratch(settings: RivalSettings, files: Sequence[Path], device: torch.d
         rival, batch_size = dcgan.dcgan(images, augmentation=settings.augmentation, **how), dcgan.BATCH_SIZE
         depends_on["augmentation"] = settings.augmentation
     elif settings.name == "stylegan3":
-        rival, batch_size = stylegan3.stylegan3(images, **how), stylegan3.BATCH_SIZE
+        rival = stylegan3.stylegan3(images, gamma=settings.gamma, rotation=settings.rotation,
+                                    truncation=settings.truncation or 1.0, **how)
+        batch_size = stylegan3.BATCH_SIZE
+        depends_on |= {"gamma": settings.gamma, "rotation": settings.rotation}
     else:
         sd = open_model(settings.weights, settings.device, "float32") if settings.latents else None
         rival = ddpm.diffusion(images, sampler=settings.name, steps=settings.draw_steps, vae=sd and sd.vae, **how)

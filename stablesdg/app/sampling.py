@@ -13,12 +13,13 @@ from tqdm import tqdm
 from ..data.augment import augment
 from ..data.generated import ImageSet, Job, Row, source_name
 from ..data.images import Source, read_batches, read_image
-from ..evaluate.novelty import NoveltyMeter, similarity
+from ..evaluate.novelty import COPY_NOVELTY, STRANGE_NOVELTY, NoveltyMeter, similarity
 from ..generation import GUIDANCE, Step, generate, plan
 from ..models.stable_diffusion import StableDiffusion
 from ..report.pairs import PAIRS_SHOWN, Pair, save_novelty_picture, save_pairs
 from ..storage.errors import UserError
 from ..storage.files import sha256
+from .command_line import duration
 from .compat import plan_diffusers
 from .makers import ImageMaker
 from .model import Trained, from_recipe, load_adapters, open_model
@@ -29,7 +30,6 @@ TABLE_I = {"Cr": (0.2, 2), "In": (0.9, 9), "Pa": (0.4, 6), "PS": (0.5, 3), "RS":
            "Inc": (0.5, 5), "Ind": (0.2, 7), "Ox": (0.6, 3), "SG": (0.5, 4)}
 STRENGTH, SAMPLER, STEPS = 0.4, "ddim", 50
 FEWEST_STEPS = 10  # of any sampler; docs/results/samplers.md shows what fewer lose
-COPY_NOVELTY, STRANGE_NOVELTY = 0.2, 3.0  # medians below and above which sample.py warns
 LOG_IMAGES = 100  # between two lines where the output is not a terminal
 MOST_TRIES = 5  # an image gets at most so many seeds to become as novel as --min-novelty asks
 RETRY_STRIDE = 1_000_000_000  # between the seeds of two tries
@@ -214,15 +214,20 @@ def doubts_of_choice(tuned: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def warn_of_novelty(novelty: float, maker: ImageMaker) -> None:
-    """Say when most images are copies, or unlike anything real. Images that are meant as copies pass."""
-    meant_as_copies = maker.sd is None or maker.depends_on["s"] == 0
-    if novelty < COPY_NOVELTY and not meant_as_copies:
-        print(f"warning: at a median novelty of {novelty:.2f} most images are near copies of training images: raise "
-              "--strength, or pass --min-novelty 0.5")
+def say_novelty(rows: Sequence[Row], out: Path, seconds: float, against_copies: str, against_strange: str) -> None:
+    """Say how novel the images are. Warn if most are copies or unlike anything real, with what helps against it.
+
+    against_copies  "" where the images are meant as copies
+    """
+    values = sorted(float(row["novelty"]) for row in rows)
+    novelty = values[len(values) // 2]
+    print(f"wrote {len(rows)} images to {out} in {duration(seconds)}; novelty {novelty:.2f} (median; 0 is a copy of a "
+          "training image, 1 as far as real ones of other surfaces are apart)")
+    most = f"warning: at a median novelty of {novelty:.2f} most images are"
+    if novelty < COPY_NOVELTY and against_copies:
+        print(f"{most} near copies of training images: {against_copies}")
     if novelty > STRANGE_NOVELTY:
-        print(f"warning: at a median novelty of {novelty:.2f} most images are unlike anything real: lower --strength "
-              "or --guidance, train for more --iterations, and look at the previews before you use them")
+        print(f"{most} unlike anything real: {against_strange}")
 
 
 def make_batch(batch: Sequence[Source[Job]], maker: ImageMaker, meter: NoveltyMeter, images: ImageSet,
@@ -249,15 +254,15 @@ def make_batch(batch: Sequence[Source[Job]], maker: ImageMaker, meter: NoveltyMe
     images.save_progress()
 
 
-def make_images(jobs: Sequence[Job], maker: ImageMaker, meter: NoveltyMeter, images: ImageSet,
-                settings: SamplingSettings) -> float:
+def make_images(jobs: Sequence[Job], maker: ImageMaker, meter: NoveltyMeter, images: ImageSet, *, batch_size: int,
+                from_noise: bool, min_novelty: float = 0.0) -> float:
     """Make all images that are not there yet. Returns the seconds it took. Ctrl-C says what is kept."""
     started, done = time.monotonic(), 0
     try:
         with tqdm(total=len(jobs), unit="image", disable=None) as bar:
-            for batch in read_batches(jobs, settings.batch_size, maker.resolution, maker.multiple):
+            for batch in read_batches(jobs, batch_size, maker.resolution, maker.multiple):
                 if not all(images.has(source.job.name) for source in batch):  # whole batches: see --batch-size
-                    make_batch(batch, maker, meter, images, settings.min_novelty, settings.from_noise)
+                    make_batch(batch, maker, meter, images, min_novelty, from_noise)
                 bar.update(len(batch))
                 before, done = done, done + len(batch)
                 if bar.disable and (done // LOG_IMAGES > before // LOG_IMAGES or done == len(jobs)):

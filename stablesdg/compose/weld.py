@@ -35,12 +35,7 @@ def weld(sd: StableDiffusion, x: Tensor, region: Tensor, seeds: Sequence[int], p
     through the VAE. paste.lay_in puts the region into the composite.
     """
     B = len(x)
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    shape = sd.latent_shape(x)
-
-    def draw() -> Tensor:  # on the CPU, so that every device sees the same noise
-        noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
-        return noise.to(sd.device, sd.fine_dtype)
+    draw = sd.noise_source(seeds, sd.latent_shape(x))
 
     one_by_one = x.to(sd.device, sd.fine_dtype).split(1)  # the VAE needs far more memory than the UNet
     posteriors = [sd.vae.encode(image) for image in one_by_one]
@@ -49,9 +44,7 @@ def weld(sd: StableDiffusion, x: Tensor, region: Tensor, seeds: Sequence[int], p
     eps = draw()
     z = add_noise(z_0, eps, path[0].alpha_bar_t)  # z_T'
 
-    with sd.without_adapters(uncond == "base"):
-        empty = sd.text.encode([""]).expand(B, -1, -1)
-    context = sd.text.encode([prompt]).expand(B, -1, -1)  # tau(y)
+    context, empty = sd.contexts(prompt, B, uncond)
     before = None
     for t, alpha_bar_t, alpha_bar_prev in path:
         eps_hat = estimate_noise(sd, z, t, context, empty, guidance, uncond)

@@ -21,6 +21,11 @@ def export_parts(files: Mapping[str, Path], parts: Mapping[str, str], out: Path)
     require_empty(out)
     with atomic_folder(out) as partial:
         for name, path in sorted(files.items()):
-            target = partial / parts[name] / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
+            copy_into(partial, Path(parts[name]) / name, path)
+
+
+def copy_into(out: Path, target: Path, file: Path) -> str:
+    """Copy a file to OUT/TARGET. Returns TARGET as text."""
+    (out / target).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file, out / target)
+    return target.as_posix()

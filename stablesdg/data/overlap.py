@@ -1,4 +1,4 @@
-"""Which images show the same piece of surface: overlapping crops of one strip, and copies.
+"""Which images show the same piece of surface: overlapping crops of one strip.
 
 Cameras that photograph a moving strip give images that share pixels, and so do data sets that were cut from larger
 photographs. Under a random split such images lie in training and test part at once, and the test measures memory.
@@ -13,15 +13,11 @@ overlap shows wherever it lies. Across classes there are many more pairs, and it
 """
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
-from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from scipy.fft import irfft2, rfft2
-from scipy.ndimage import gaussian_filter
 
-from .images import read_image, readable
+from .alike import high_pass, shrink, shrink_factor
 
 try:  # its inverse transform takes two thirds of the time of SciPy's, and all cores
     import torch
@@ -29,8 +25,6 @@ except ImportError:  # the audit of python -m stablesdg.plan works without it
     torch = None
 
 MIN_COMMON_AREA = 0.1  # share of the smaller image's area that must be common
-HIGH_PASS_SIGMA = 3.0  # pixels; the high-pass takes away what is blurred by this much
-MAX_SIDE = 256  # pixels; larger images are shrunk first, all by the same factor
 MIN_PEAK = 6.0  # of the highest correlation, in standard deviations of a pair that shares nothing: worth a closer look
 MIN_CORRELATION = 0.7  # over the common pixels: from here on a pair counts
 CLEAR_PEAK = 10.0  # a peak this high is clear; noise lowers the correlation of the common pixels more than the peak ..
@@ -39,10 +33,6 @@ LOOK_SIZES = (96, 128)  # frequencies along each axis in the first look, about h
 MIN_LOOK_PEAK = 4.45  # in the first look within a class, in standard deviations; lower than MIN_PEAK, as it sees less
 MIN_LOOK_PEAK_ACROSS = 4.75  # the same across classes
 PARTNERS_AT_ONCE = 4  # images compared with one at a time; with more, memory goes back to the system after each call
-COPY_ROWS_AT_ONCE = 1024  # images whose copies are sought at a time
-MIN_COPY_CORRELATION = 0.8  # over the whole shrunk image, in any of its eight mirrored and turned positions
-MIN_COPY_CORRELATION_ACROSS = 0.95  # the same across classes, where the bright edges of unlike pieces reach 0.85
-COPY_SIDE = 64  # pixels; images are shrunk to this when copies are sought
 
 Progress = Callable[[range], Iterable[int]]  # wraps a loop over images, as tqdm does
 
@@ -61,79 +51,6 @@ class Overlap:
     dx: int
     share: float  # of the smaller image's area that is common
     correlation: float  # of the common pixels
-
-
-@dataclass(frozen=True)
-class AlikeImages:
-    """Images of similar size, all shrunk by one factor to at most MAX_SIDE pixels."""
-    indices: list[int]  # in the list of files
-    images: list[np.ndarray]  # gray, (H, W)
-
-
-# ---- images brought to one scale --------------------------------------------------------------------------------
-
-
-def high_pass(gray: np.ndarray) -> np.ndarray:
-    """(H, W) -> (H, W) float32 of mean 0 and deviation 1, without what is larger than a few pixels."""
-    gray = np.asarray(gray, dtype=np.float32)
-    fine = gray - gaussian_filter(gray, HIGH_PASS_SIGMA)
-    return (fine - fine.mean()) / (fine.std() + 1e-6)
-
-
-def shrink(image: np.ndarray | Image.Image, factor: int) -> np.ndarray:
-    """(H, W) -> (H // factor, W // factor), averaged, but at least one pixel."""
-    gray = np.array(image, dtype=np.float32)
-    if factor == 1:
-        return gray
-    return area_mean(gray, max(1, gray.shape[0] // factor), max(1, gray.shape[1] // factor))
-
-
-def area_mean(gray: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """(H, W) -> (rows, columns) float32: each pixel is the mean of the whole pixels that it covers or touches."""
-    total = np.asarray(gray, dtype=np.float64)
-    for axis, n in enumerate((rows, columns)):
-        edges = np.arange(n + 1) * total.shape[axis]
-        first, last = edges[:-1] // n, -(-edges[1:] // n)
-        sums = np.insert(total.cumsum(axis=axis), 0, 0, axis=axis)
-        widths = (last - first).reshape((-1, 1) if axis == 0 else (1, -1))
-        total = (sums.take(last, axis=axis) - sums.take(first, axis=axis)) / widths
-    return total.astype(np.float32)
-
-
-def shrink_factor(longest_side: int) -> int:
-    """The least whole number that brings a side to at most MAX_SIDE pixels."""
-    return -(-longest_side // MAX_SIDE)
-
-
-def pairs_apart(alike: Sequence[AlikeImages]) -> int:
-    """How many pairs of images lie in different sets, so that overlaps of theirs are not sought."""
-    return sum(len(a.indices) * len(b.indices) for a, b in combinations(alike, 2))
-
-
-def read_alike(files: Sequence[Path]) -> list[AlikeImages]:
-    """Read images in sets that can be compared.
-
-    Within a set, longer sides differ by a factor of two at most, or need no shrinking. Images of different sets are
-    never compared. Raises UserError if a file cannot be read.
-    """
-    sides = []
-    for file in files:
-        with readable(file), Image.open(file) as image:
-            sides.append(max(image.size))
-    sets: list[list[int]] = []
-    for i in sorted(range(len(files)), key=sides.__getitem__):
-        if not sets or sides[i] > max(MAX_SIDE, 2 * sides[sets[-1][0]]):
-            sets.append([])
-        sets[-1].append(i)
-    alike = []
-    for indices in map(sorted, sets):
-        factor = shrink_factor(max(sides[i] for i in indices))
-        grays = [shrink(read_image(files[i])[0].convert("L"), factor) for i in indices]
-        alike.append(AlikeImages(indices, grays))
-    return alike
-
-
-# ---- overlapping crops ------------------------------------------------------------------------------------------
 
 
 def find_overlaps(images: Sequence[np.ndarray], mirrored: bool = False, min_common_area: float = MIN_COMMON_AREA,
@@ -314,25 +231,3 @@ def common_part(a: np.ndarray, b: np.ndarray, dy: int, dx: int) -> tuple[np.ndar
     rows = slice(max(0, dy), max(0, dy, min(a.shape[0], b.shape[0] + dy)))
     columns = slice(max(0, dx), max(0, dx, min(a.shape[1], b.shape[1] + dx)))
     return a[rows, columns], b[rows.start - dy:rows.stop - dy, columns.start - dx:columns.stop - dx]
-
-
-# ---- copies -----------------------------------------------------------------------------------------------------
-
-
-def find_copies(images: Sequence[np.ndarray], least: float = MIN_COPY_CORRELATION) -> list[tuple[int, int]]:
-    """[(i, j), ..]: pairs that are one picture, whatever its size, encoding, mirroring or quarter turn.
-
-    least  correlation of two copies
-    """
-    square = [area_mean(image, COPY_SIDE, COPY_SIDE) for image in images]
-    small = np.stack([high_pass(x) for x in square]) / COPY_SIDE  # products are correlations
-    turned = [t.reshape(len(small), -1).T for turns in range(4)
-              for t in (np.rot90(small, turns, (1, 2)), np.rot90(small, turns, (1, 2))[:, :, ::-1])]
-    pairs: list[tuple[int, int]] = []
-    for start in range(0, len(small), COPY_ROWS_AT_ONCE):
-        rows = small[start:start + COPY_ROWS_AT_ONCE].reshape(-1, COPY_SIDE**2)
-        best = rows @ turned[0][:, start:]
-        for columns in turned[1:]:
-            best = np.maximum(best, rows @ columns[:, start:])
-        pairs += [(start + i, start + j) for i, j in np.argwhere(best > least).tolist() if i < j]
-    return pairs

@@ -18,18 +18,9 @@ from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
 from ..storage.files import read_csv
-from .overlap import (
-    MIN_COPY_CORRELATION,
-    MIN_COPY_CORRELATION_ACROSS,
-    AlikeImages,
-    Overlap,
-    Progress,
-    find_copies,
-    find_overlaps,
-    find_overlaps_across,
-    no_progress,
-    read_alike,
-)
+from .alike import AlikeImages, read_alike
+from .copies import MIN_COPY_CORRELATION, MIN_COPY_CORRELATION_ACROSS, find_copies
+from .overlap import Overlap, Progress, find_overlaps, find_overlaps_across, no_progress
 
 Pair = tuple[str, str]  # two names of images, in alphabetical order
 Files = Mapping[str, Path]  # by name, CATEGORY/FILE

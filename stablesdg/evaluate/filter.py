@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from ..storage.files import read_csv
+from .novelty import COPY_NOVELTY, STRANGE_NOVELTY
 
-COPY_NOVELTY, STRANGE_NOVELTY = 0.2, 3.0  # in the unit of novelty.py: 1 is as far as real images of other surfaces are
 EVIDENCE_QUANTILE = 0.02  # of real images would be dropped, too
 KEPT, COPY, STRANGE, EVIDENCE_GONE = REASONS = ("kept", "copy", "strange", "evidence gone")
 

@@ -23,6 +23,7 @@ from ..data.images import to_unit_tensor
 from .extract import nano_features
 from .neighbours import nearest
 
+COPY_NOVELTY, STRANGE_NOVELTY = 0.2, 3.0  # nearly a copy below; like nothing real above
 COPY_DISTANCE = 1e-2  # between the features of two copies; different pictures are tens of times as far apart
 WINDOW_RADIUS, WINDOW_SIGMA = 5, 1.5  # pixels; the window of SSIM is 11 x 11
 

@@ -5,7 +5,7 @@ This is the one file below the paper that imports from it: it holds the paper's 
 import contextlib
 import functools
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,22 @@ class StableDiffusion:
     def latent_shape(self, x: Tensor) -> tuple[int, ...]:
         """(C, h, w) of the latents of images x (B, 3, H, W)."""
         return (self.unet.conv_in.in_channels, *(side // self.vae.factor for side in x.shape[2:]))
+
+    def noise_source(self, seeds: Sequence[int], shape: Sequence[int]) -> Callable[[], Tensor]:
+        """A function that draws noise (len(seeds), *shape), another at each call. Row i depends on seeds[i] alone."""
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+        def draw() -> Tensor:  # on the CPU, so that every device sees the same noise
+            noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
+            return noise.to(self.device, self.fine_dtype)
+
+        return draw
+
+    def contexts(self, prompt: str, n: int, uncond: str = "adapted") -> tuple[Tensor, Tensor]:
+        """(tau(y), the context of no prompt) for n images, (n, length, width) each. `uncond` is that of `generate`."""
+        with self.without_adapters(uncond == "base"):
+            empty = self.text.encode([""]).expand(n, -1, -1)
+        return self.text.encode([prompt]).expand(n, -1, -1), empty
 
     @functools.cached_property
     def sha256(self) -> str:

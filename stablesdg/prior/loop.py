@@ -59,6 +59,13 @@ def generator_on(device: torch.device, generator: torch.Generator) -> torch.Gene
     return torch.Generator(device).manual_seed(int(torch.randint(2**62, (), generator=generator)))
 
 
+@torch.no_grad()
+def follow(average: Mapping[str, Tensor], weights: Mapping[str, Tensor], decay: float) -> None:
+    """average <- decay * average + (1 - decay) * weights, in place. Counters are copied."""
+    for name, value in weights.items():
+        average[name].lerp_(value, 1 - decay) if value.is_floating_point() else average[name].copy_(value)
+
+
 class Averaged:
     """A model beside the exponential moving average of its weights."""
 
@@ -66,12 +73,9 @@ class Averaged:
         self.model = model
         self.average = {name: value.detach().clone() for name, value in model.state_dict().items()}
 
-    @torch.no_grad()
     def follow(self, decay: float) -> None:
-        """average <- decay * average + (1 - decay) * weights. Counters are copied."""
-        for name, value in self.model.state_dict().items():
-            average = self.average[name]
-            average.lerp_(value, 1 - decay) if value.is_floating_point() else average.copy_(value)
+        """Let the average take in the weights of one more step."""
+        follow(self.average, self.model.state_dict(), decay)
 
     def measured(self, evaluate: Callable[[], Mapping[str, Any]]) -> Row:
         """evaluate() with the average in the model's place."""

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from ..data.augment import augment_batch
 from ..evaluate.extract import FeatureExtractor
 from ..evaluate.features import FeatureNetwork
+from ..prior.loop import follow
 from .augmentation import MIXED_SHARE, augment_strong, mix_images, partners
 from .batches import Drawing, draw_batches, plan_phases
 from .classifiers import State, layout, normalise, predict
@@ -194,13 +195,7 @@ class MovingAverage:
         self.model = copy.deepcopy(model)
         self.steps = 0
 
-    @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Take in the weights of one more step."""
         self.steps += 1
-        decay = min(AVERAGE_DECAY, (self.steps - 1) / (self.steps + 2))
-        for mine, new in zip(self.model.state_dict().values(), model.state_dict().values()):
-            if mine.is_floating_point():
-                mine.lerp_(new, 1 - decay)
-            else:
-                mine.copy_(new)
+        follow(self.model.state_dict(), model.state_dict(), min(AVERAGE_DECAY, (self.steps - 1) / (self.steps + 2)))

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from ..evaluate.filter import COPY_NOVELTY
+from ..evaluate.novelty import COPY_NOVELTY, STRANGE_NOVELTY
 from . import commands
 from .charts import Limit, histogram
 from .markup import Html, as_html, chart_figure, clipped, count, figure, join, missing, percent, table, tag
@@ -12,7 +12,6 @@ from .read import Category, Findings, GeneratedImage
 from .sections import section
 from .thumbnails import embed_file, embed_triple
 
-STRANGE_NOVELTY = 3.0  # above which sample.py warns of its median
 MOST_PICTURED = 24  # classes whose images are shown
 SIDES = ((6, 320), (12, 256), (MOST_PICTURED, 160))  # (at most so many classes, pixels of a picture at full size)
 REJECTED_SHOWN, REJECTED_SIDE = 6, 160

@@ -26,7 +26,8 @@ STEPS = {"dcgan": 20_000, "stylegan3": 50_000, "ddpm": 50_000, "ddim": 50_000, "
          "dreambooth": 1000}
 SCRATCH, PROMPTED = ("dcgan", "stylegan3", "ddpm", "ddim"), ("textual-inversion", "dreambooth")
 # option -> the rivals that it means something to
-BELONGS_TO = {"width": SCRATCH, "augmentation": ("dcgan",), "latents": ("ddpm", "ddim"), "lr": PROMPTED,
+BELONGS_TO = {"width": SCRATCH, "augmentation": ("dcgan",), "gamma": ("stylegan3",), "rotation": ("stylegan3",),
+              "truncation": ("stylegan3",), "latents": ("ddpm", "ddim"), "lr": PROMPTED,
               "weights": ("ddpm", "ddim", *PROMPTED), "prompt": PROMPTED, "token": ("textual-inversion",),
               "class_prompt": ("dreambooth",), "prior_preservation": ("dreambooth",), "guidance": PROMPTED,
               "draw_steps": ("ddpm", "ddim", *PROMPTED)}
@@ -52,6 +53,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
                                                          "number is faster (default: the rival's own)")
     training.add_argument("--augmentation", action=argparse.BooleanOptionalAction,
                           help="differentiable augmentation for dcgan (default: on for fewer than 1,000 images)")
+    training.add_argument("--gamma", type=rate, help="weight of R1, for stylegan3 (default: (side / 256)^2)")
+    training.add_argument("--rotation", action="store_true",
+                          help="config R of stylegan3: a turned input gives a turned image")
     training.add_argument("--latents", action="store_true",
                           help="ddpm and ddim learn the latents of the frozen VAE of --weights instead of pixels")
     prior = p.add_argument_group("prior")
@@ -68,6 +72,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     drawing.add_argument("--draw-steps", type=positive, help="denoising steps (default: 1000 for ddpm, else 50)")
     drawing.add_argument("--guidance", type=rate, help="w of textual-inversion and dreambooth (default: the recipe's, "
                                                        "or 5)")
+    drawing.add_argument("--truncation", type=rate, help="below 1: better images of stylegan3 and less variety "
+                                                         "(default: 1)")
     drawing.add_argument("--draw-batch", type=positive, default=8, help="images at once")
     add_common(p.add_argument_group("run"))
     p.add_argument("--out", type=Path, help="run folder (default: runs/DATASET/rivals/NAME/CATEGORY)")

@@ -209,7 +209,7 @@ def stylegan3(images: Tensor, *, width: int = WIDTH, base: float = BASE, layers:
               device: torch.device | str = "cpu") -> Rival:
     """StyleGAN3 for images (N, 3, side, side) in [-1, 1].
 
-    width, base, layers, rotation  of the generator, see there. The discriminator's widths are those of config T
+    width, base, layers, rotation  of the generator, see there. The discriminator's widths do not follow rotation
     gamma                          weight of R1 (None: (side / 256)^2)
     truncation                     of what is drawn
     seed                           of the weights at the start

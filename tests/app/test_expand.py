@@ -9,7 +9,7 @@ from commands import here
 
 from stablesdg.app import expansion
 from stablesdg.app.expanded import export_expanded
-from stablesdg.app.expansion import Clock, ExpandSettings, decide, resolve, run_stage
+from stablesdg.app.expansion import Clock, decide, resolve, run_stage
 from stablesdg.app.journal import Journal, fingerprint, keep_warnings
 from stablesdg.app.stages import Stage, list_stages
 from stablesdg.storage.errors import UserError
@@ -22,7 +22,7 @@ def settings_of(data, **changed):
     values = dict(data=data, categories=None, good=None, weights="weights/nano", method="auto", hyperparameters="tune",
                   number=None, iterations=None, networks=("squeezenet",), steps=10, side=64, seeds=1, budget=None,
                   dry_run=False, seed=0, device="cpu")
-    return resolve(ExpandSettings(**{**values, **changed}))
+    return resolve(**{**values, **changed})
 
 
 @pytest.fixture(scope="module")
@@ -144,14 +144,15 @@ def test_a_change_of_what_a_stage_reads_makes_it_run_again(tmp_path):
     source, result = tmp_path / "a.txt", tmp_path / "b.txt"
     stage = Stage("score", "", "fid.py", ("x",), (source,), (result,))
     source.write_text("1")
-    notes.begin(stage)
-    assert notes.is_begun(stage) and not notes.is_done(stage)
+    read = fingerprint(stage.reads)
+    notes.begin(stage, read)
+    assert notes.is_begun(stage, read) and not notes.is_done(stage, read)
     result.write_text("2")
     notes.end(stage, 1.0, [])
     again = Journal(tmp_path / "expand.json", None)
-    assert again.is_done(stage)
+    assert again.is_done(stage, read)
     source.write_text("3")
-    assert not again.is_begun(stage)
+    assert not again.is_begun(stage, fingerprint(stage.reads))
 
 
 def test_warnings_are_kept_and_shown(capsys):

@@ -80,13 +80,13 @@ def test_the_number_format_follows_what_was_measured(nano, monkeypatch, capsys, 
     assert "cpu, float32\n" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("novelty, s, told", [
-    (0.1, 0.4, "near copies"), (0.1, 0.0, ""), (1.0, 0.4, ""), (10.0, 0.4, "unlike anything real")])
-def test_copies_and_images_unlike_anything_real_are_warned_of(capsys, novelty, s, told):
-    maker = sampling.ImageMaker(lambda x, seeds: x, "", {}, None, 1, {"s": s}, frozenset(), sd=object())
-    sampling.warn_of_novelty(novelty, maker)
+@pytest.mark.parametrize("novelty, against_copies, told", [
+    (0.1, "raise s", "near copies of training images: raise s"), (0.1, "", ""), (1.0, "raise s", ""),
+    (10.0, "raise s", "unlike anything real: lower s")])
+def test_copies_and_images_unlike_anything_real_are_warned_of(capsys, tmp_path, novelty, against_copies, told):
+    sampling.say_novelty([{"novelty": str(novelty)}] * 3, tmp_path, 5.0, against_copies, "lower s")
     out = capsys.readouterr().out
-    assert told in out and out.count("\n") == bool(told)
+    assert f"wrote 3 images to {tmp_path}" in out and told in out and out.count("warning") == bool(told)
 
 
 def test_a_choice_that_chance_made_or_that_lies_below_the_floor_is_told_by_sample(place, tmp_path):

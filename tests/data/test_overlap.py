@@ -7,9 +7,10 @@ from crops import BASES, grounds
 from PIL import Image
 
 from stablesdg.data import overlap
+from stablesdg.data.copies import find_copies
 from stablesdg.data.folders import list_images
 from stablesdg.data.images import save_image
-from stablesdg.data.overlap import find_copies, find_overlaps, find_overlaps_across
+from stablesdg.data.overlap import find_overlaps, find_overlaps_across
 from stablesdg.data.split import find_groups
 from stablesdg.prior.textures import draw
 

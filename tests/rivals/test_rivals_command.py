@@ -100,15 +100,17 @@ def test_an_option_that_means_nothing_to_a_rival_is_refused(place, nano):
 
 @pytest.mark.parametrize("name, options", [
     ("ddim", ["--size", 64, "--width", 8, "--draw-steps", 2]),
+    ("stylegan3", ["--size", 64, "--width", 4, "--rotation", "--gamma", 2, "--truncation", 0.7]),
     ("textual-inversion", ["--draw-steps", 2, "--size", 32]),
     ("dreambooth", ["--draw-steps", 2, "--size", 32, "--prior-preservation", 2])])
 def test_the_other_rivals_write_the_same_folder(place, nano, name, options):
-    weights = [] if name == "ddim" else ["--weights", nano, "--dtype", "float32"]
+    weights = [] if name in ("ddim", "stylegan3") else ["--weights", nano, "--dtype", "float32"]
     out = rivals(place, name, "--data", "steel/patches", "--steps", 2, "--batch-size", 2, "--number", 2, "--device",
                  "cpu", *options, *weights)
     folder = place / "runs" / "steel" / "rivals" / name / "patches"
     rows = read_csv(folder / "samples" / "manifest.csv")
-    assert len(rows) == 2 and {row["sampler"] for row in rows} == {"ddim"} and {row["steps"] for row in rows} == {"2"}
+    assert len(rows) == 2 and {row["sampler"] for row in rows} == {"stylegan3" if name == "stylegan3" else "ddim"}
+    assert {row["steps"] for row in rows} == {"" if name == "stylegan3" else "2"}
     with Image.open(folder / "samples" / "00000.png") as image:
         assert image.size == (40, 50) and image.mode == "L"
     if name == "dreambooth":
