@@ -53,6 +53,7 @@ from .classify_images import (
 from .classify_settings import ClassifySettings
 from .devices import pick_device, pick_dtype
 from .paths import split_file
+from .training_window import training_window
 
 # ---- images -----------------------------------------------------------------------------------------------------
 
@@ -201,7 +202,8 @@ def add_seed(experiment: Experiment, result: Result, images: TrainingSet, traine
     drawn = {sha256(file) for files in images.real for file in files}
     if round(tested.val_accuracy, 6) > max((round(one.val_accuracy, 6) for one in result.seeds), default=-1.0):
         classifiers.save(experiment.out / f"{setup.stem}.safetensors", trained.state, setup.network, setup.classes,
-                         drawn | experiment.generated.seen | experiment.validation_sha256, experiment.settings.side)
+                         drawn | experiment.generated.seen | experiment.validation_sha256, experiment.settings.side,
+                         training_window([file for files in images.real for file in files]))
         predicted = probabilities(trained, experiment.validation, experiment.device).argmax(dim=1)
         write_hard(experiment.out / "hard.csv", experiment.train,
                    error_rates(predicted, experiment.validation.y, len(setup.classes)))

@@ -49,7 +49,7 @@ def classify_folder(model: Path, folder: Path, out: Path | None, device_name: st
     device = pick_device(device_name)
     saved = classifiers.load(model)
     files, names = images_and_names(folder)
-    with reading_by(choose_window(model, files)):
+    with reading_by(choose_window(model, saved.window, files)):
         probabilities = classifiers.predict_files(saved.network.to(device), files, device, side=saved.side)
     file = (out or model.parent) / "predictions.csv" if not out or out.is_dir() else out
     chosen = [UNSURE if threshold and float(p.max()) < threshold else saved.classes[int(p.argmax())]
@@ -94,7 +94,7 @@ def evaluate_folder(model: Path, folder: Path, out: Path | None, device_name: st
     labelled = open_labelled(folder, saved.classes)
     files, y, n_classes = [file for own in labelled.files for file in own], labelled.y, len(saved.classes)
     warn_of_seen_images(model, files, saved.seen)
-    with reading_by(choose_window(model, files)):
+    with reading_by(choose_window(model, saved.window, files)):
         probabilities = classifiers.predict_files(saved.network.to(device), files, device, side=saved.side)
     predicted = probabilities.argmax(dim=1)
     counts = torch.bincount(y * n_classes + predicted, minlength=n_classes**2).view(n_classes, n_classes).tolist()

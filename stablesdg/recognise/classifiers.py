@@ -9,7 +9,7 @@ import json
 import pickle
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from ..data.images import read_image
 from ..data.split import SEEN
+from ..data.window import Window
 from ..storage.errors import UserError
 from ..storage.files import atomic_path
 from ..storage.tensors import load_tensors, save_tensors
@@ -167,16 +168,22 @@ class SavedClassifier:
     classes: list[str]
     seen: frozenset[str] | None  # sha256 of the images that it has learned from; None where that is not written down
     side: int | None = IMAGE_SIDE  # of the images that it takes; None: any size
+    window: Window | None = None  # of the 16-bit images that it has learned from, if there were any
 
 
 def save(path: Path, state: Mapping[str, Tensor], network: str, classes: Sequence[str],
-         seen: Iterable[str] | None = None, side: int = IMAGE_SIDE) -> None:
-    """Write a state dict. Inside are the names of network and classes, and which images it has `seen` (sha256)."""
+         seen: Iterable[str] | None = None, side: int = IMAGE_SIDE, window: Window | None = None) -> None:
+    """Write a state dict. Inside are the names of network and classes, and which images it has `seen` (sha256).
+
+    window  by which its training images were read, if they had 16 bits
+    """
     metadata = {"network": network, "classes": json.dumps(classes)}
     if seen is not None:
         metadata[SEEN] = json.dumps(sorted(seen))
     if side != IMAGE_SIDE:
         metadata["side"] = str(side)
+    if window:
+        metadata["window"] = json.dumps(asdict(window))
     save_tensors(path, state, metadata)
 
 
@@ -188,11 +195,12 @@ def load(path: Path) -> SavedClassifier:
         raise UserError(f"{path} is not a classifier of this project: pass a .safetensors that classify.py wrote.")
     classes = json.loads(metadata["classes"])
     seen = frozenset(json.loads(metadata[SEEN])) if SEEN in metadata else None
+    window = Window(**json.loads(metadata["window"])) if "window" in metadata else None
     if network == FROZEN:
-        return SavedClassifier(frozen_from(tensors), classes, seen, None)
+        return SavedClassifier(frozen_from(tensors), classes, seen, None, window)
     model = build(network, len(classes))
     model.load_state_dict(tensors)
-    return SavedClassifier(model.eval(), classes, seen, int(metadata.get("side", IMAGE_SIDE)))
+    return SavedClassifier(model.eval(), classes, seen, int(metadata.get("side", IMAGE_SIDE)), window)
 
 
 class ImagesToProbabilities(nn.Module):

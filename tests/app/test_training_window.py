@@ -8,6 +8,7 @@ import torch
 from commands import here
 from PIL import Image
 
+from stablesdg.app.training_window import training_window
 from stablesdg.data.window import FULL, Window, reading_by, window_for
 from stablesdg.recognise import classifiers
 from stablesdg.storage.files import write_json
@@ -62,6 +63,16 @@ def test_a_classifier_elsewhere_finds_the_window_by_the_data_that_its_result_nam
     write_json(elsewhere / "net.json", {"arguments": {"data": "set"}})
     _, out = predicted(place, "new/a", elsewhere / "net.safetensors")
     assert "100 becomes black and 4000 white" in out and "warning" not in out
+
+
+def test_a_classifier_keeps_the_window_of_its_training_images(place):
+    state = classifiers.build("squeezenet", 2).state_dict()
+    classifiers.save(place / "kept.safetensors", state, "squeezenet", ["a", "b"], window=WINDOW)
+    _, out = predicted(place, "new/a", "kept.safetensors")
+    assert "100 becomes black and 4000 white" in out and "(measured)" in out and "warning" not in out
+    with reading_by(WINDOW):
+        assert training_window([place / "new" / "a" / "0.png"]) == WINDOW
+    assert training_window([place / "plain" / "a" / "0.png"]) is None
 
 
 def test_a_given_window_holds_in_all_threads_and_ends_with_its_block(tmp_path, monkeypatch):
