@@ -48,7 +48,7 @@ class DenoiserSettings:
     small_share      of the steps, the first ones, on crops of half the side: four times as many images an hour
     large_share      of the steps after that, on large images
     """
-    block_out_channels: tuple[int, ...] = (24, 40, 112, 192)
+    block_out_channels: tuple[int, ...] = (24, 48, 96, 160)
     down_block_types: tuple[str, ...] = ("DownBlock2D",) * 2 + ("CrossAttnDownBlock2D",) * 2
     up_block_types: tuple[str, ...] = ("CrossAttnUpBlock2D",) * 2 + ("UpBlock2D",) * 2
     layers_per_block: int = 1
