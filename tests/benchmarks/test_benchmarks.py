@@ -7,7 +7,7 @@ import sys
 import pytest
 from commands import call, here
 from conftest import ROOT
-from PIL import ImageFilter
+from PIL import Image, ImageFilter
 
 from stablesdg.data import steel
 from stablesdg.data.images import save_image
@@ -30,6 +30,17 @@ def steel_set(tmp_path_factory):
 def test_most_overlaps_of_half_the_area_are_found_and_none_where_there_is_none(tmp_path):
     out = call(tmp_path, "benchmarks/overlap.py", "--number", 4, "--noise", 0)
     assert int(re.search(r"50% in common (\d+)%", out)[1]) >= 75 and "nothing in common 0 of 24" in out
+
+
+def test_found_masks_are_compared_with_marked_ones(steel_set, tmp_path):
+    for category in ("patches", "scratches"):
+        for i in range(3):
+            marked = Image.new("L", (200, 200))
+            marked.paste(255, (40, 40, 160, 160))
+            save_image(tmp_path / category / f"{i}.png", marked)
+    out = call(steel_set, "benchmarks/masks.py", "steel", "--masks", tmp_path, "--numbers", 1, 2)
+    assert len(re.findall(r"^(?:patches|scratches) +2 +0\.\d\d +\d+% +\d+%$", out, re.M)) == 2
+    assert "pass --boxes or --masks" in call(steel_set, "benchmarks/masks.py", "steel", ok=False)
 
 
 def test_the_embedded_vae_reconstructs_steel_that_it_never_saw(steel_set):
