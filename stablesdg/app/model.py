@@ -13,7 +13,7 @@ from ..models.stable_diffusion import StableDiffusion, load_stable_diffusion
 from ..storage.errors import UserError
 from ..storage.files import sha256
 from ..storage.tensors import read_metadata
-from ..weights.read import default_weights
+from ..weights.read import NANO, default_weights
 from .devices import describe_dtype, pick_device, pick_dtype
 
 ADAPTERS = {"embedding": "ti", "lora": "lora", "full": "full"}  # name of the file -> stage that wrote it
@@ -89,6 +89,16 @@ class Trained:
     seen: frozenset[str]  # sha256 of the training images
 
 
+def check_weights(sd: StableDiffusion, folder: Path, record: Mapping[str, Any]) -> None:
+    """Warn of adapters that were trained on other weights. Raises UserError if these weights replaced theirs."""
+    if record.get("weights_sha256") in (None, sd.sha256):
+        return
+    if sd.path.resolve() in (Path(record["weights"]), NANO.resolve()):
+        raise UserError(f"{sd.path} holds other weights than those that {folder} was trained on, of an earlier "
+                        "version: run train_ti.py and train_lora.py again.")
+    print(f"warning: {folder} was trained on other weights, {record['weights']}: look at the images")
+
+
 def load_adapters(sd: StableDiffusion, folder: Path, record: Mapping[str, Any], adapters: str) -> Trained:
     """Load what the run learned, as far as `adapters` (the argument --adapters) asks for it."""
     files = {name: folder / f"{name}.safetensors" for name in ADAPTERS}
@@ -102,6 +112,8 @@ def load_adapters(sd: StableDiffusion, folder: Path, record: Mapping[str, Any], 
         raise UserError(f"{folder} has both lora and full.safetensors: choose with --adapters embedding,lora or "
                         "embedding,full.")
 
+    if wanted:
+        check_weights(sd, folder, record)
     stages = record["stages"]
     embedding = sha256(files["embedding"]) if "embedding" in there else None
     loaders = {"full": sd.load_full, "embedding": sd.load_embedding, "lora": sd.load_lora}  # in this order

@@ -5,7 +5,7 @@ import os
 import platform
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,8 +45,11 @@ def is_of(folder: Path, settings: PriorSettings, loops: Mapping[str, Loop]) -> b
 
 
 def model_card(settings: PriorSettings, loops: Mapping[str, Loop], photographs: Photographs | None,
-               rows: Mapping[str, list[Row]]) -> str:
-    """README.md of the prior."""
+               rows: Mapping[str, list[Row]], continued: Sequence[str] = ()) -> str:
+    """README.md of the prior.
+
+    continued  stages that did not start from random weights but from those of an earlier prior (parts.py)
+    """
     seen = "procedural textures with captions, drawn by this project"
     if photographs:
         seen = f"{len(photographs.photographs)} photographs of surfaces and {seen}"
@@ -63,6 +66,9 @@ def model_card(settings: PriorSettings, loops: Mapping[str, Loop], photographs: 
     lines += [f"Held-out denoising loss by timestep: {told}.", "",
               f"Made by `{command(settings, loops)}`, with PyTorch {torch.__version__} on {os.cpu_count()} cores "
               f"({platform.machine()}), {hours:.1f} hours of training in all."]
+    if continued:
+        lines += ["", f"These stages went on from the weights of an earlier prior: {', '.join(continued)}. Their hours "
+                  "are counted there."]
     return "\n".join(lines) + "\n"
 
 

@@ -55,10 +55,15 @@ def write_parts(work: Path, stage: str, out: Path, most_bytes: int) -> None:
         print(f"wrote {out / f'start-{stage}-{i}.safetensors'}")
 
 
+def parts_of(work: Path, stage: str) -> list[Path]:
+    """The files in `work` that a stage starts from. Empty if it starts from random weights."""
+    return sorted(work.glob(f"start-{stage}-*.safetensors"))
+
+
 def read_parts(work: Path, stage: str) -> dict[str, Tensor]:
     """The tensors of all parts of a stage in `work`, in float32. Empty if there are none."""
     tensors: dict[str, Tensor] = {}
-    for path in sorted(work.glob(f"start-{stage}-*.safetensors")):
+    for path in parts_of(work, stage):
         tensors |= load_tensors(path)[0]
     return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
 

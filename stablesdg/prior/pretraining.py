@@ -2,7 +2,7 @@
 import functools
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from .denoiser import DenoiserSettings, pretrain_denoiser
 from .feature_network import FeatureSettings, NamingNetwork, pretrain_features
 from .loop import Loop, Row
 from .model_card import model_card
+from .parts import parts_of
 from .photographs import Photographs, open_pack, write_pack
 from .pool import HELD_OUT, Artist, Pool, draw_pool, parted
 from .text_encoder import TextSettings, pretrain_text_encoder
@@ -114,7 +115,7 @@ def pretrain(settings: PriorSettings, loops: Mapping[str, Loop], photographs: Pa
             if not train_stage(stage, settings, loops[stage], material, work, device, done):
                 return
     if len(done.rows) == len(STAGES):
-        write_prior(settings, loops, material, done, out)
+        write_prior(settings, loops, material, done, out, [stage for stage in STAGES if parts_of(work, stage)])
 
 
 def train_stage(stage: str, settings: PriorSettings, loop: Loop, material: Material, work: Path, device: torch.device,
@@ -138,8 +139,12 @@ def train_stage(stage: str, settings: PriorSettings, loop: Loop, material: Mater
     return rows is not None
 
 
-def write_prior(settings: PriorSettings, loops: Mapping[str, Loop], material: Material, done: Done, out: Path) -> None:
-    """The official layout, features.safetensors, recipe.json and a model card. Nothing appears until all is there."""
+def write_prior(settings: PriorSettings, loops: Mapping[str, Loop], material: Material, done: Done, out: Path,
+                continued: Sequence[str]) -> None:
+    """The official layout, features.safetensors, recipe.json and a model card. Nothing appears until all is there.
+
+    continued  stages that did not start from random weights
+    """
     assert done.unet and done.text and done.features and done.autoencoder
     sizes = settings.autoencoder
     unet_sizes = settings.unet.sizes(sizes.latent_channels, settings.text.hidden_size, done.unet.unet.sample_size)
@@ -149,7 +154,7 @@ def write_prior(settings: PriorSettings, loops: Mapping[str, Loop], material: Ma
                      {name: value.half() if value.is_floating_point() else value
                       for name, value in done.features.state_dict().items()})
         write_json(folder / "recipe.json", RECIPE)
-        card = model_card(settings, loops, material.photographs, done.rows)
+        card = model_card(settings, loops, material.photographs, done.rows, continued)
         (folder / "README.md").write_text(card, encoding="utf-8")
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     print(f"wrote {out} ({size / 2**20:.1f} MiB)")

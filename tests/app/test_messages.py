@@ -89,6 +89,17 @@ def test_copies_and_images_unlike_anything_real_are_warned_of(capsys, tmp_path, 
     assert f"wrote 3 images to {tmp_path}" in out and told in out and out.count("warning") == bool(told)
 
 
+def test_adapters_of_replaced_weights_are_refused_and_those_of_others_warned_of(place, tmp_path):
+    run = shutil.copytree(place / "runs" / "steel" / "patches", tmp_path / "patches")
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(record | {"weights_sha256": "0" * 64}))
+    sample = ["sample.py", "--run", run, "--number", "1", "--steps", "2", "--guidance", "2", "--strength", "0.4"]
+    assert "of an earlier version: run train_ti.py" in here(place, *sample, ok=False)
+    assert "wrote 1 images" in here(place, *sample, "--adapters", "none")
+    (run / "run.json").write_text(json.dumps(record | {"weights_sha256": "0" * 64, "weights": "/elsewhere"}))
+    assert "was trained on other weights, /elsewhere" in here(place, *sample, "--weights", "toy")
+
+
 def test_a_choice_that_chance_made_or_that_lies_below_the_floor_is_told_by_sample(place, tmp_path):
     run = shutil.copytree(place / "runs" / "steel" / "patches", tmp_path / "patches")
     record = json.loads((run / "run.json").read_text())
