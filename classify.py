@@ -37,11 +37,12 @@ from pathlib import Path
 from stablesdg.app import classify_options
 from stablesdg.app.command_line import announce, parser, run_main
 from stablesdg.app.paths import dataset_folder
+from stablesdg.app.torchrun import is_first, rank, size
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p = parser(__doc__, "python classify.py --data neu --generated runs/neu --network squeezenet --alpha 0.4 "
-                        "--mode expand")
+                        "--mode expand", many=True)
     p.add_argument("--data", type=Path, help="folder with one folder of real images for each class")
     p.add_argument("--generated", type=Path,
                    help="run folder of the data set (runs/neu), or any folder of class folders")
@@ -70,10 +71,12 @@ def main(argv: list[str] | None = None) -> None:
     if not (args.model or args.verdicts):
         announce("classify.py", args.data, args.out or dataset_folder(args.data) / "classify")
 
-    from stablesdg.app import classification, classify_settings, prediction
+    from stablesdg.app import classification, classify_settings, prediction, processes
     from stablesdg.recognise import results
 
     settings = classify_settings.ClassifySettings(**vars(args))
+    if (settings.model or settings.verdicts) and not is_first():
+        return
     if settings.model:
         prediction.use_classifier(settings)
         return
@@ -81,17 +84,18 @@ def main(argv: list[str] | None = None) -> None:
         classification.say_verdicts(settings.results_folder, settings.name)
         return
 
+    processes.start()
     experiment = classification.open_experiment(settings)
     result = results.earlier_seeds(experiment.out, experiment.setup, settings.seeds, settings.resume, settings.replace)
     try:
-        for seed in range(len(result.seeds), settings.seeds):
-            teacher = classification.find_teacher(experiment, seed)
-            images = classification.draw_images(experiment, teacher, seed)
-            trained = classification.train_network(experiment, images, teacher, seed)
-            tested = classification.test_network(experiment, images, trained, seed)
-            result = classification.add_seed(experiment, result, images, trained, tested)
+        for first in range(len(result.seeds), settings.seeds, size()):  # as many seeds at once as there are processes
+            done = classification.run_seed(experiment, first + rank())
+            for one in processes.gather(done):
+                result = classification.add_seed(experiment, result, one) if one and is_first() else result
     except KeyboardInterrupt:
         raise KeyboardInterrupt(classification.finished_seeds(result, settings)) from None
+    if not is_first():
+        return
     classification.keep_result(experiment, result)
     classification.say_result(experiment, result)
 

@@ -11,11 +11,12 @@ import argparse
 from pathlib import Path
 
 from stablesdg.app.command_line import add_device, parser, positive, run_main, seed
+from stablesdg.app.torchrun import is_first
 from stablesdg.storage.files import write_json
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    p = parser(__doc__, "python fid.py neu/Pa runs/neu/Pa/samples")
+    p = parser(__doc__, "python fid.py neu/Pa runs/neu/Pa/samples", many=True)
     p.add_argument("real", type=Path, help="folder of real images, the reference")
     p.add_argument("generated", type=Path, help="folder of generated images")
     p.add_argument("--reference", choices=["all", "train", "held-out"],
@@ -39,9 +40,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
 
-    from stablesdg.app import devices, distance
+    from stablesdg.app import devices, distance, processes
     from stablesdg.evaluate import extract, score
 
+    processes.start()
     sides = distance.open_sides(args.real, args.generated, args.reference, args.codec)
     device = devices.pick_device(args.device)
     if args.features == "nano":
@@ -49,6 +51,8 @@ def main(argv: list[str] | None = None) -> None:
     else:
         extractor = extract.inception_extractor(device, args.inception_weights, args.resize)
     real, generated = distance.measure_sides(sides, extractor, args.batch_size)
+    if not is_first():
+        return
     result = score.score(real, generated, args.seed)
     name = extractor.distance_name
     print(score.format_score(result, name if name == "FID" else f"{name}, not comparable with FID:"))

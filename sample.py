@@ -23,12 +23,13 @@ from stablesdg.app.command_line import (
     run_main,
 )
 from stablesdg.app.paths import sample_folder
+from stablesdg.app.torchrun import is_first, rank
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.files import sha256
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    p = parser(__doc__, "python sample.py --strength 0.4")
+    p = parser(__doc__, "python sample.py --strength 0.4", many=True)
     add_model(p)
     p.add_argument("--data", type=Path, help="folder of source images (default: the run's; its training part)")
     p.add_argument("--out", metavar="NAME", help="folder for the images: a name in the run folder, or a path with a "
@@ -120,10 +121,11 @@ def main(argv: list[str] | None = None) -> None:
     out = sample_folder(folder, args.out)
     announce("sample.py", folder, out)
 
-    from stablesdg.app import composing, devices, sampling, sources
+    from stablesdg.app import composing, devices, processes, sampling, sources
     from stablesdg.data import generated, split
     from stablesdg.evaluate import features, novelty
 
+    processes.start()
     settings = sampling.SamplingSettings(**vars(args))
     record = runs.require_run(folder)
     data = settings.data or Path(record["data"])
@@ -146,11 +148,14 @@ def main(argv: list[str] | None = None) -> None:
         return
 
     jobs = generated.list_jobs(real.sources, settings.number, settings.seed, weights)
-    images = generated.ImageSet(out, depends_on, settings.resume)
+    with processes.first_alone():
+        images = generated.ImageSet(out, depends_on, settings.resume or not is_first(), rank())
     meter = novelty.NoveltyMeter(features.load_nano_network(devices.pick_device(settings.device)),
                                  real.compared, split.surfaces_of(real.split, real.compared))
     seconds = sampling.make_images(jobs, maker, meter, images, batch_size=settings.batch_size,
                                    from_noise=settings.from_noise, min_novelty=settings.min_novelty)
+    if not is_first():
+        return
     if composer:
         composing.save_labels(images, jobs, data.resolve().name)
     rows = images.finish(jobs)

@@ -15,7 +15,7 @@ LEARNING_RATE = 1e-4  # Adam's, the paper's
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    p = parser(__doc__, "python train_lora.py --rank 1 --data neu/Pa")
+    p = parser(__doc__, "python train_lora.py --rank 1 --data neu/Pa", many=True)
     add_training(p, LEARNING_RATE)
     method = p.add_argument_group("method")
     method.add_argument("--rank", type=positive, default=1, help="r, the rank of BA")
@@ -32,8 +32,9 @@ def main(argv: list[str] | None = None) -> None:
     announce("train_lora.py", args.data, run_folder(args.data, args.out))
 
     from stablesdg import lora
-    from stablesdg.app import training
+    from stablesdg.app import processes, training
 
+    processes.start()
     settings = training.TrainingSettings(**vars(args))
     name = "full" if args.full else "lora"
     output = settings.folder / f"{name}.safetensors"

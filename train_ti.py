@@ -11,13 +11,14 @@ LEARNING_RATE = 5e-4  # Adam's, the paper's
 
 
 def main(argv: list[str] | None = None) -> None:
-    p = parser(__doc__, "python train_ti.py --data neu/Pa")
+    p = parser(__doc__, "python train_ti.py --data neu/Pa", many=True)
     add_training(p, LEARNING_RATE)
     args = p.parse_args(argv)
     announce("train_ti.py", args.data, run_folder(args.data, args.out))
 
-    from stablesdg.app import training
+    from stablesdg.app import processes, training
 
+    processes.start()
     settings = training.TrainingSettings(**vars(args))
     output = settings.folder / "embedding.safetensors"
     if training.is_finished(settings, "ti", "embedding"):

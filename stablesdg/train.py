@@ -102,7 +102,8 @@ class TrainingLog:
 def adapt(sd: StableDiffusion, parameters: Mapping[str, torch.nn.Parameter], posteriors: Sequence[Posterior],
           held_out: Sequence[Posterior], prompt: str, checkpoint: Checkpoint, *, iterations: int, batch_size: int,
           lr: float, seed: int, crop: int | None = None, resume: bool = False,
-          autocast_dtype: torch.dtype | None = None, asked_to_stop: Callable[[], bool] = lambda: False) -> TrainingLog:
+          autocast_dtype: torch.dtype | None = None, asked_to_stop: Callable[[], bool] = lambda: False,
+          part: slice = slice(None), reduce: Callable[[Tensor], Tensor] = lambda loss: loss) -> TrainingLog:
     """Minimise eq. (1) over `parameters` (float32) with Adam, without weight decay.
 
     posteriors      of the training images; `held_out` are those of images that are not trained on
@@ -110,6 +111,8 @@ def adapt(sd: StableDiffusion, parameters: Mapping[str, torch.nn.Parameter], pos
     crop            side of random crops in latent positions, or None for whole images
     autocast_dtype  of the arithmetic, where it is not the parameters' own dtype
     asked_to_stop   is asked after each step; if so, the checkpoint is written and KeyboardInterrupt raised
+    part, reduce    of many processes: the images of each batch that this one takes, and what makes the gradients and
+                    the loss means over the whole batch
     """
     optimiser = torch.optim.Adam(parameters.values(), lr=lr)
     scaler = torch.amp.GradScaler(sd.device.type, enabled=torch.float16 in (sd.dtype, autocast_dtype))
@@ -131,12 +134,13 @@ def adapt(sd: StableDiffusion, parameters: Mapping[str, torch.nn.Parameter], pos
         t = torch.randint(0, len(sd.alpha_bar), (batch_size,), generator=generator)
         z_0, eps = draw_batch(sd, posteriors, batch_indices(step, batch_size, len(posteriors), seed), generator, crop)
         with amp:
-            loss = denoising_loss(sd, z_0, sd.text.encode([prompt]), t, eps)
+            loss = denoising_loss(sd, z_0[part], sd.text.encode([prompt]), t[part], eps[part])
         optimiser.zero_grad()
         scaler.scale(loss).backward()
+        loss = reduce(loss.detach())
         scaler.step(optimiser)
         scaler.update()
-        recent.append(loss.detach())  # read only when it is logged, so that we need not wait for a GPU
+        recent.append(loss)  # read only when it is logged, so that we need not wait for a GPU
 
         measure, stop = (step + 1) % LOG_STEPS == 0 or step + 1 == iterations, asked_to_stop()
         if measure or stop or time.monotonic() - saved > CHECKPOINT_SECONDS:

@@ -11,7 +11,7 @@ from ..data.generated import source_name
 from ..data.images import save_image
 from ..data.split import PARTS, load_split, part_files, surfaces_of
 from ..evaluate.extract import FeatureExtractor
-from ..evaluate.filter import KEPT, count_reasons
+from ..evaluate.filter import KEPT, ImageVerdict, count_reasons
 from ..recognise import classifiers
 from ..recognise.arms import (
     FilesByClass,
@@ -21,6 +21,7 @@ from ..recognise.arms import (
     surfaces,
     training_set,
 )
+from ..recognise.classifiers import State
 from ..recognise.frozen import FROZEN, FrozenClassifier
 from ..recognise.hard import error_rates, write_hard
 from ..recognise.results import (
@@ -40,6 +41,7 @@ from ..recognise.verdicts import describe, describe_all, find_family
 from ..report.confusion import confusion_picture
 from ..storage.errors import UserError
 from ..storage.files import sha256
+from . import processes
 from .classify_images import (
     GeneratedClasses,
     LabelledImages,
@@ -89,7 +91,8 @@ def open_experiment(settings: ClassifySettings) -> Experiment:
     classes = [folder.resolve().name for folder in folders]
     if len(classes) < 2:
         raise UserError(f"{settings.data} has one class folder only, {classes[0]}: a classifier needs two or more.")
-    split = load_split(split_file(folders[0]), folders, settings.split)
+    with processes.first_alone():
+        split = load_split(split_file(folders[0]), folders, settings.split)
     parts = {part: [part_files(split, folder, part) for folder in folders] for part in PARTS}
     require_images(classes, parts)
     warn_of_small_classes(classes, parts["train"], settings.per_class)
@@ -119,6 +122,32 @@ def open_experiment(settings: ClassifySettings) -> Experiment:
 # ---- one seed ---------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class SeedRun:
+    """What one seed gave, as one process sends it to another: without pixels, and nothing on a GPU."""
+    tested: SeedResult
+    state: State  # of the network
+    errors: list[float]  # of each class, of the network on the validation part
+    real: list[Path]  # the real images that the seed drew
+    n_added: int  # images that the arm added to them
+    filtered: list[list[ImageVerdict]] | None  # of each class's generated images, with --filter
+
+
+def run_seed(experiment: Experiment, seed: int) -> SeedRun | None:
+    """Draw, train and test one seed. None beyond the last one."""
+    if seed >= experiment.settings.seeds:
+        return None
+    teacher = find_teacher(experiment, seed)
+    filtered = judge_generated(experiment, teacher, seed)
+    images = draw_images(experiment, filtered, seed)
+    trained = train_network(experiment, images, teacher, seed)
+    tested = test_network(experiment, images, trained, seed)
+    predicted = probabilities(trained, experiment.validation, experiment.device).argmax(dim=1)
+    errors = error_rates(predicted, experiment.validation.y, len(experiment.setup.classes))
+    return SeedRun(tested, trained.state, errors, [file for files in images.real for file in files], images.n_added,
+                   filtered)
+
+
 def find_teacher(experiment: Experiment, seed: int) -> Teacher | None:
     """The teacher of the real images that a seed draws, where --teacher or --filter needs it."""
     settings, extractor = experiment.settings, experiment.extractor
@@ -128,17 +157,24 @@ def find_teacher(experiment: Experiment, seed: int) -> Teacher | None:
     return fit_teacher(real, experiment.surface_of, extractor)
 
 
-def draw_images(experiment: Experiment, teacher: Teacher | None, seed: int) -> TrainingSet:
-    """What a seed trains on. --filter first leaves out generated images, and says how many."""
+def judge_generated(experiment: Experiment, teacher: Teacher | None, seed: int) -> list[list[ImageVerdict]] | None:
+    """What --filter says of each class's generated images, or None without it."""
+    if not (experiment.settings.filter and teacher):
+        return None
+    verdicts = filter_generated(teacher, experiment.generated.files)
+    for name, own in zip(experiment.setup.classes, verdicts):
+        print(f"seed {seed}: generated images of {name}: {count_reasons(own)}")
+    return verdicts
+
+
+def draw_images(experiment: Experiment, filtered: list[list[ImageVerdict]] | None, seed: int) -> TrainingSet:
+    """What a seed trains on, without the generated images that were filtered out."""
     settings, setup, generated = experiment.settings, experiment.setup, experiment.generated.files
-    if settings.filter and teacher:
-        verdicts = filter_generated(teacher, generated)
-        for name, own in zip(setup.classes, verdicts):
-            print(f"seed {seed}: generated images of {name}: {count_reasons(own)}")
-        save_filtered(experiment.out, setup.name, seed, verdicts)
-        generated = [[one.file for one in own if one.reason == KEPT] for own in verdicts]
+    if filtered is not None:
+        generated = [[one.file for one in own if one.reason == KEPT] for own in filtered]
         empty = [name for name, files in zip(setup.classes, generated) if not files]
         if empty := [name for name in empty if name not in settings.real_only]:
+            save_filtered(experiment.out, setup.name, seed, filtered)
             raise UserError(f"--filter leaves no generated image of {empty[0]}: {experiment.out}/filter.csv says why. "
                             "Generate others, or leave out --filter.")
     return training_set(settings.arm, experiment.train, generated, seed, experiment.load)
@@ -191,23 +227,22 @@ def test_network(experiment: Experiment, images: TrainingSet, trained: TrainedNe
                       (predicted == test.y).int().tolist(), confusion.tolist())
 
 
-def add_seed(experiment: Experiment, result: Result, images: TrainingSet, trained: TrainedNetwork,
-             tested: SeedResult) -> Result:
+def add_seed(experiment: Experiment, result: Result, run: SeedRun) -> Result:
     """The result with one more seed, written to disk so that --resume can go on from it.
 
     The weights are kept if they are better on the validation part than those of all earlier seeds. So are the weights
     of images in hard.csv.
     """
-    setup = result.setup
-    drawn = {sha256(file) for files in images.real for file in files}
+    setup, tested = result.setup, run.tested
+    drawn = {sha256(file) for file in run.real}
+    if run.filtered is not None:
+        save_filtered(experiment.out, setup.name, tested.seed, run.filtered)
     if round(tested.val_accuracy, 6) > max((round(one.val_accuracy, 6) for one in result.seeds), default=-1.0):
-        classifiers.save(experiment.out / f"{setup.stem}.safetensors", trained.state, setup.network, setup.classes,
+        classifiers.save(experiment.out / f"{setup.stem}.safetensors", run.state, setup.network, setup.classes,
                          drawn | experiment.generated.seen | experiment.validation_sha256, experiment.settings.side,
-                         training_window([file for files in images.real for file in files]))
-        predicted = probabilities(trained, experiment.validation, experiment.device).argmax(dim=1)
-        write_hard(experiment.out / "hard.csv", experiment.train,
-                   error_rates(predicted, experiment.validation.y, len(setup.classes)))
-    result = result.add(tested, images.n_added, len(experiment.generated.seen - drawn))
+                         training_window(run.real))
+        write_hard(experiment.out / "hard.csv", experiment.train, run.errors)
+    result = result.add(tested, run.n_added, len(experiment.generated.seen - drawn))
     keep_result(experiment, result)
     return result
 

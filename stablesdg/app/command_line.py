@@ -11,6 +11,7 @@ from ..storage.errors import UserError
 from ..storage.runs import RUNS_VARIABLE
 from .interrupt import exit_code, sigterm_as_ctrl_c
 from .paths import choose_runs
+from .torchrun import is_first, only_the_first_speaks, rank, refuse_many
 
 PROMPT, TOKEN = "A photo of <unknown>", "<unknown>"
 
@@ -22,11 +23,14 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if action.default is None or action.default is False else super()._get_help_string(action)
 
 
-def parser(doc: str | None, example: str) -> argparse.ArgumentParser:
+def parser(doc: str | None, example: str, many: bool = False) -> argparse.ArgumentParser:
     """A parser whose help shows the first line of a module's docstring, the defaults, and one command to copy.
 
     Options must be written out. --runs is among the options of every command. It takes effect when it is read.
+    `many`: torchrun may start the command in many processes.
     """
+    if not many:
+        refuse_many()
     p = argparse.ArgumentParser(description=(doc or "").partition("\n")[0], epilog=f"example: {example}",
                                 allow_abbrev=False, formatter_class=HelpFormatter)
     p.add_argument("--runs", action=ChooseRuns, default=argparse.SUPPRESS, metavar="FOLDER",
@@ -155,13 +159,18 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} minutes" if seconds >= 60 else f"{seconds:.0f} seconds"
 
 
+def of_process() -> str:
+    """Which of many processes speaks, where it is not the first."""
+    return "" if is_first() else f" (process {rank()})"
+
+
 def run_main(main: Callable[[], None]) -> None:
     """Run a script's main(). An error that the user can mend becomes one sentence and exit code 1.
 
     Ctrl-C and SIGTERM become a sentence, too, and exit codes 130 and 143.
     """
     try:
-        with sigterm_as_ctrl_c():
+        with sigterm_as_ctrl_c(), only_the_first_speaks():
             main()
     except (UserError, OSError) as error:
         if isinstance(error, BrokenPipeError):  # the reader of our output, head for example, has gone
@@ -169,14 +178,16 @@ def run_main(main: Callable[[], None]) -> None:
             sys.exit(1)
         if os.environ.get("STABLESDG_TRACEBACK"):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error{of_process()}: {error}", file=sys.stderr)
         sys.exit(1)
     except RuntimeError as error:
         if not re.search("out of memory|allocate memory", str(error)):
             raise
-        print(f"error: not enough memory ({str(error).splitlines()[0]}): lower --batch-size or --resolution, train "
-              "with --gradient-checkpointing, or for classify.py take a smaller --network.", file=sys.stderr)
+        print(f"error{of_process()}: not enough memory ({str(error).splitlines()[0]}): lower --batch-size or "
+              "--resolution, train with --gradient-checkpointing, or for classify.py take a smaller --network.",
+              file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt as stop:  # it says what is saved, where anything is
-        print(f"\nstopped{': ' if str(stop) else ''}{stop}", file=sys.stderr)
+        if is_first():
+            print(f"\nstopped{': ' if str(stop) else ''}{stop}", file=sys.stderr)
         sys.exit(exit_code())

@@ -8,6 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from ..storage.errors import UserError
+from .processes import of_first
+from .torchrun import local_rank, size
 
 MIN_BFLOAT16_SPEED = 1.2  # times float32's: a smaller gain is not worth the digits
 SPEED_TRIALS = 10
@@ -17,6 +19,8 @@ def pick_device(name: str) -> torch.device:
     """The device of a --device argument. "auto" takes CUDA, then Apple's GPU, then the CPU."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if size() > 1 and name.startswith("cuda"):
+        name = own_gpu(name)
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
@@ -28,6 +32,17 @@ def pick_device(name: str) -> torch.device:
     if device.type == "cuda":
         torch.backends.cudnn.allow_tf32 = False  # float32 means float32
     return device
+
+
+def own_gpu(name: str) -> str:
+    """The GPU of this one of many processes, which becomes the current one. `name` is a --device argument."""
+    if name != "cuda":
+        raise UserError(f"--device {name} names one GPU, and {size()} processes need one each: leave out --device.")
+    if local_rank() >= torch.cuda.device_count():
+        raise UserError(f"This machine has {torch.cuda.device_count()} GPUs, and each process needs one: start so many "
+                        "by --nproc_per_node.")
+    torch.cuda.set_device(local_rank())
+    return f"cuda:{local_rank()}"
 
 
 def keep_freed_memory() -> None:
@@ -63,6 +78,11 @@ def describe_dtype(name: str, device: torch.device, dtype: torch.dtype) -> str:
 
 @functools.cache
 def bfloat16_speed() -> float:
+    """What the first process measures: all of them must choose alike."""
+    return of_first(measure_bfloat16)
+
+
+def measure_bfloat16() -> float:
     """Speed of bfloat16 over that of float32 on this CPU, in matrix products and convolutions. Takes milliseconds."""
     operands = {dtype: [torch.ones(shape, dtype=dtype) for shape in ((256, 256), (1, 64, 25, 25), (64, 64, 3, 3))]
                 for dtype in (torch.float32, torch.bfloat16)}

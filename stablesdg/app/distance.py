@@ -1,5 +1,6 @@
 """What surrounds fid.py: the reference found, both sides compressed alike, and what the distance depends on told."""
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from ..evaluate.codec import Codec, codec_of, encode_alike
 from ..evaluate.extract import FeatureExtractor
 from ..evaluate.reference import Reference, choose_reference, known_to_generator
 from ..storage.errors import UserError
+from . import processes
 from .paths import split_file
+from .torchrun import rank, size
 
 LEAST_IMAGES = 2  # on either side
 
@@ -51,15 +54,24 @@ def measure_sides(sides: Sides, extractor: FeatureExtractor, batch_size: int) ->
     """Features (N, d) of the real images, and of the generated ones."""
     quality = sides.real_codec.quality
     if not (sides.alike and quality):
-        return (extractor.of_files(sides.reference.files, batch_size, "real"),
-                extractor.of_files(sides.generated, batch_size, "generated"))
+        return (features_of(sides.reference.files, extractor, batch_size, "real"),
+                features_of(sides.generated, extractor, batch_size, "generated"))
     with tempfile.TemporaryDirectory() as name:
         folders = [Path(name) / side for side in ("real", "generated")]
         for folder in folders:
             folder.mkdir()
-        real, generated = (extractor.of_files(encode_alike(files, quality, folder), batch_size)
+        real, generated = (features_of(encode_alike(files, quality, folder), extractor, batch_size)
                            for files, folder in zip((sides.reference.files, sides.generated), folders))
     return real, generated
+
+
+def features_of(files: Sequence[Path], extractor: FeatureExtractor, batch_size: int, progress: str = "") -> Tensor:
+    """Features (N, d) of image files. Process k of N computes every N-th batch, and all meet in the cache on disk."""
+    if size() > 1:
+        at_once = extractor.images_at_once(batch_size)
+        extractor.of_files([file for i, file in enumerate(files) if i // at_once % size() == rank()], batch_size)
+        processes.wait_for_all()
+    return extractor.of_files(files, batch_size, progress)
 
 
 def say_conditions(sides: Sides, extractor: FeatureExtractor) -> None:

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
+from .torchrun import is_first
+
 Handler = Callable[[int, FrameType | None], None]
 received: list[int] = []  # signals that asked this process to stop, in their order
 
@@ -58,7 +60,8 @@ def stop_when_asked() -> Iterator[Callable[[], bool]]:
         if count > 1:
             raise KeyboardInterrupt
         name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
-        print(f"\n{name}: saving after this iteration; once more stops at once", file=sys.stderr, flush=True)
+        if is_first():
+            print(f"\n{name}: saving after this iteration; once more stops at once", file=sys.stderr, flush=True)
 
     with handled_by(note, [signal.SIGINT, signal.SIGTERM]):
         yield lambda: count > 0

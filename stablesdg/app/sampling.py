@@ -19,6 +19,7 @@ from ..models.stable_diffusion import StableDiffusion
 from ..report.pairs import PAIRS_SHOWN, Pair, save_novelty_picture, save_pairs
 from ..storage.errors import UserError
 from ..storage.files import sha256
+from . import processes, torchrun
 from .command_line import duration
 from .compat import plan_diffusers
 from .makers import ImageMaker
@@ -256,18 +257,25 @@ def make_batch(batch: Sequence[Source[Job]], maker: ImageMaker, meter: NoveltyMe
 
 def make_images(jobs: Sequence[Job], maker: ImageMaker, meter: NoveltyMeter, images: ImageSet, *, batch_size: int,
                 from_noise: bool, min_novelty: float = 0.0) -> float:
-    """Make all images that are not there yet. Returns the seconds it took. Ctrl-C says what is kept."""
+    """Make all images that are not there yet. Returns the seconds it took. Ctrl-C says what is kept.
+
+    Process k of N makes every N-th batch, from batch k on. Afterwards the images know what all of them made.
+    """
     started, done = time.monotonic(), 0
     try:
         with tqdm(total=len(jobs), unit="image", disable=None) as bar:
-            for batch in read_batches(jobs, batch_size, maker.resolution, maker.multiple):
-                if not all(images.has(source.job.name) for source in batch):  # whole batches: see --batch-size
+            for number, batch in enumerate(read_batches(jobs, batch_size, maker.resolution, maker.multiple)):
+                own = number % torchrun.size() == torchrun.rank()
+                if own and not all(images.has(source.job.name) for source in batch):  # whole batches: see --batch-size
                     make_batch(batch, maker, meter, images, min_novelty, from_noise)
                 bar.update(len(batch))
                 before, done = done, done + len(batch)
                 if bar.disable and (done // LOG_IMAGES > before // LOG_IMAGES or done == len(jobs)):
                     print(f"image {done} of {len(jobs)}", flush=True)  # the output is not a terminal
+        for rows in processes.gather(images.rows):
+            images.take_in(rows)
     except KeyboardInterrupt:
+        images.read_progress()
         kept = sum(images.has(job.name) for job in jobs) if done else 0
         raise KeyboardInterrupt(f"{kept} of {len(jobs)} images are kept; the same command with --resume goes on"
                                 if kept else "no image was finished") from None

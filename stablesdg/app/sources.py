@@ -10,6 +10,7 @@ from ..data.surfaces import category_of
 from ..storage.errors import UserError
 from ..storage.files import read_csv, sha256
 from .paths import split_file
+from .processes import first_alone
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ def find_real_images(data: Path, other: Path | None = None, compose: bool = Fals
     if other and not beside(other):
         raise UserError(f"--from {other} is no class beside {data}: both must lie in one data set, which one split "
                         "fixes.")
-    split = load_split(split_file(data), [data, *beside(other), *beside(ground)])
+    with first_alone():
+        split = load_split(split_file(data), [data, *beside(other), *beside(ground)])
     own = part_files(split, data, "train")
     sources = part_files(split, other, "train") if other else own
     print(f"sources: the {len(sources)} training images of {other or data}")

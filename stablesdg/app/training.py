@@ -29,12 +29,14 @@ from ..storage.tensors import load_tensors, read_metadata, save_tensors
 from ..text import contains
 from ..train import HELD_OUT_DRAWS, TrainingLog, adapt
 from ..weights.adapters import Factors, LayerName, save_lora
+from . import processes
 from .command_line import duration
 from .devices import pick_dtype
 from .interrupt import stop_when_asked
 from .model import from_recipe, open_model, pixels
 from .paths import run_folder, split_file
 from .runs import read_run, record_preview, record_training
+from .torchrun import is_first
 
 # Settings that a checkpoint depends on: resuming with others would mix two runs.
 CHECKPOINT_SETTINGS = ("prompt", "token", "resolution", "crop", "iterations", "batch_size", "lr", "seed", "rank",
@@ -149,7 +151,8 @@ def open_stage(name: str, settings: TrainingSettings, learning_rate: float) -> T
     if not contains(settings.prompt, settings.token):
         raise UserError(f"The prompt {settings.prompt!r} does not contain the token {settings.token!r}: nothing could "
                         "be learned.")
-    split = load_split(split_file(settings.data), [settings.data], settings.split)
+    with processes.first_alone():
+        split = load_split(split_file(settings.data), [settings.data], settings.split)
     files = {part: part_files(split, settings.data, part) for part in ("train", "val")}
     run = read_run(settings.folder) if name != "ti" else None
     sd = open_model(settings.weights, settings.device, settings.dtype, run, torch.float32 if settings.full else None)
@@ -158,7 +161,8 @@ def open_stage(name: str, settings: TrainingSettings, learning_rate: float) -> T
     resolution, crop = pixels(settings.resolution), pixels(settings.crop)
     side = (f"{resolution} px" if resolution else "their own size") + (f", in crops of {crop} px" if crop else "")
     print(f"{len(files['train'])} training images of {settings.data} at {side}, {len(files['val'])} held out")
-    posteriors = {part: encode_images(sd, files[part], resolution) for part in files}
+    posteriors = {part: processes.in_shares(files[part], lambda own: encode_images(sd, own, resolution))
+                  for part in files}
     sd.unet.gradient_checkpointing = settings.gradient_checkpointing
     if settings.compile:
         sd.unet.compile()
@@ -188,7 +192,7 @@ def load_learned_embedding(sd: StableDiffusion, settings: TrainingSettings, spli
 
 def train_stage(stage: TrainingStage, parameters: dict[str, nn.Parameter]) -> TrainingLog:
     """Run the loop of train.py over `parameters`. Ctrl-C and SIGTERM save first, and say after how many iterations."""
-    settings, crop = stage.settings, stage.crop
+    settings, crop, batch_size = stage.settings, stage.crop, stage.settings.batch_size
     depends_on = {name: getattr(settings, name) for name in CHECKPOINT_SETTINGS}
     depends_on |= {"loop": LOOP_VERSION, "weights": stage.sd.sha256, "embedding": stage.embedding_sha256,
                    "device": stage.sd.device.type, "dtype": str(stage.sd.dtype), "autocast": str(stage.autocast_dtype),
@@ -197,10 +201,13 @@ def train_stage(stage: TrainingStage, parameters: dict[str, nn.Parameter]) -> Tr
     try:
         with stop_when_asked() as asked_to_stop:
             return adapt(stage.sd, parameters, stage.training, stage.held_out, settings.prompt,
-                         Checkpoint(stage.checkpoint_file, depends_on),
-                         iterations=settings.iterations, batch_size=settings.batch_size, lr=stage.lr,
+                         Checkpoint(stage.checkpoint_file, depends_on, writes=is_first()),
+                         iterations=settings.iterations, batch_size=batch_size, lr=stage.lr,
                          seed=settings.seed, crop=max(1, crop // stage.sd.vae.factor) if crop else None,
-                         resume=settings.resume, autocast_dtype=stage.autocast_dtype, asked_to_stop=asked_to_stop)
+                         resume=settings.resume, autocast_dtype=stage.autocast_dtype,
+                         asked_to_stop=lambda: processes.any_of(asked_to_stop()),
+                         part=processes.own_part(batch_size),
+                         reduce=processes.sum_over_processes(parameters, batch_size))
     except KeyboardInterrupt:
         now = written_at(stage.checkpoint_file)
         if now is None or (now == before and not settings.resume):  # there is none, or it is that of an earlier run
@@ -215,19 +222,26 @@ def written_at(file: Path) -> int | None:
 
 
 def save_adapter(stage: TrainingStage, output: Path, tensors: dict[str, Tensor]) -> None:
-    """Write what was learned, beside what its file says of its training."""
-    save_tensors(output, tensors, stage.metadata)
+    """Write what was learned, beside what its file says of its training. The first of many processes does it."""
+    if is_first():
+        save_tensors(output, tensors, stage.metadata)
 
 
 def save_lora_adapter(stage: TrainingStage, output: Path, layers: Mapping[LayerName, LoRALinear]) -> None:
-    """Write A and B of all layers for other tools, too."""
-    save_lora(output, {key: Factors(layer.A, layer.B, layer.alpha) for key, layer in layers.items()}, {
-        **stage.metadata, "ss_base_model_version": "sd_v1", "ss_sd_model_hash": stage.sd.sha256,
-        "modelspec.trigger_phrase": stage.settings.prompt})
+    """Write A and B of all layers for other tools, too. The first of many processes does it."""
+    if is_first():
+        save_lora(output, {key: Factors(layer.A, layer.B, layer.alpha) for key, layer in layers.items()}, {
+            **stage.metadata, "ss_base_model_version": "sd_v1", "ss_sd_model_hash": stage.sd.sha256,
+            "modelspec.trigger_phrase": stage.settings.prompt})
 
 
 def close_stage(stage: TrainingStage, output: Path, log: TrainingLog) -> None:
-    """Write log and loss curve beside the adapter `output`, and the stage into run.json. Then draw the preview."""
+    """Write log and loss curve beside the adapter `output`, and the stage into run.json. Then draw the preview.
+
+    The first of many processes does it.
+    """
+    if not is_first():
+        return
     settings, folder, name = stage.settings, stage.settings.folder, stage.name
     write_log(folder / f"log-{name}.csv", log)
     n = len(stage.held_out)

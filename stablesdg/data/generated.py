@@ -23,7 +23,6 @@ from ..storage.files import (
     partial_folder,
     read_csv,
     read_json,
-    read_optional_json,
     replace_folder,
     write_csv,
     write_json,
@@ -87,19 +86,34 @@ class ImageSet:
 
     They are kept in `out`.partial until all are there. With `resume`, what an interrupted call left there is kept if it
     was made with the same settings, however many images it was to make.
+
+    Each of many processes fills the folder with images of its own. The first one opens it, the others with `resume`
+    after it, and it finishes it.
     """
 
-    def __init__(self, out: Path, settings: Mapping[str, Any], resume: bool) -> None:
+    def __init__(self, out: Path, settings: Mapping[str, Any], resume: bool, process: int = 0) -> None:
         self.out, self.partial = out, partial_folder(out)
+        self.progress = self.partial / (f"made-{process}.json" if process else "made.json")
         if out.exists():
             print(f"the images in {out} will be replaced when these are finished; another --out would keep both")
         if resume and (self.partial / "settings.json").is_file():
             before = read_json(self.partial / "settings.json") | {"number": settings["number"]}
             require_same_settings(self.partial, before, settings, "repeat those, or start without --resume")
-        elif self.partial.exists():
+        elif self.partial.exists() and not process:
             shutil.rmtree(self.partial)
-        write_json(self.partial / "settings.json", settings)
-        self.rows: dict[str, Row | None] = read_optional_json(self.partial / "made.json")  # None: given up
+        if not process:
+            write_json(self.partial / "settings.json", settings)
+        self.rows: dict[str, Row | None] = {}  # None: given up
+        self.read_progress()
+
+    def read_progress(self) -> None:
+        """Learn from the disk what all processes have finished, however many there were."""
+        for file in sorted(self.partial.glob("made*.json")):
+            self.take_in(read_json(file))
+
+    def take_in(self, rows: Mapping[str, Row | None]) -> None:
+        """Learn what another process has finished."""
+        self.rows.update(rows)
 
     def has(self, name: str) -> bool:
         """Whether this image is made, or was given up."""
@@ -121,7 +135,7 @@ class ImageSet:
 
     def save_progress(self) -> None:
         """Write down what is finished, for a later --resume."""
-        write_json(self.partial / "made.json", self.rows)
+        write_json(self.progress, self.rows)
 
     def made(self, jobs: Sequence[Job]) -> list[Row]:
         """The rows of the images that were made, in the order of the jobs."""

@@ -50,6 +50,10 @@ class FeatureExtractor:
                           progress=progress)
         return cached_features(files, extract, self.key)
 
+    def images_at_once(self, batch_size: int) -> int:
+        """How many images of one size really are in a batch, where they are not large: fewer on a processor."""
+        return images_at_once(next(self.network.parameters()).device, batch_size)
+
     @torch.no_grad()
     def of_image(self, image: Image.Image) -> Tensor:
         """Features (d,) of one image, on the CPU."""
@@ -114,12 +118,16 @@ def extract_features(files: Sequence[Path], network: nn.Module, prepare: Prepare
                      progress: str) -> Iterator[Tensor]:
     """Yield network(prepare(image)) of image files, in batches of images of one size. `progress` labels the bar."""
     device = next(network.parameters()).device
-    if device.type == "cpu":
-        batch_size = min(batch_size, CPU_BATCH_SIZE)
+    batch_size = images_at_once(device, batch_size)
     with tqdm(total=len(files), unit="image", desc=progress, leave=False, disable=None) as bar:
         for x in ahead(read_alike(files, prepare, batch_size)):
             yield network(x.to(device))
             bar.update(len(x))
+
+
+def images_at_once(device: torch.device, batch_size: int) -> int:
+    """The batch size, or what the cache of a processor holds."""
+    return min(batch_size, CPU_BATCH_SIZE) if device.type == "cpu" else batch_size
 
 
 def read_alike(files: Sequence[Path], prepare: Prepare, batch_size: int) -> Iterator[Tensor]:

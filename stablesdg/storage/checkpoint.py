@@ -21,10 +21,13 @@ class Checkpoint:
     path: Path
     settings: Mapping[str, Any]
     advice: str = "repeat those, or start without --resume"
+    writes: bool = True  # False in all but one of many processes, which read the one file
 
     def save(self, parameters: Mapping[str, Tensor], optimiser: torch.optim.Optimizer,
              record: Mapping[str, Any]) -> None:
         """Write all that `restore` reads. `record` is anything that JSON holds."""
+        if not self.writes:
+            return
         tensors = {f"parameter.{name}": p for name, p in parameters.items()}
         for name, p in parameters.items():  # there is no state yet if float16 overflowed in every step so far
             tensors |= {f"{key}.{name}": value for key, value in optimiser.state.get(p, {}).items()}

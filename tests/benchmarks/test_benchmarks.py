@@ -145,3 +145,12 @@ def test_the_probe_adds_what_was_generated_from_the_real_images_that_were_drawn(
     assert none["recognised"] == "" and 0.5 < float(more["recognised"]) <= 1  # patches are easily told from scratches
     difference = float(more["accuracy"]) - float(none["accuracy"])
     assert difference == pytest.approx(float(more["difference from none"]), abs=2e-4)
+
+
+def test_the_tables_of_the_page_on_scaling_are_those_of_its_command(tmp_path):
+    numbers = [line.split() for line in call(tmp_path, "benchmarks/scaling.py").splitlines()]
+    rows = [line.strip("| ").replace(",", "").split(" | ") for line in
+            (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8").splitlines() if re.match(r"\| [\d,]+ \|", line)]
+    assert len(rows) == 9
+    for row in rows:
+        assert row in [[word.rstrip("x") for word in words] for words in numbers], row
