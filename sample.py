@@ -25,6 +25,7 @@ from stablesdg.app.command_line import (
 from stablesdg.app.paths import sample_folder
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.files import sha256
+from stablesdg.storage.lock import alone_at, alone_in
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -119,7 +120,12 @@ def main(argv: list[str] | None = None) -> None:
     folder = args.run or runs.latest_run()
     out = sample_folder(folder, args.out)
     announce("sample.py", folder, out)
+    with alone_in(folder), alone_at(out):
+        make_images(args, folder, out)
 
+
+def make_images(args: argparse.Namespace, folder: Path, out: Path) -> None:
+    """Make the images of a run folder and put them into `out`."""
     from stablesdg.app import composing, devices, sampling, sources
     from stablesdg.data import generated, split
     from stablesdg.evaluate import features, novelty
