@@ -1,4 +1,8 @@
-"""JSON, CSV and hashes. A file or a folder appears whole or not at all."""
+"""JSON, CSV and hashes. A file or a folder appears whole or not at all, also if the power fails.
+
+What is new goes to the disk before its name does: first the content (fsync), then the name (rename), then the folder
+that holds the name (fsync).
+"""
 import contextlib
 import csv
 import hashlib
@@ -12,22 +16,24 @@ from typing import Any
 
 from .errors import UserError
 
+UNFINISHED = ".unfinished-"  # how the names of files begin that are being written
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path`. It replaces `path` if the block ends well. If not, it is removed."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{UNFINISHED}{path.stem}-", suffix=path.suffix)
     os.close(handle)
     try:
         yield Path(name)
-        with open(name, "r+b") as file:
-            os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(name, 0o666 & ~umask)  # mkstemp makes files that only their owner can read
+        flush_file(name)
         os.replace(name, path)
+        flush_folder(path.parent)
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
@@ -49,9 +55,43 @@ def atomic_folder(out: Path) -> Iterator[Path]:
 
 
 def replace_folder(partial: Path, out: Path) -> None:
-    """Put the folder `partial` in the place of `out`. What `out` held before is deleted."""
-    shutil.rmtree(out, ignore_errors=True)
-    partial.rename(out)
+    """Put the folder `partial` in the place of `out`. What `out` held before is deleted, after that.
+
+    Between two instants `out` is called .OUT.former. A call that is killed just there leaves both folders whole.
+    """
+    for folder, _, names in os.walk(partial):
+        for name in names:
+            flush_file(Path(folder) / name)
+        flush_folder(folder)
+    former = out.with_name(f".{out.name}.former")
+    shutil.rmtree(former, ignore_errors=True)
+    if out.exists():
+        os.replace(out, former)
+    try:
+        os.replace(partial, out)
+    except OSError:
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(former, out)
+        raise
+    flush_folder(out.parent)
+    shutil.rmtree(former, ignore_errors=True)
+
+
+def flush_file(path: str | Path) -> None:
+    """Wait until the content of a file is on the disk."""
+    windows = os.name == "nt"  # it flushes no file that is open for reading only
+    with contextlib.suppress(*[PermissionError] * windows), open(path, "r+b" if windows else "rb") as file:
+        os.fsync(file.fileno())
+
+
+def flush_folder(path: str | Path) -> None:
+    """Wait until the names in a folder are on the disk. Windows has no such call, nor have some file systems."""
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def write_json(path: str | Path, value: Any) -> None:

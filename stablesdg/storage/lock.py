@@ -3,10 +3,12 @@ import contextlib
 import errno
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import UserError
+from .files import UNFINISHED
 
 if sys.platform == "win32":
     import msvcrt
@@ -14,6 +16,7 @@ else:
     import fcntl
 
 NAME = ".lock"
+UNFINISHED_SECONDS = 60
 TAKEN = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)  # what a system answers if another process holds the lock
 
 
@@ -21,6 +24,7 @@ TAKEN = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)  # what a system answers if 
 def alone_in(folder: Path) -> Iterator[None]:
     """A block in which no other run works in `folder`. Raises UserError if one is at work there."""
     with _held(folder / NAME, folder):
+        remove_unfinished(folder)
         yield
 
 
@@ -52,6 +56,14 @@ def _held(file: Path, folder: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):  # not empty, or gone
             for parent in made:
                 parent.rmdir()
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove the files that a killed run was writing. What is younger than a minute may be another command's."""
+    for file in folder.glob(f"{UNFINISHED}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - file.stat().st_mtime > UNFINISHED_SECONDS:
+                file.unlink()
 
 
 def _open(file: Path, folder: Path) -> int:

@@ -1,4 +1,5 @@
 """Two runs never work in one folder. What a dead run leaves behind keeps nobody out."""
+import os
 import signal
 import subprocess
 import sys
@@ -43,6 +44,14 @@ def test_a_lock_leaves_nothing_behind_and_keeps_what_was_written(tmp_path):
     with alone_in(tmp_path / "a" / "b"):
         (tmp_path / "a" / "b" / "file").touch()
     assert [file.name for file in (tmp_path / "a" / "b").iterdir()] == ["file"]
+
+
+def test_what_a_killed_run_was_writing_goes_when_the_next_one_begins(tmp_path):
+    for name in (".unfinished-lora-abc.safetensors", ".unfinished-young.png", "lora.safetensors"):
+        (tmp_path / name).touch()
+    os.utime(tmp_path / ".unfinished-lora-abc.safetensors", (1e9, 1e9))
+    with alone_in(tmp_path):
+        assert {file.name for file in tmp_path.iterdir()} == {NAME, ".unfinished-young.png", "lora.safetensors"}
 
 
 def test_a_folder_that_is_replaced_as_a_whole_has_its_lock_beside_it(tmp_path):
