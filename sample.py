@@ -159,16 +159,17 @@ def make_images(args: argparse.Namespace, folder: Path, out: Path) -> None:
                                    from_noise=settings.from_noise, min_novelty=settings.min_novelty)
     if composer:
         composing.save_labels(images, jobs, data.resolve().name)
-    rows = images.finish(jobs)
-    sampling.save_pictures(folder, out, rows, jobs, real.compared, maker)
+    rows = images.write_manifest(jobs)
+    sampling.save_pictures(folder, images, rows, jobs, real.compared, maker)
     if composer:
-        composing.save_preview(folder, out, rows, jobs, composer, maker.label)
+        composing.save_preview(folder, images, rows, jobs, composer, maker.label)
         composing.report_seams(rows)
     if maker.sd:
         arguments = {**vars(settings), "data": data, "strength": maker.depends_on["s"],
                      "guidance": maker.depends_on["w"], "sampler": maker.depends_on["sampler"],
                      "steps": maker.depends_on["steps"]}
         runs.record_sampling(folder, arguments, maker.sd, seconds)
+    images.put_in_place()
     sampling.say_novelty(
         rows, out, seconds, "raise --strength, or pass --min-novelty 0.5" if maker.sd and maker.depends_on["s"] else "",
         "lower --strength or --guidance, train for more --iterations, and look at the previews before you use them")

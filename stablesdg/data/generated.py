@@ -33,6 +33,7 @@ from .images import save_image
 
 MANIFEST_COLUMNS = ("file", "source", "seed", "s", "w", "sampler", "steps", "novelty", "nearest", "ssim")
 OWN_FILES = ("manifest.csv", "settings.json")
+MADE = "made.json"  # the rows so far, until the folder is in its place
 MASKS, BOXES = "masks", "boxes"  # folders beside the images of composites
 BOX_FILES, BOX_ENDS = ("classes.txt", "coco.json"), (".xml", ".txt")  # for all images, and for each
 SEED_STRIDE = 1_000_000  # between the first images of two seeds
@@ -99,7 +100,7 @@ class ImageSet:
         elif self.partial.exists():
             shutil.rmtree(self.partial)
         write_json(self.partial / "settings.json", settings)
-        self.rows: dict[str, Row | None] = read_optional_json(self.partial / "made.json")  # None: given up
+        self.rows: dict[str, Row | None] = read_optional_json(self.partial / MADE)  # None: given up
 
     def has(self, name: str) -> bool:
         """Whether this image is made, or was given up."""
@@ -121,14 +122,14 @@ class ImageSet:
 
     def save_progress(self) -> None:
         """Write down what is finished, for a later --resume."""
-        write_json(self.partial / "made.json", self.rows)
+        write_json(self.partial / MADE, self.rows)
 
     def made(self, jobs: Sequence[Job]) -> list[Row]:
         """The rows of the images that were made, in the order of the jobs."""
         return [row for job in jobs if (row := self.rows[job.name])]
 
-    def finish(self, jobs: Sequence[Job]) -> list[Row]:
-        """Write the manifest and put the folder in its place. Images of an earlier call go. Returns the rows."""
+    def write_manifest(self, jobs: Sequence[Job]) -> list[Row]:
+        """Write the manifest of all images, and remove what is none of them. Returns the rows."""
         rows = self.made(jobs)
         if not rows:
             raise UserError(f"No image was novel enough, so {self.out} was not written: lower --min-novelty or raise "
@@ -136,12 +137,19 @@ class ImageSet:
         columns = [*MANIFEST_COLUMNS, *(name for name in rows[0] if name not in MANIFEST_COLUMNS)]
         write_csv(self.partial / "manifest.csv", columns, [[row[k] for k in columns] for row in rows])
         names = {row["file"] for row in rows}
-        for folder, own in ((self.partial, {*names, *OWN_FILES, MASKS, BOXES}), (self.partial / MASKS, names)):
+        for folder, own in ((self.partial, {*names, *OWN_FILES, MADE, MASKS, BOXES}), (self.partial / MASKS, names)):
             for stray in (f for f in folder.glob("*") if f.name not in own):
                 stray.unlink()
-        require_own_folder(self.out)  # much may have happened since the start
-        replace_folder(self.partial, self.out)
         return rows
+
+    def put_in_place(self) -> None:
+        """Let the folder take its place. Images of an earlier call go.
+
+        It comes last: a call that is killed before it can go on, and what is in its place has all that belongs to it.
+        """
+        require_own_folder(self.out)  # much may have happened since the start
+        (self.partial / MADE).unlink(missing_ok=True)
+        replace_folder(self.partial, self.out)
 
 
 def is_finished(out: Path, settings: Mapping[str, Any]) -> bool:

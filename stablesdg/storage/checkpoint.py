@@ -57,14 +57,19 @@ class Checkpoint:
     def restore(self, parameters: Mapping[str, Tensor], optimiser: torch.optim.Optimizer) -> dict[str, Any]:
         """Fill parameters and optimiser. Returns the record.
 
-        Raises UserError if the file was made with other settings.
+        Raises UserError if the file was made with other settings, or is none that `save` wrote.
         """
         tensors, metadata = load_tensors(self.path)
-        require_same_settings(self.path, json.loads(metadata["settings"]), self.settings, self.advice)
-        with torch.no_grad():
-            for name, p in parameters.items():
-                p.copy_(tensors[f"parameter.{name}"])
-                if f"step.{name}" in tensors:
-                    moments = {key: tensors[f"{key}.{name}"].to(p) for key in ("exp_avg", "exp_avg_sq")}
-                    optimiser.state[p] = {"step": tensors[f"step.{name}"], **moments}
-        return json.loads(metadata["record"])
+        try:
+            require_same_settings(self.path, json.loads(metadata["settings"]), self.settings, self.advice)
+            record = dict(json.loads(metadata["record"]))
+            with torch.no_grad():
+                for name, p in parameters.items():
+                    p.copy_(tensors[f"parameter.{name}"])
+                    if f"step.{name}" in tensors:
+                        moments = {key: tensors[f"{key}.{name}"].to(p) for key in ("exp_avg", "exp_avg_sq")}
+                        optimiser.state[p] = {"step": tensors[f"step.{name}"], **moments}
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise UserError(f"{self.path} is no whole checkpoint of this training ({error}): delete it, and start "
+                            "anew.") from None
+        return record

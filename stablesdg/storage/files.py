@@ -46,11 +46,15 @@ def partial_folder(out: Path) -> Path:
 
 @contextlib.contextmanager
 def atomic_folder(out: Path) -> Iterator[Path]:
-    """Give an empty folder beside `out`. It takes the place of `out` when the block ends well."""
+    """Give an empty folder beside `out`. It takes the place of `out` if the block ends well. If not, it is removed."""
     partial = partial_folder(out)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    yield partial
+    try:
+        yield partial
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     replace_folder(partial, out)
 
 
@@ -104,13 +108,16 @@ def read_json(path: str | Path) -> Any:
     """Read a JSON file. Raises UserError if it is not valid."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid JSON ({error}): restore or delete it.") from None
 
 
 def read_optional_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file, or return {} if there is none."""
-    return read_json(path) if path.is_file() else {}
+    """Read a JSON file that holds an object, or return {} if there is none. Raises UserError for anything else."""
+    record = read_json(path) if path.is_file() else {}
+    if not isinstance(record, dict):
+        raise UserError(f"{path} holds no record of names and values: restore or delete it.")
+    return record
 
 
 def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -121,10 +128,21 @@ def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[A
         writer.writerows(rows)
 
 
-def read_csv(path: str | Path) -> list[dict[str, str]]:
-    """Read the rows as dictionaries."""
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+def read_csv(path: str | Path, columns: Iterable[str] = ()) -> list[dict[str, str]]:
+    """Read the rows as dictionaries. A row that is too short has empty cells at its end.
+
+    Raises UserError if the file is no CSV, if a row is too long, or if one of `columns` is missing.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file, restval=""))
+    except (csv.Error, ValueError) as error:
+        raise UserError(f"{path} is not a CSV file ({error}): restore or delete it.") from None
+    if any(None in row for row in rows):
+        raise UserError(f"{path} has a row with more cells than its first line: restore or delete it.")
+    if missing := [name for name in columns if rows and name not in rows[0]]:
+        raise UserError(f"{path} has no column {missing[0]}: restore or delete it.")
+    return rows
 
 
 def sha256(path: str | Path) -> str:
