@@ -8,8 +8,9 @@ a random share of the time it took, and the command that goes on is typed. What 
 compared with the undisturbed result. Trainings save after every step here, so that a kill often falls on a checkpoint.
 
 Left out of the comparison: times, versions and memory in JSON and CSV files; metadata of safetensors files, which hold
-times (tensors are compared bit by bit), and the hash of a rival's file in the settings of its images; report.html and the prior's README.md, which tell the time; plan.json, which
-times a few steps; files named .unfinished-*, which the next run removes after a minute; empty lock files.
+times (tensors are compared bit by bit), and the hash of a rival's file in the settings of its images; report.html and
+the prior's README.md, which tell the time; plan.json, which times a few steps; files named .unfinished-*, which the
+next run removes after a minute; empty lock files.
 Linux and macOS only.
 """
 import argparse

@@ -1,5 +1,7 @@
 """safetensors files, read and written whole. Nothing else is opened: a pickle can run any code."""
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,7 +19,13 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapp
     """Write a safetensors file. Equal content gives equal bytes."""
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
-        save_file(copies, temporary, metadata={"format": "pt", **(metadata or {})})
+        try:
+            save_file(copies, temporary, metadata={"format": "pt", **(metadata or {})})
+        except SafetensorError as error:  # how it says that the disk is full, for example
+            number = re.search(r"os error (\d+)", str(error))
+            if not number:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
         _sort_metadata(temporary)
 
 

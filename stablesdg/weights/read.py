@@ -78,7 +78,7 @@ def read_recipe(file: Path) -> dict[str, Any]:
 def is_setting(name: str, value: object) -> bool:
     """Whether a value of a recipe is a number of at least 0, numbers, or the word that may stand in its place."""
     numbers = value if isinstance(value, list) and value else [value]
-    return value == WORDS_OF_RECIPE.get(name, numbers) or all(
+    return (name in WORDS_OF_RECIPE and value == WORDS_OF_RECIPE[name]) or all(
         isinstance(one, int | float) and not isinstance(one, bool) and 0 <= one < float("inf") for one in numbers)
 
 
