@@ -38,6 +38,7 @@ from stablesdg.app import classify_options
 from stablesdg.app.command_line import announce, parser, run_main
 from stablesdg.app.paths import dataset_folder
 from stablesdg.app.torchrun import is_first, rank, size
+from stablesdg.storage.lock import alone_in
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -68,9 +69,17 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
-    if not (args.model or args.verdicts):
-        announce("classify.py", args.data, args.out or dataset_folder(args.data) / "classify")
+    if args.model or args.verdicts:  # which train nothing
+        classify(args)
+        return
+    folder = args.out or dataset_folder(args.data) / "classify"
+    announce("classify.py", args.data, folder)
+    with alone_in(folder):
+        classify(args)
 
+
+def classify(args: argparse.Namespace) -> None:
+    """Train and test the networks of an arm, or use what was trained."""
     from stablesdg.app import classification, classify_settings, prediction, processes
     from stablesdg.recognise import results
 

@@ -14,6 +14,7 @@ Stop it at any time. The same command goes on: a stage is skipped if its command
 nor what it wrote has changed. A class that fails does not stop the others. It is named at the end.
 """
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 
 from stablesdg.app.command_line import (
@@ -27,6 +28,7 @@ from stablesdg.app.command_line import (
 )
 from stablesdg.app.paths import dataset_folder
 from stablesdg.storage.errors import UserError
+from stablesdg.storage.lock import alone_in
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -85,7 +87,12 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     folder = dataset_folder(args.data)
     announce("expand.py", args.data, folder)
+    with nullcontext() if args.dry_run else alone_in(folder):  # the stages lock folders in it
+        expand(args, folder)
 
+
+def expand(args: argparse.Namespace, folder: Path) -> None:
+    """Run all stages, or list them."""
     from stablesdg.app import expansion, journal, model
     from stablesdg.app.stages import list_stages
 

@@ -26,6 +26,7 @@ from stablesdg.app.paths import sample_folder
 from stablesdg.app.torchrun import is_first, rank
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.files import sha256
+from stablesdg.storage.lock import alone_at, alone_in
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -120,7 +121,12 @@ def main(argv: list[str] | None = None) -> None:
     folder = args.run or runs.latest_run()
     out = sample_folder(folder, args.out)
     announce("sample.py", folder, out)
+    with alone_in(folder), alone_at(out):
+        make_images(args, folder, out)
 
+
+def make_images(args: argparse.Namespace, folder: Path, out: Path) -> None:
+    """Make the images of a run folder and put them into `out`."""
     from stablesdg.app import composing, devices, processes, sampling, sources
     from stablesdg.data import generated, split
     from stablesdg.evaluate import features, novelty
@@ -158,16 +164,17 @@ def main(argv: list[str] | None = None) -> None:
         return
     if composer:
         composing.save_labels(images, jobs, data.resolve().name)
-    rows = images.finish(jobs)
-    sampling.save_pictures(folder, out, rows, jobs, real.compared, maker)
+    rows = images.write_manifest(jobs)
+    sampling.save_pictures(folder, images, rows, jobs, real.compared, maker)
     if composer:
-        composing.save_preview(folder, out, rows, jobs, composer, maker.label)
+        composing.save_preview(folder, images, rows, jobs, composer, maker.label)
         composing.report_seams(rows)
     if maker.sd:
         arguments = {**vars(settings), "data": data, "strength": maker.depends_on["s"],
                      "guidance": maker.depends_on["w"], "sampler": maker.depends_on["sampler"],
                      "steps": maker.depends_on["steps"]}
         runs.record_sampling(folder, arguments, maker.sd, seconds)
+    images.put_in_place()
     sampling.say_novelty(
         rows, out, seconds, "raise --strength, or pass --min-novelty 0.5" if maker.sd and maker.depends_on["s"] else "",
         "lower --strength or --guidance, train for more --iterations, and look at the previews before you use them")

@@ -10,6 +10,7 @@ import argparse
 from stablesdg.app.command_line import add_training, announce, parser, positive, run_main
 from stablesdg.app.paths import run_folder
 from stablesdg.storage.errors import UserError
+from stablesdg.storage.lock import alone_in
 
 LEARNING_RATE = 1e-4  # Adam's, the paper's
 
@@ -29,8 +30,14 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
-    announce("train_lora.py", args.data, run_folder(args.data, args.out))
+    folder = run_folder(args.data, args.out)
+    announce("train_lora.py", args.data, folder)
+    with alone_in(folder):
+        learn_weights(args)
 
+
+def learn_weights(args: argparse.Namespace) -> None:
+    """Train BA, or with --full all weights, and write them into the run folder."""
     from stablesdg import lora
     from stablesdg.app import processes, training
 

@@ -4,8 +4,11 @@
 
 Everything but v_d is frozen. v_d starts from the pretrained embeddings of the tokens that `<unknown>` consists of.
 """
+import argparse
+
 from stablesdg.app.command_line import add_training, announce, parser, run_main
 from stablesdg.app.paths import run_folder
+from stablesdg.storage.lock import alone_in
 
 LEARNING_RATE = 5e-4  # Adam's, the paper's
 
@@ -14,8 +17,14 @@ def main(argv: list[str] | None = None) -> None:
     p = parser(__doc__, "python train_ti.py --data neu/Pa", many=True)
     add_training(p, LEARNING_RATE)
     args = p.parse_args(argv)
-    announce("train_ti.py", args.data, run_folder(args.data, args.out))
+    folder = run_folder(args.data, args.out)
+    announce("train_ti.py", args.data, folder)
+    with alone_in(folder):
+        learn_embedding(args)
 
+
+def learn_embedding(args: argparse.Namespace) -> None:
+    """Train v_d and write it into the run folder."""
     from stablesdg.app import processes, training
 
     processes.start()

@@ -14,6 +14,7 @@ from pathlib import Path
 from stablesdg.app import runs
 from stablesdg.app.command_line import add_common, add_model, numbers, parser, positive, run_main
 from stablesdg.storage.errors import UserError
+from stablesdg.storage.lock import alone_in
 
 GUIDANCES = (3.0, 4.0, 5.0, 6.0, 7.0)  # Table IV, as the default of --strengths is
 LEAST_IMAGES = 2  # of a cell: a distance needs that many
@@ -47,11 +48,16 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
+    folder = args.run or runs.latest_run()
+    with alone_in(folder):
+        tune(args, folder)
 
+
+def tune(args: argparse.Namespace, folder: Path) -> None:
+    """Search the grid for a run folder, and write the choice into its run.json."""
     from stablesdg.app import model, sampling, tuning
     from stablesdg.evaluate.tuning import Cell, CellSettings, choose, search
 
-    folder = args.run or runs.latest_run()
     record = runs.require_run(folder)
     images = tuning.find_images(Path(record["data"]))
     print(f"run: {folder}; sources: {len(images.sources)} training images; compared with {len(images.held_out)} "

@@ -4,7 +4,6 @@ Symbols as in diffusion.py. Seed and step number fix a step's randomness: a resu
 """
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,8 +17,7 @@ from tqdm import tqdm
 
 from .diffusion import add_noise
 from .models.vae import Posterior
-from .storage.checkpoint import Checkpoint
-from .storage.errors import UserError
+from .storage.checkpoint import Checkpoint, require_finite
 
 if TYPE_CHECKING:
     from .models.stable_diffusion import StableDiffusion
@@ -144,10 +142,10 @@ def adapt(sd: StableDiffusion, parameters: Mapping[str, torch.nn.Parameter], pos
 
         measure, stop = (step + 1) % LOG_STEPS == 0 or step + 1 == iterations, asked_to_stop()
         if measure or stop or time.monotonic() - saved > CHECKPOINT_SECONDS:
-            log.losses, recent = [*log.losses, *map(float, recent)], []
+            new, recent = [*map(float, recent)], []
+            require_finite(new, parameters.values(), step + 1, lr, autocast_dtype or sd.dtype)
+            log.losses = [*log.losses, *new]
             mean = fmean(log.losses[-LOG_STEPS:])
-            if not math.isfinite(mean):
-                raise UserError(f"Infinite loss before iteration {step + 1}: lower --lr or try --dtype float32.")
             if held_out and measure:
                 with amp:
                     log.held_out[step + 1] = fixed_noise_loss(sd, held_out, prompt, crop)

@@ -1,5 +1,6 @@
 """What all command lines share: help, types of arguments, exit codes."""
 import argparse
+import errno
 import os
 import re
 import sys
@@ -13,6 +14,10 @@ from .interrupt import exit_code, sigterm_as_ctrl_c
 from .paths import choose_runs
 from .torchrun import is_first, only_the_first_speaks, rank, refuse_many
 
+RIGHTS = "ask for the right to this file, or take another folder"
+DISK_ADVICE = {  # what to do about an error of the operating system
+    errno.ENOSPC: "free some space, and type the command again", errno.EFBIG: "take another disk",
+    errno.EROFS: "take a folder that can be written", errno.EACCES: RIGHTS, errno.EPERM: RIGHTS}
 PROMPT, TOKEN = "A photo of <unknown>", "<unknown>"
 
 
@@ -164,6 +169,12 @@ def of_process() -> str:
     return "" if is_first() else f" (process {rank()})"
 
 
+def advice(error: Exception) -> str:
+    """What to do about an error of the operating system; "" for others, which say it themselves."""
+    what = DISK_ADVICE.get(error.errno or 0) if isinstance(error, OSError) else None
+    return f": {what}. What was finished before is kept" if what else ""
+
+
 def run_main(main: Callable[[], None]) -> None:
     """Run a script's main(). An error that the user can mend becomes one sentence and exit code 1.
 
@@ -178,7 +189,7 @@ def run_main(main: Callable[[], None]) -> None:
             sys.exit(1)
         if os.environ.get("STABLESDG_TRACEBACK"):
             raise
-        print(f"error{of_process()}: {error}", file=sys.stderr)
+        print(f"error{of_process()}: {error}{advice(error)}", file=sys.stderr)
         sys.exit(1)
     except RuntimeError as error:
         if not re.search("out of memory|allocate memory", str(error)):

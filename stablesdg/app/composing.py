@@ -118,7 +118,7 @@ def report_seams(rows: Sequence[Row]) -> None:
           f"defects in their own images: {source:.2f}; medians)")
 
 
-def save_preview(folder: Path, out: Path, rows: Sequence[Row], jobs: Sequence[Job], composer: Composer,
+def save_preview(folder: Path, images: ImageSet, rows: Sequence[Row], jobs: Sequence[Job], composer: Composer,
                  label: str) -> None:
     """Draw the first composites beside what they were made of."""
     source_of = {job.name: job.source for job in jobs}
@@ -127,6 +127,6 @@ def save_preview(folder: Path, out: Path, rows: Sequence[Row], jobs: Sequence[Jo
         composite = composer.draw(source_of[row["file"]], int(row["seed"]))
         shown.append(Composition(
             source=source_of[row["file"]], source_mask=composite.source_mask, ground=Image.fromarray(composite.ground),
-            pasted=Image.fromarray(composite.pasted), composite=read_image(out / row["file"])[0],
+            pasted=Image.fromarray(composite.pasted), composite=read_image(images.partial / row["file"])[0],
             caption=f"{row['mask']}, {float(row['share']):.0%} of the image\nseam {row['seam']}"))
-    save_compositions(folder / f"preview-{out.name}.png", shown, label)
+    save_compositions(folder / f"preview-{images.out.name}.png", shown, label)

@@ -13,6 +13,7 @@ from ..data.export import copy_into
 from ..data.folders import list_categories
 from ..data.split import PARTS, load_split, part_files
 from ..evaluate.filter import KEPT
+from ..storage.errors import UserError
 from ..storage.files import atomic_folder, read_csv, write_csv
 from .paths import split_file
 
@@ -48,7 +49,9 @@ def export_generated(samples: Path, name: str, out: Path, dropped: set[Path]) ->
     """Copy the images of a class that were not rejected, and their boxes. Returns their rows of origin.csv."""
     manifest = samples / "manifest.csv"
     rows = []
-    for row in read_csv(manifest) if manifest.is_file() else ():
+    for row in read_csv(manifest, ("file",)) if manifest.is_file() else ():
+        if row["file"] != Path(row["file"]).name:
+            raise UserError(f"{manifest} names {row['file']}, which is no file of its folder: make the images again.")
         file = samples / row["file"]
         if file.is_file() and file.resolve() not in dropped:
             target = Path("train") / name / GENERATED / row["file"]
@@ -63,6 +66,6 @@ def rejected_images(verdicts: Path) -> set[Path]:
     """The images that the filter left out: those that no arm and seed has kept."""
     if not verdicts.is_file():
         return set()
-    rows = read_csv(verdicts)
+    rows = read_csv(verdicts, ("file", "verdict"))
     kept = {row["file"] for row in rows if row["verdict"] == KEPT}
     return {Path(row["file"]).resolve() for row in rows if row["file"] not in kept}

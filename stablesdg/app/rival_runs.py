@@ -134,8 +134,9 @@ def draw_samples(settings: RivalSettings, opened: Opened, files: Sequence[Path],
     images = ImageSet(out, depends_on, settings.resume)
     meter = NoveltyMeter(load_nano_network(opened.device), files, surfaces_of(split, files))
     seconds = make_images(jobs, maker, meter, images, batch_size=settings.draw_batch, from_noise=True)
-    rows = images.finish(jobs)
-    save_pictures(settings.out, out, rows, jobs, files, maker)
+    rows = images.write_manifest(jobs)
+    save_pictures(settings.out, images, rows, jobs, files, maker)
+    images.put_in_place()
     say_novelty(rows, out, seconds, "train for fewer --steps", "look at the preview, and train for longer")
     return round(seconds, 1)
 

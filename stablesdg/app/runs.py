@@ -36,13 +36,17 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def require_run(folder: Path) -> dict[str, Any]:
-    """run.json of a run folder. Raises UserError if there is none."""
+    """run.json of a run folder. Raises UserError if there is none, or if it is not whole."""
     record = read_run(folder)
     if not record:
         inside = sorted(f.parent.name for f in folder.glob("*/run.json"))
         raise UserError(f"{folder} is not a run folder (no run.json): " + (
             f"pass one of those in it, --run {folder / inside[0]} for example." if inside else
             "train_ti.py and train_lora.py make one."))
+    stages = record.get("stages")
+    if not isinstance(record.get("data"), str) or not isinstance(stages, dict) or not all(
+            isinstance(stage, dict) and isinstance(stage.get("arguments"), dict) for stage in stages.values()):
+        raise UserError(f"{folder / 'run.json'} is damaged: restore it, or train in another folder with --out.")
     return record
 
 

@@ -282,13 +282,14 @@ def make_images(jobs: Sequence[Job], maker: ImageMaker, meter: NoveltyMeter, ima
     return time.monotonic() - started
 
 
-def save_pictures(folder: Path, out: Path, rows: Sequence[Row], jobs: Sequence[Job], compared: Sequence[Path],
+def save_pictures(folder: Path, images: ImageSet, rows: Sequence[Row], jobs: Sequence[Job], compared: Sequence[Path],
                   maker: ImageMaker) -> None:
     """Draw the sources and what was made of them, and the least and the most novel images."""
+    made, name = images.partial, images.out.name
     source_of = {job.name: job.source for job in jobs}
-    pairs = [Pair(source_of[row["file"]], out / row["file"], float(row["novelty"])) for row in rows[:PAIRS_SHOWN]]
+    pairs = [Pair(source_of[row["file"]], made / row["file"], float(row["novelty"])) for row in rows[:PAIRS_SHOWN]]
     if maker.make is None:
-        save_pairs(folder / f"preview-{out.name}.png", pairs, maker.label, maker.keeps_places)
+        save_pairs(folder / f"preview-{name}.png", pairs, maker.label, maker.keeps_places)
     named = {source_name(file): file for file in compared}
-    save_novelty_picture(folder / f"novelty-{out.name}.png",
-                         [(out / row["file"], float(row["novelty"]), named[row["nearest"]]) for row in rows])
+    save_novelty_picture(folder / f"novelty-{name}.png",
+                         [(made / row["file"], float(row["novelty"]), named[row["nearest"]]) for row in rows])

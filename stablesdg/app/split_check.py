@@ -3,9 +3,8 @@ from pathlib import Path
 
 from ..data.leaks import CategoryLeak, LeakAcross, count_parts, listed_files, measure_leak, measure_leak_across
 from ..data.parts import LEFT_OUT, Split, count
-from ..data.split import gone_names
+from ..data.split import gone_names, read_split
 from ..report.overlaps import save_named_overlaps
-from ..storage.files import read_json
 from ..storage.runs import runs_root
 
 PAIRS_SHOWN = 6  # of a class, in a picture
@@ -14,7 +13,7 @@ NAMES_SHOWN = 3  # in a sentence
 
 def check(manifest: Path, data: Path, categories: list[Path]) -> None:
     """Search for overlaps, print how far the split leaks, and draw overlapping pairs."""
-    known = read_json(manifest)
+    known = read_split(manifest)
     if gone := gone_names(known, data):
         print(f"warning: gone since the split was made: {count(len(gone), 'image')} ({gone[0]} first); "
               "restore them, or --forget takes out what is gone")

@@ -32,6 +32,7 @@ from .images import save_image
 
 MANIFEST_COLUMNS = ("file", "source", "seed", "s", "w", "sampler", "steps", "novelty", "nearest", "ssim")
 OWN_FILES = ("manifest.csv", "settings.json")
+MADE = "made.json"  # the rows so far, until the folder is in its place
 MASKS, BOXES = "masks", "boxes"  # folders beside the images of composites
 BOX_FILES, BOX_ENDS = ("classes.txt", "coco.json"), (".xml", ".txt")  # for all images, and for each
 SEED_STRIDE = 1_000_000  # between the first images of two seeds
@@ -93,7 +94,7 @@ class ImageSet:
 
     def __init__(self, out: Path, settings: Mapping[str, Any], resume: bool, process: int = 0) -> None:
         self.out, self.partial = out, partial_folder(out)
-        self.progress = self.partial / (f"made-{process}.json" if process else "made.json")
+        self.progress = self.partial / (f"made-{process}.json" if process else MADE)
         if out.exists():
             print(f"the images in {out} will be replaced when these are finished; another --out would keep both")
         if resume and (self.partial / "settings.json").is_file():
@@ -141,21 +142,29 @@ class ImageSet:
         """The rows of the images that were made, in the order of the jobs."""
         return [row for job in jobs if (row := self.rows[job.name])]
 
-    def finish(self, jobs: Sequence[Job]) -> list[Row]:
-        """Write the manifest and put the folder in its place. Images of an earlier call go. Returns the rows."""
+    def write_manifest(self, jobs: Sequence[Job]) -> list[Row]:
+        """Write the manifest of all images, and remove what is none of them. Returns the rows."""
         rows = self.made(jobs)
         if not rows:
             raise UserError(f"No image was novel enough, so {self.out} was not written: lower --min-novelty or raise "
                             "--strength.")
         columns = [*MANIFEST_COLUMNS, *(name for name in rows[0] if name not in MANIFEST_COLUMNS)]
+        self.save_progress()  # of all processes: their own files go now
         write_csv(self.partial / "manifest.csv", columns, [[row[k] for k in columns] for row in rows])
         names = {row["file"] for row in rows}
-        for folder, own in ((self.partial, {*names, *OWN_FILES, MASKS, BOXES}), (self.partial / MASKS, names)):
+        for folder, own in ((self.partial, {*names, *OWN_FILES, MADE, MASKS, BOXES}), (self.partial / MASKS, names)):
             for stray in (f for f in folder.glob("*") if f.name not in own):
                 stray.unlink()
-        require_own_folder(self.out)  # much may have happened since the start
-        replace_folder(self.partial, self.out)
         return rows
+
+    def put_in_place(self) -> None:
+        """Let the folder take its place. Images of an earlier call go.
+
+        It comes last: a call that is killed before it can go on, and what is in its place has all that belongs to it.
+        """
+        require_own_folder(self.out)  # much may have happened since the start
+        (self.partial / MADE).unlink(missing_ok=True)
+        replace_folder(self.partial, self.out)
 
 
 def is_finished(out: Path, settings: Mapping[str, Any]) -> bool:

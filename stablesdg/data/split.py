@@ -21,7 +21,7 @@ from ..storage.errors import UserError
 from ..storage.files import read_json, sha256, write_json
 from .deal import NewImages, deal
 from .folders import list_images
-from .parts import METHODS, PARTS, RATIOS, Split, SplitEntry, count, group_parts, random_parts
+from .parts import LEFT_OUT, METHODS, PARTS, RATIOS, Split, SplitEntry, count, group_parts, random_parts
 from .surfaces import category_of, find_groups, progress_bar
 
 __all__ = ["METHODS", "PARTS", "RATIOS", "Split", "SplitEntry", "count", "find_groups", "group_parts", "progress_bar",
@@ -43,7 +43,7 @@ def load_split(manifest: str | Path, categories: Iterable[str | Path], method: s
     manifest = Path(manifest)
     split = Split(method=method or "group", seed=seed, ratios=list(ratios), files={})
     if manifest.is_file():
-        split = read_json(manifest)
+        split = read_split(manifest)
     if method and split["method"] != method:
         raise UserError(f"{manifest} is a {split['method']} split, not a {method} one: python -m stablesdg.split DATA "
                         f"--split {method} --replace makes it anew, and all that was trained on it must be trained "
@@ -56,6 +56,31 @@ def load_split(manifest: str | Path, categories: Iterable[str | Path], method: s
         else:
             new.append(NewImages(folder, files))
     return write_extended(manifest, split, new) if new else split
+
+
+def read_split(manifest: Path) -> Split:
+    """Read a manifest. Raises UserError if it is none."""
+    split = read_json(manifest)
+    whole = (isinstance(split, dict) and split.get("method") in METHODS and is_seed(split.get("seed"))
+             and isinstance(split.get("ratios"), list) and len(split["ratios"]) == len(PARTS)
+             and all(isinstance(ratio, int | float) for ratio in split["ratios"])
+             and isinstance(split.get("files"), dict) and all(map(is_entry, split["files"].items())))
+    if not whole:
+        raise UserError(f"{manifest} is no whole split: restore it, or delete it; a new one is made then, and all that "
+                        "was trained on this one must be trained again.")
+    return cast(Split, split)
+
+
+def is_seed(value: object) -> bool:
+    """Whether a generator of random numbers takes it."""
+    return isinstance(value, int) and 0 <= value < 2**32
+
+
+def is_entry(item: tuple[str, object]) -> bool:
+    """Whether an item of a manifest's "files" is CATEGORY/FILE with a hash, a group and a part."""
+    name, entry = item
+    return ("/" in name and isinstance(entry, dict) and entry.get("part") in (*PARTS, LEFT_OUT)
+            and all(isinstance(entry.get(key), str) for key in ("sha256", "group")))
 
 
 def write_extended(manifest: Path, split: Split, new: Sequence[NewImages], adding: bool = False) -> Split:
@@ -71,7 +96,7 @@ def extend_split(manifest: Path, categories: Iterable[Path]) -> Split:
 
     A category that is new as a whole is dealt out as always. Raises UserError if listed images have changed.
     """
-    split, grown, new = read_json(manifest), [], []
+    split, grown, new = read_split(manifest), [], []
     for folder in categories:
         category, files = folder.resolve().name, named_files(folder)
         known = {name for name in split["files"] if category_of(name) == category}
@@ -87,7 +112,7 @@ def extend_split(manifest: Path, categories: Iterable[Path]) -> Split:
 
 def forget_images(manifest: Path, data: Path) -> list[str]:
     """Take images out of the manifest whose files are gone from the data set's folder. Returns their names."""
-    split = read_json(manifest)
+    split = read_split(manifest)
     gone = gone_names(split, data)
     if len(gone) == len(split["files"]):
         raise UserError(f"{data} holds none of the images of {manifest}: is it the right folder?")

@@ -117,7 +117,8 @@ def same_photograph(files: Files) -> set[Pair]:
     photographs = {}
     for folder in {path.parent for path in files.values()}:
         if (folder / "tiles.csv").is_file():
-            photographs |= {folder / row["file"]: folder / row["photograph"] for row in read_csv(folder / "tiles.csv")}
+            photographs |= {folder / row["file"]: folder / row["photograph"]
+                            for row in read_csv(folder / "tiles.csv", ("file", "photograph"))}
     chain, last = set(), {}
     for name in sorted(files):
         photograph = photographs.get(files[name])

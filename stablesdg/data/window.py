@@ -98,7 +98,7 @@ def read_window(file: Path, changed: int) -> Window:
     try:
         value = read_json(file)
         return Window(int(value["black"]), int(value["white"]), str(value.get("why", "")))
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise UserError(f'{file} should hold {{"black": NUMBER, "white": NUMBER}}: mend or delete it.') from None
 
 

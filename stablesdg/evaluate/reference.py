@@ -12,9 +12,9 @@ from pathlib import Path
 from ..data.folders import list_images
 from ..data.generated import source_name
 from ..data.parts import Split
-from ..data.split import part_files, require_unchanged
+from ..data.split import part_files, read_split, require_unchanged
 from ..data.surfaces import category_of
-from ..storage.files import read_csv, read_json, read_optional_json, sha256
+from ..storage.files import read_csv, read_optional_json, sha256
 
 REFERENCES = {"all": ("train", "val", "test"), "train": ("train",), "held-out": ("val", "test")}  # parts of the split
 LEAST_HELD_OUT = 20  # images; a covariance of fewer says little
@@ -57,7 +57,7 @@ def split_of(folder: Path, manifest: Path) -> Split | None:
     """The split that knows the folder as a category, or None. Raises UserError if its files have changed since."""
     if not manifest.is_file():
         return None
-    split: Split = read_json(manifest)
+    split = read_split(manifest)
     if not any(category_of(name) == folder.resolve().name for name in split["files"]):
         return None
     require_unchanged(folder, {source_name(file): file for file in list_images(folder)}, split["files"], manifest)

@@ -104,9 +104,13 @@ class ResultTable:
         self.rows: dict[tuple[Cell, int], CellResult] = {}
         if resume and self.csv.is_file() and self.json.is_file():
             require_same_settings(self.csv, read_json(self.json), settings, "leave out --resume to make it anew")
-            for row in read_csv(self.csv):
-                numbers = {name: float(value) for name, value in row.items()}
-                self.put(CellResult(**{**numbers, "number": int(row["number"])}))
+            try:
+                for row in read_csv(self.csv, COLUMNS):
+                    numbers = {name: float(row[name]) for name in COLUMNS}
+                    self.put(CellResult(**{**numbers, "number": int(row["number"])}))
+            except ValueError as error:
+                raise UserError(f"{self.csv} holds something else than numbers ({error}): leave out --resume to make "
+                                "it anew.") from None
 
     def put(self, result: CellResult) -> None:
         """Remember a row."""

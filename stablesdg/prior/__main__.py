@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..app.command_line import add_common, parser, positive, rate, run_main
 from ..storage.errors import UserError
+from ..storage.lock import alone_at, alone_in
 
 # stage -> (steps, images or captions a step, learning rate, decay of the moving average)
 DEFAULTS = {"autoencoder": (14000, 4, 1e-3, 0.999), "features": (10000, 64, 2e-3, 0.998),
@@ -63,7 +64,8 @@ def main(argv: list[str] | None = None) -> None:
     if args.out.exists() and not model_card.is_of(args.out, settings, loops):
         raise UserError(f"{args.out} holds something else than a prior of these settings, which would be lost: "
                         "pass another --out.")
-    pretraining.pretrain(settings, loops, args.photographs, args.work, args.out, stages, device)
+    with alone_in(args.work), alone_at(args.out):
+        pretraining.pretrain(settings, loops, args.photographs, args.work, args.out, stages, device)
 
 
 if __name__ == "__main__":

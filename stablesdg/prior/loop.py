@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..storage.checkpoint import Checkpoint
-from ..storage.errors import UserError
+from ..storage.checkpoint import Checkpoint, require_finite
 from ..storage.files import write_csv
 from ..storage.settings import as_json, require_same_settings
 from ..storage.tensors import load_tensors, save_tensors
@@ -149,8 +148,9 @@ def _train(stage: str, model: nn.Module, loss_at: Callable[[torch.Generator, flo
         bar.update()
         late = time.monotonic() >= loop.deadline
         if step % loop.every == 0 or step == loop.steps or late:
-            seconds = time.monotonic() - start
-            rows.append({"step": step, "hours": round(seconds / 3600, 3), "loss": mean_of(losses, stage),
+            seconds, since = time.monotonic() - start, torch.stack(losses)
+            require_finite(since.tolist(), model.parameters(), step, optimiser.param_groups[0]["lr"], loop.dtype)
+            rows.append({"step": step, "hours": round(seconds / 3600, 3), "loss": round(float(since.mean()), 5),
                          **averaged.measured(evaluate)})
             bar.write(f"{stage} {rows[-1]}")
             losses = []
@@ -160,11 +160,3 @@ def _train(stage: str, model: nn.Module, loss_at: Callable[[torch.Generator, flo
     bar.close()
     model.load_state_dict(averaged.average)
     return step, rows
-
-
-def mean_of(losses: list[Tensor], stage: str) -> float:
-    """The mean of the losses. Raises UserError if it is not a number."""
-    mean = float(torch.stack(losses).mean())
-    if not math.isfinite(mean):
-        raise UserError(f"The loss of {stage} became infinite: lower its learning rate.")
-    return round(mean, 5)

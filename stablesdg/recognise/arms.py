@@ -88,7 +88,7 @@ def find_generated(folder: Path, category: str, split: Split, samples: str = "sa
     inside = find_samples(folder, category, samples)
     manifest, settings = inside / "manifest.csv", inside / "settings.json"
     if manifest.is_file():
-        require_training_sources(inside, read_csv(manifest), split)
+        require_training_sources(inside, read_csv(manifest, ("file", "source")), split)
     written_down = manifest.is_file() or settings.is_file()
     made_with = read_optional_json(settings)
     seen = frozenset(made_with.get("seen", ())) if written_down else None

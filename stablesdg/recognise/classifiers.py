@@ -193,14 +193,17 @@ def load(path: Path) -> SavedClassifier:
     network = metadata.get("network")
     if "classes" not in metadata or network not in (*NETWORKS, FROZEN):
         raise UserError(f"{path} is not a classifier of this project: pass a .safetensors that classify.py wrote.")
-    classes = json.loads(metadata["classes"])
-    seen = frozenset(json.loads(metadata[SEEN])) if SEEN in metadata else None
-    window = Window(**json.loads(metadata["window"])) if "window" in metadata else None
-    if network == FROZEN:
-        return SavedClassifier(frozen_from(tensors), classes, seen, None, window)
-    model = build(network, len(classes))
-    model.load_state_dict(tensors)
-    return SavedClassifier(model.eval(), classes, seen, int(metadata.get("side", IMAGE_SIDE)), window)
+    try:
+        classes = list(json.loads(metadata["classes"]))
+        seen = frozenset(json.loads(metadata[SEEN])) if SEEN in metadata else None
+        window = Window(**json.loads(metadata["window"])) if "window" in metadata else None
+        if network == FROZEN:
+            return SavedClassifier(frozen_from(tensors), classes, seen, None, window)
+        model = build(network, len(classes))
+        model.load_state_dict(tensors)
+        return SavedClassifier(model.eval(), classes, seen, int(metadata.get("side", IMAGE_SIDE)), window)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{path} is a damaged classifier ({str(error).splitlines()[0]}): train it again.") from None
 
 
 class ImagesToProbabilities(nn.Module):

@@ -216,8 +216,8 @@ def save_result(out: Path, result: Result) -> None:
 def save_filtered(out: Path, name: str, seed: int, verdicts: Sequence[Sequence[ImageVerdict]]) -> None:
     """Write the filter's verdicts on the generated images of each class into filter.csv, beside those of others."""
     file = out / "filter.csv"
-    before = [list(row.values()) for row in read_csv(file) if (row["name"], row["seed"]) != (name, str(seed))
-              ] if file.is_file() else []
+    earlier = read_csv(file, FILTER_COLUMNS) if file.is_file() else []
+    before = [list(row.values()) for row in earlier if (row["name"], row["seed"]) != (name, str(seed))]
     rows = [[name, seed, str(one.file), f"{one.novelty:.4f}", f"{one.evidence:.6f}", one.reason]
             for own in verdicts for one in own]
     write_csv(file, FILTER_COLUMNS, before + rows)

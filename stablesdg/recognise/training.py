@@ -17,6 +17,7 @@ from ..data.augment import augment_batch
 from ..evaluate.extract import FeatureExtractor
 from ..evaluate.features import FeatureNetwork
 from ..prior.loop import follow
+from ..storage.checkpoint import require_finite
 from .augmentation import MIXED_SHARE, augment_strong, mix_images, partners
 from .batches import Drawing, draw_batches, plan_phases
 from .classifiers import State, layout, normalise, predict
@@ -105,19 +106,21 @@ def train(model: nn.Module, examples: Examples, x_val: Tensor, y_val: Tensor, re
     taken = 0
     bar = tqdm(range(recipe.epochs), unit="epoch", desc=label, disable=None)
     for epoch in bar:
-        loss = torch.tensor(0.0)
+        losses: list[Tensor] = []
         while taken < total * (epoch + 1) // recipe.epochs:
-            loss = train_step(model, optimiser, *next(batches), dtype)
+            losses.append(train_step(model, optimiser, *next(batches), dtype))
             taken += 1
             if average:
                 average.update(model)
+        read = list(map(float, losses))
+        require_finite(read, model.parameters(), taken, lr, dtype)
         judged = average.model if average else model
         score = validate(judged, x_val, y_val, device)
         if not history or score > max(history):
             best = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format)
                     for k, v in judged.state_dict().items()}
         history.append(score)
-        bar.set_postfix(loss=f"{float(loss):.3f}", val=f"{score.accuracy:.3f}")
+        bar.set_postfix(loss=f"{read[-1] if read else 0:.3f}", val=f"{score.accuracy:.3f}")
         if recipe.patience and len(history) - 1 - history.index(max(history)) >= recipe.patience:
             break
     model.load_state_dict(best)

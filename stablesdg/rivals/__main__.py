@@ -20,6 +20,7 @@ from pathlib import Path
 from ..app.command_line import add_common, add_split, announce, parser, positive, rate, run_main
 from ..app.paths import dataset_folder
 from ..storage.errors import UserError
+from ..storage.lock import alone_in
 
 # name -> steps, where the command line gives none
 STEPS = {"dcgan": 20_000, "stylegan3": 50_000, "ddpm": 50_000, "ddim": 50_000, "textual-inversion": 1000,
@@ -112,7 +113,8 @@ def main(argv: list[str] | None = None) -> None:
 
     from ..app import rival_runs, rivals
 
-    rival_runs.run(rivals.RivalSettings(**{**vars(args), "out": out, "steps": args.steps or STEPS[args.name]}))
+    with alone_in(out):
+        rival_runs.run(rivals.RivalSettings(**{**vars(args), "out": out, "steps": args.steps or STEPS[args.name]}))
 
 
 if __name__ == "__main__":

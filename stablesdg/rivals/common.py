@@ -19,8 +19,7 @@ from tqdm import tqdm
 
 from ..data.images import read_image, to_tensor
 from ..prior.loop import Averaged
-from ..storage.checkpoint import Checkpoint
-from ..storage.errors import UserError
+from ..storage.checkpoint import Checkpoint, require_finite
 from ..storage.files import write_csv
 from ..train import batch_indices, generator_for
 
@@ -156,6 +155,8 @@ def fit(rival: Rival, n: int, training: Training, checkpoint: Checkpoint,
             write_row(rival, progress, checkpoint.path.with_name("log.csv"), bar)
         if stop or last or time.monotonic() - saved > CHECKPOINT_SECONDS:
             saved = time.monotonic()
+            lr = max(how.lr for how in rival.learning.values())
+            require_finite([], rival.networks.parameters(), progress.step, lr, training.dtype)
             checkpoint.save(tensors, optimiser, vars(progress))
         if stop and not last:
             raise KeyboardInterrupt
@@ -184,7 +185,9 @@ def update(rival: Rival, indices: list[int], training: Training, progress: Progr
         if rival.learning[phase.network].most_gradient < math.inf:
             nn.utils.clip_grad_norm_(parameters, rival.learning[phase.network].most_gradient)
         optimiser.step()
-        progress.recent.setdefault(phase.name, []).append(float(loss.detach()))
+        value = float(loss.detach())
+        require_finite([value], (), progress.step + 1, rival.learning[phase.network].lr, training.dtype)
+        progress.recent.setdefault(phase.name, []).append(value)
 
 
 def decay_of(half_life: float, batch_size: int, step: int) -> float:
@@ -199,10 +202,8 @@ def tensors_of(rival: Rival, average: Averaged | None) -> dict[str, Tensor]:
 
 
 def write_row(rival: Rival, progress: Progress, path: Path, bar: Any) -> None:
-    """A new row of log.csv: the mean losses since the last one. Raises UserError if one is not a number."""
+    """A new row of log.csv: the mean losses since the last one."""
     means = {name: round(fmean(losses), 6) for name, losses in progress.recent.items() if losses}
-    if not all(map(math.isfinite, means.values())):
-        raise UserError(f"The loss became infinite before step {progress.step}: lower --lr.")
     row = {"step": progress.step, "minutes": round(progress.seconds / 60, 3), **means,
            **{name: round(float(value), 6) for name, value in rival.measure().items()}}
     progress.rows.append(row)

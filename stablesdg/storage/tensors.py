@@ -1,5 +1,7 @@
 """safetensors files, read and written whole. Nothing else is opened: a pickle can run any code."""
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,7 +19,13 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapp
     """Write a safetensors file. Equal content gives equal bytes."""
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
-        save_file(copies, temporary, metadata={"format": "pt", **(metadata or {})})
+        try:
+            save_file(copies, temporary, metadata={"format": "pt", **(metadata or {})})
+        except SafetensorError as error:  # how it says that the disk is full, for example
+            number = re.search(r"os error (\d+)", str(error))
+            if not number:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
         _sort_metadata(temporary)
 
 
@@ -40,17 +48,22 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise UserError(f"There is no file {path}.")
     if path.suffix in PICKLES:
         raise UserError(pickle_refusal(path))
+    return _read(path, with_tensors=True)
+
+
+def _read(path: Path, with_tensors: bool) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors, where they are asked for, and metadata."""
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
-    except SafetensorError as error:
+            names = file.keys() if with_tensors else []
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+    except (SafetensorError, AttributeError, TypeError, ValueError) as error:  # PyTorch lacks some of its types
         raise UserError(f"{path} is not a whole safetensors file ({error}): fetch or make it again.") from None
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
-    """The metadata of a safetensors file, without its tensors."""
-    with safe_open(path, framework="pt") as file:
-        return file.metadata() or {}
+    """The metadata of a safetensors file, without its tensors. Raises UserError for any other file."""
+    return _read(Path(path), with_tensors=False)[1]
 
 
 def pickle_refusal(path: str | Path) -> str:

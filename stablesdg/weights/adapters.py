@@ -104,7 +104,10 @@ def _alpha(path: Path, metadata: Mapping[str, str], part: str, factors: Mapping[
     if "alpha" in factors:
         return float(factors["alpha"])
     beside = path.parent / "adapter_config.json"
-    config = json.loads(metadata.get("lora_adapter_metadata", "{}"))
+    try:
+        config = dict(json.loads(metadata.get("lora_adapter_metadata", "{}")))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path} has damaged metadata ({error}): fetch or make it again.") from None
     config = {key.removeprefix("unet." if part == "unet" else "text_encoder."): value for key, value in config.items()}
     if "lora_alpha" not in config and path.name.startswith("adapter_model") and beside.is_file():
         config = read_json(beside)

@@ -13,6 +13,7 @@ from ..storage.files import read_json, read_optional_json
 from ..storage.tensors import PICKLES, load_tensors, pickle_refusal
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
+WORDS_OF_RECIPE = {"resolution": "native", "crop": "none"}  # in the place of a number
 OFFICIAL, NANO = WEIGHTS / "stable-diffusion-v1-5", WEIGHTS / "nano"
 
 
@@ -59,7 +60,26 @@ def read_folder(path: Path) -> OfficialFiles:
         vae=read_part(path / "vae", "diffusion_pytorch_model"), vae_config=read_json(path / "vae" / "config.json"),
         text=read_part(path / "text_encoder", "model"), text_config=read_json(path / "text_encoder" / "config.json"),
         tokenizer=path / "tokenizer", scheduler=read_optional_json(path / "scheduler" / "scheduler_config.json"),
-        recipe=read_optional_json(path / "recipe.json"))
+        recipe=read_recipe(path / "recipe.json"))
+
+
+def read_recipe(file: Path) -> dict[str, Any]:
+    """recipe.json, {stage: {setting: value}}, or {} if there is none. Raises UserError for anything else."""
+    recipe = read_optional_json(file)
+    for stage, settings in recipe.items():
+        unusable = [name for name, value in settings.items() if not is_setting(name, value)
+                    ] if isinstance(settings, dict) else ["settings"]
+        if unusable:
+            raise UserError(f"{file} has no usable {unusable[0]} for {stage}: restore it, or delete it to work "
+                            "without.")
+    return recipe
+
+
+def is_setting(name: str, value: object) -> bool:
+    """Whether a value of a recipe is a number of at least 0, numbers, or the word that may stand in its place."""
+    numbers = value if isinstance(value, list) and value else [value]
+    return (name in WORDS_OF_RECIPE and value == WORDS_OF_RECIPE[name]) or all(
+        isinstance(one, int | float) and not isinstance(one, bool) and 0 <= one < float("inf") for one in numbers)
 
 
 def read_part(folder: Path, stem: str) -> dict[str, Tensor]:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from stablesdg.app.command_line import parser, run_main, seed
 from stablesdg.data.folders import list_categories
 from stablesdg.storage.errors import UserError
-from stablesdg.storage.files import read_json
 from stablesdg.storage.runs import runs_root
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
     if (args.check or args.add or args.forget) and not manifest.is_file():
         raise UserError(f"There is no {manifest}: python -m stablesdg.split {args.data} makes one.")
     if manifest.is_file() and not args.replace:
-        require_no_change(args, manifest, read_json(manifest))
+        require_no_change(args, manifest, split.read_split(manifest))
     if args.check:
         split_check.check(manifest, args.data, categories)
         return
@@ -64,18 +63,18 @@ def main(argv: list[str] | None = None) -> None:
         gone = split.forget_images(manifest, args.data)
         print(f"forgotten: {', '.join(gone)}" if gone else "no listed image is gone")
     if args.add:
-        before = read_json(manifest)["files"]
+        before = split.read_split(manifest)["files"]
         if len(split.extend_split(manifest, categories)["files"]) == len(before):
             print("no image is new")
     if args.add or args.forget:
-        listed = read_json(manifest)["files"]
+        listed = split.read_split(manifest)["files"]
         print(f"{manifest}: {split.count(len(listed), 'image')}; those listed before are where they were")
         return
     fresh, method = manifest, args.split
     if args.replace:
         fresh = manifest.with_suffix(".new")  # the old one stays until the new one is whole
         fresh.unlink(missing_ok=True)
-        method = method or (read_json(manifest)["method"] if manifest.is_file() else None)
+        method = method or (split.read_split(manifest)["method"] if manifest.is_file() else None)
     made = split.load_split(fresh, categories, method, SEED if args.seed is None else args.seed, args.ratios or RATIOS)
     if args.replace:
         fresh.replace(manifest)

@@ -1,0 +1,386 @@
+"""Damaged and hostile input: does every file and every argument end in a result or in one sentence?
+
+    python benchmarks/fuzz.py                    # 5,000 inputs
+    python benchmarks/fuzz.py --first 4711 --inputs 1       # one of them again
+
+An input is an image, a safetensors, JSON or CSV file that chance has damaged, or a command line that chance has typed.
+It follows from --seed and its number. Allowed are a result, a UserError, an OSError (a sentence, too) and the end of
+the process by argparse. Any other exception is a finding. So are more than SECONDS, a command line that writes a file,
+except the notes of expand.py on what has failed, and one that lets a number pass that is none. Linux and macOS only.
+"""
+import argparse
+import contextlib
+import importlib
+import io
+import json
+import math
+import os
+import random
+import signal
+import struct
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+from PIL import Image
+from safetensors.torch import save
+
+from stablesdg.app import model, runs, sources
+from stablesdg.data import generated, split
+from stablesdg.data.images import read_fitted
+from stablesdg.evaluate.tuning import ResultTable
+from stablesdg.recognise import classifiers, results
+from stablesdg.storage.checkpoint import Checkpoint
+from stablesdg.storage.errors import UserError
+from stablesdg.storage.tensors import load_tensors, read_metadata
+from stablesdg.weights.adapters import LayerName, read_embedding, read_lora
+from stablesdg.weights.read import read_recipe
+
+SECONDS = 10  # an input that takes longer hangs
+VALUES = (None, True, -1, 0, 1.5, 1e308, math.nan, 10**30, "", "x", "a/b", "é\0", [], [1], [[]], {}, {"a": 1})
+WORDS = ("", "-1", "0", "1", "2", "0.5", "nan", "inf", "-inf", "1e400", "1e-400", "9" * 30, "9" * 5000, "a", "é", "²",
+         "\0", "x" * 5000, ",", "0.3,nan", "1,2", "1,,2", "../..", ".", "/", "nowhere", "empty", "file.txt", "broken",
+         "broken/a", "cpu", "tpu", "none", "native", "all", "lora", "8h", "-8h", "nanh", "--", "-")
+COMMANDS = ("train_ti", "train_lora", "sample", "fid", "tune", "classify", "expand", "stablesdg.app.commands.split",
+            "stablesdg.app.commands.plan", "stablesdg.app.commands.prepare", "stablesdg.report.__main__",
+            "stablesdg.rivals.__main__", "stablesdg.prior.__main__")
+Chance = random.Random
+
+
+class Hangs(Exception):
+    """An input took too long."""
+
+
+class LetIn(Exception):
+    """An input was taken that should not have been."""
+
+
+# ---- damage -----------------------------------------------------------------------------------------------------
+
+
+def damage_bytes(data: bytes, chance: Chance) -> bytes:
+    """Cut off, change, insert or repeat some bytes."""
+    at, other = chance.randrange(len(data) + 1), chance.randrange(len(data) + 1)
+    near = min(len(data), chance.randrange(1, 64))
+    return chance.choice([
+        lambda: data[:at], lambda: data[at:], lambda: data[:at] + data[max(at, other):], lambda: b"",
+        lambda: data[:near] + chance.randbytes(8) + data[near + 8:],
+        lambda: data[:at] + chance.randbytes(chance.randrange(1, 9)) + data[at:],
+        lambda: data[:at] + bytes([chance.randrange(256)]) + data[at + 1:],
+        lambda: data[:at] + b"\0" * 16 + data[at:], lambda: data + data, lambda: data])()
+
+
+def damage_value(value: Any, chance: Chance) -> Any:
+    """A value of JSON in which one part is replaced, left out or named otherwise."""
+    if not isinstance(value, dict | list) or not value or chance.random() < 0.2:
+        return chance.choice(VALUES)
+    if isinstance(value, list):
+        at = chance.randrange(len(value))
+        return [*value[:at], damage_value(value[at], chance), *value[at + 1:]]
+    name, how = chance.choice(list(value)), chance.random()
+    if how < 0.2:
+        return {key: one for key, one in value.items() if key != name}
+    if how < 0.3:
+        return {("x" if key == name else key): one for key, one in value.items()}
+    return {**value, name: damage_value(value[name], chance)}
+
+
+def damaged_json(value: Any, chance: Chance) -> bytes:
+    """A JSON file that is damaged as a text or as a value."""
+    how = chance.random()
+    if how < 0.05:
+        return b"[" * 100_000 if how < 0.025 else b'{"a":' * 100_000
+    if how < 0.3:
+        return damage_bytes(json.dumps(value).encode(), chance)
+    return json.dumps(damage_value(value, chance)).encode()
+
+
+def damaged_csv(rows: Sequence[Sequence[str]], chance: Chance) -> bytes:
+    """A CSV file in which cells, columns, lines or bytes are wrong."""
+    rows = [list(row) for row in rows]
+    row = chance.choice(rows)
+    for _ in range(chance.randrange(3)):
+        row[chance.randrange(len(row))] = chance.choice([*WORDS, '"', '""x', "x" * 200_000])
+    if chance.random() < 0.2:
+        row.pop()
+    if chance.random() < 0.2:
+        row.append("x")
+    text = "\n".join(",".join(row) for row in rows[:chance.randrange(len(rows) + 1)]).encode() + b"\n"
+    return damage_bytes(text, chance) if chance.random() < 0.3 else text
+
+
+# ---- images -----------------------------------------------------------------------------------------------------
+
+
+def encoded(image: Image.Image, kind: str, **how: Any) -> bytes:
+    """The bytes of an image file."""
+    stream = io.BytesIO()
+    image.save(stream, kind, **how)
+    return stream.getvalue()
+
+
+def png(width: int, height: int, depth: int, colour: int, data: bytes) -> bytes:
+    """A PNG whose header says whatever it is told to, with correct checksums."""
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+
+
+def whole_images() -> list[tuple[str, bytes]]:
+    """(ending, bytes) of images of all kinds."""
+    colour = Image.effect_noise((40, 30), 50).convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    deep = Image.fromarray(torch.arange(1200).view(30, 40).mul(50).to(torch.int32).numpy().astype("uint16"))
+    frames = [colour.convert("P"), colour.rotate(90).convert("P")]
+    return [
+        ("png", encoded(colour, "PNG")), ("png", encoded(colour.convert("L"), "PNG")), ("png", encoded(deep, "PNG")),
+        ("tif", encoded(deep, "TIFF")), ("png", encoded(colour.convert("LA"), "PNG")),
+        ("png", encoded(colour.convert("RGBA"), "PNG")), ("png", encoded(colour.convert("1"), "PNG")),
+        ("png", encoded(colour.convert("P"), "PNG")), ("jpg", encoded(colour, "JPEG", exif=exif)),
+        ("jpg", encoded(colour.convert("CMYK"), "JPEG")), ("tif", encoded(colour.convert("CMYK"), "TIFF")),
+        ("tif", encoded(colour.convert("F"), "TIFF")), ("tif", encoded(colour.convert("I"), "TIFF")),
+        ("bmp", encoded(colour, "BMP")), ("png", encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])),
+        ("tif", encoded(colour, "TIFF", save_all=True, append_images=[colour], compression="tiff_lzw")),
+        ("png", encoded(Image.new("L", (1, 1)), "PNG")), ("png", encoded(Image.new("RGB", (20_000, 2)), "PNG")),
+        ("png", encoded(Image.new("L", (1, 20_000)), "PNG")), ("jpg", encoded(Image.new("L", (1, 1)), "JPEG")),
+        ("png", encoded(colour, "PNG", save_all=True, append_images=[colour]))]
+
+
+def try_image(chance: Chance, place: Path) -> None:
+    """An image as a training or sample.py reads it."""
+    ending, data = chance.choice(IMAGES)
+    how = chance.random()
+    if how < 0.2:  # a header that lies
+        side = [chance.choice([0, 1, 7, 40, 65_535, 100_000, 2**31 - 1, 2**31, 2**32 - 1]) for _ in range(2)]
+        ending, data = "png", png(*side, chance.choice([1, 2, 4, 8, 16, 3]), chance.choice([0, 2, 3, 4, 6, 1]),
+                                  bytes(chance.randrange(5000)))
+    elif how < 0.25 and ending == "bmp":
+        data = data[:18] + struct.pack("<ii", *(chance.randrange(-2**31, 2**31) for _ in range(2))) + data[26:]
+    elif how < 0.95:
+        data = damage_bytes(data, chance)
+    file = place / f"image.{chance.choice(['png', 'jpg', 'tif', 'bmp', ending, ending, ending])}"
+    file.write_bytes(data)
+    read_fitted(file, chance.choice([None, 32]), 8)
+
+
+# ---- files ------------------------------------------------------------------------------------------------------
+
+
+def try_tensors(chance: Chance, place: Path) -> None:
+    """A safetensors file as an embedding, a LoRA, a classifier or a checkpoint."""
+    layer = torch.nn.Linear(4, 4)
+    tensors = {"lora_unet_a.lora_down.weight": torch.ones(1, 4), "lora_unet_a.lora_up.weight": torch.ones(4, 1),
+               "parameter.w": layer.weight.detach(), "exp_avg.w": torch.ones(4, 4), "<unknown>": torch.ones(3, 4)}
+    kept = {name: x for name, x in tensors.items() if chance.random() < 0.7}
+    metadata = {"settings": "{}", "record": "{}", "network": "squeezenet", "classes": '["a", "b"]', "side": "64",
+                "train_sha256": "[]", "lora_adapter_metadata": "{}"}
+    metadata = {name: chance.choice([text, text, text, "x", "[", "3", "null"]) for name, text in metadata.items()
+                if chance.random() < 0.9}
+    data = save(kept, metadata)
+    length = int.from_bytes(data[:8], "little")
+    how = chance.random()
+    if how < 0.4:
+        header = damage_value(json.loads(data[8:8 + length]), chance)
+        text = json.dumps(header).encode()
+        data = struct.pack("<Q", len(text)) + text + data[8 + length:]
+    elif how < 0.5:
+        data = struct.pack("<Q", chance.choice([0, 1, 2**20, 2**40, 2**64 - 1])) + data[8:]
+    elif how < 0.8:
+        data = damage_bytes(data, chance)
+    file = place / "tensors.safetensors"
+    file.write_bytes(data)
+    chance.choice([
+        lambda: load_tensors(file), lambda: read_metadata(file), lambda: read_embedding(file),
+        lambda: read_lora(file, {LayerName("unet", "a"): layer}), lambda: classifiers.load(file),
+        lambda: Checkpoint(file, {}).restore({"w": layer.weight}, torch.optim.Adam([layer.weight]))])()
+
+
+def try_record(chance: Chance, place: Path) -> None:
+    """run.json and the weights' recipe.json, as the scripts read them."""
+    if chance.random() < 0.6:
+        record = {"weights": "w", "weights_sha256": "0", "data": "d", "stages": {"ti": {"arguments": {
+            "prompt": "p", "resolution": 64, "data": "d"}, "embedding_sha256": None}}, "tuned": {"s": 0.3, "w": 2.0}}
+        (place / "run.json").write_bytes(damaged_json(record, chance))
+        runs.require_run(place)
+        return
+    recipe = {"all": {"resolution": "native", "crop": 128}, "train_ti": {"lr": 5e-3}, "sample": {"guidance": 1.5}}
+    (place / "recipe.json").write_bytes(damaged_json(recipe, chance))
+    weights = read_recipe(place / "recipe.json")
+    model.from_recipe(argparse.Namespace(recipe=weights), "train_ti", lr=None, crop=None)  # type: ignore[arg-type]
+
+
+def try_split(chance: Chance, place: Path) -> None:
+    """split.json, as the stages read it."""
+    folder = place / "a"
+    named = split.named_files(folder)
+    files = {name: {"sha256": split.sha256(file), "group": name, "part": part}
+             for (name, file), part in zip(named.items(), ("train", "val", "test"))}
+    manifest = place / "split.json"
+    manifest.write_bytes(damaged_json({"method": "group", "seed": 0, "ratios": [8, 1, 1], "files": files}, chance))
+    known = split.load_split(manifest, [folder])
+    for part in split.PARTS:
+        split.surfaces_of(known, split.part_files(known, folder, part))
+    split.refuse_leak(["0"], known, "it")
+
+
+def try_table(chance: Chance, place: Path) -> None:
+    """manifest.csv, filter.csv, results.csv, tune.csv and the file of --hard, as the stages read them."""
+    manifest = [generated.MANIFEST_COLUMNS, ["0.png", "a/0.png", "0", "0.4", "2", "ddim", "50", "0.5", "a/0.png", "1"]]
+    kind = chance.randrange(4)
+    if kind == 0:
+        (place / "manifest.csv").write_bytes(damaged_csv(manifest * 2, chance))
+        (place / "settings.json").write_bytes(damaged_json({"s": 1}, chance))
+        generated.is_finished(place, {"s": 1})
+        generated.require_own_folder(place)
+    elif kind == 1:
+        (place / "filter.csv").write_bytes(damaged_csv([results.FILTER_COLUMNS, ["n", "0", "f", "1", "1", "kept"]],
+                                                       chance))
+        results.save_filtered(place, "n", 1, [])
+    elif kind == 2:
+        (place / "hard.csv").write_bytes(damaged_csv([["file", "weight"], ["a/0.png", "0.5"]], chance))
+        known = split.load_split(place / "none.json", [], "group")
+        with contextlib.redirect_stdout(io.StringIO()):
+            sources.read_weights(place / "hard.csv", [place / "a" / "0.png"], known)
+    else:
+        names = "s w number fid fid_sd novelty ssim seconds".split()
+        (place / "tune.csv").write_bytes(damaged_csv([names, ["0.3", "2", "4", "1", "1", "1", "1", "1"]], chance))
+        (place / "tune.json").write_bytes(json.dumps({}).encode())
+        ResultTable(place, {}, True)
+
+
+# ---- command lines ----------------------------------------------------------------------------------------------
+
+
+def options_of(module: Any) -> list[str]:
+    """All options that the help of a command names."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+        module.main(["--help"])
+    return sorted({word.strip("[],") for word in said.getvalue().split() if word.strip("[],").startswith("--")})
+
+
+def try_arguments(chance: Chance, place: Path) -> None:
+    """A command line in a folder where nothing can be trained: none of its images can be read."""
+    name = chance.choice(COMMANDS)
+    module = importlib.import_module(name)
+    words = [] if chance.random() < 0.3 and "prior" not in name else {  # which would begin to train
+        "fid": ["broken/a", "broken/b"], "sample": ["--run", "empty"], "tune": ["--run", "empty"],
+        "stablesdg.app.commands.prepare": ["broken", "prepared"], "stablesdg.rivals.__main__": [
+            "dcgan", "--data", "broken/a"], "stablesdg.prior.__main__": ["--photographs", "empty", "--out", "broken"],
+    }.get(name, ["broken"] if "." in name else ["--data", "broken" if name in ("classify", "expand") else "broken/a"])
+    for _ in range(chance.randrange(5)):
+        option = chance.choice(OPTIONS[name])
+        if option not in ("--help", "--runs"):
+            words += [option, chance.choice(WORDS)] if chance.random() < 0.8 else [option]
+    if hasattr(module, "parse") and chance.random() < 0.5:
+        values = vars(module.parse(words)).values()
+        numbers = [n for value in values for n in (value if isinstance(value, tuple | list) else [value])]
+        if any(isinstance(n, float) and math.isnan(n) for n in numbers):
+            raise LetIn(f"a number that is none, by {name}")
+        return
+    before = sorted(place.rglob("*"))
+    with contextlib.suppress(UserError, OSError, SystemExit):
+        module.main(words)
+    more = set(place.rglob("*")) - set(before)
+    if more and name != "expand":  # which notes in expand.json and in the report what has failed
+        raise LetIn(f"{sorted(more)[0].relative_to(place)}, written by {name} {' '.join(words)[:200]}")
+
+
+# ---- the loop ---------------------------------------------------------------------------------------------------
+
+
+KINDS: dict[str, tuple[Callable[[Chance, Path], None], int]] = {  # with how many of a hundred inputs
+    "image": (try_image, 40), "safetensors": (try_tensors, 15), "run.json, recipe.json": (try_record, 12),
+    "split.json": (try_split, 10), "csv": (try_table, 11), "arguments": (try_arguments, 12)}
+IMAGES: list[tuple[str, bytes]] = []
+OPTIONS: dict[str, list[str]] = {}
+
+
+@contextlib.contextmanager
+def place_for(kind: str) -> Iterator[Path]:
+    """A folder with a class of images, one of files that are none, and a current folder in it."""
+    with tempfile.TemporaryDirectory() as name:
+        place, before = Path(name), os.getcwd()
+        (place / "a").mkdir()
+        for i in range(3 if kind == "split.json" else 0):
+            Image.new("L", (8, 8), i * 20).save(place / "a" / f"{i}.png")
+        if kind == "arguments":
+            for inside in ("broken/a", "broken/b", "empty"):
+                (place / inside).mkdir(parents=True)
+            (place / "file.txt").write_text("x")
+            for i in range(4):
+                (place / "broken" / "ab"[i % 2] / f"{i}.png").write_bytes(b"\x89PNG\r\n\x1a\nx")
+        os.chdir(place)
+        try:
+            yield place
+        finally:
+            os.chdir(before)
+
+
+def stop(*signal: object) -> None:
+    raise Hangs(f"more than {SECONDS} seconds")
+
+
+def one_input(number: int, seed: int) -> tuple[str, str]:
+    """(kind, what was found, or "") of one input."""
+    chance = Chance(f"{seed} {number}")
+    kind = chance.choices(list(KINDS), [share for _, share in KINDS.values()])[0]
+    silent = io.StringIO()
+    with place_for(kind) as place, contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
+        signal.alarm(SECONDS)
+        try:
+            KINDS[kind][0](chance, place)
+        except (UserError, OSError, SystemExit):
+            pass
+        except Exception as error:
+            where = [frame for frame in traceback.extract_tb(error.__traceback__) if "fuzz.py" not in frame.filename]
+            own = [frame for frame in where if "stablesdg" in frame.filename or frame.filename.endswith(".py")][-1:]
+            at = "".join(f" at {Path(frame.filename).name}:{frame.lineno}" for frame in own)
+            return kind, f"{type(error).__name__}: {str(error)[:160]}{at}"
+        finally:
+            signal.alarm(0)
+    return kind, ""
+
+
+def main(argv: list[str] | None = None) -> None:
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument("--inputs", type=int, default=5000)
+    p.add_argument("--first", type=int, default=0, help="number of the first input")
+    p.add_argument("--seed", type=int, default=0, help="all inputs follow from it and their numbers")
+    args = p.parse_args(argv)
+    warnings.simplefilter("ignore")
+    os.environ.pop("STABLESDG_RUNS", None)
+    IMAGES[:] = whole_images()
+    OPTIONS.update({name: options_of(importlib.import_module(name)) for name in COMMANDS})
+    counts, findings = Counter[str](), dict[str, list[int]]()
+    before, started = signal.signal(signal.SIGALRM, stop), time.monotonic()
+    for number in range(args.first, args.first + args.inputs):
+        kind, found = one_input(number, args.seed)
+        counts[kind] += 1
+        if found:
+            findings.setdefault(f"{kind}: {found}", []).append(number)
+    signal.signal(signal.SIGALRM, before)
+    print(f"{args.inputs} inputs in {time.monotonic() - started:.0f} seconds: "
+          + ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())))
+    for found, numbers in findings.items():
+        print(f"{len(numbers)} times, first by input {numbers[0]}: {found}")
+    print(f"{len(findings)} findings")
+    if findings:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
