@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 from ..storage.errors import UserError
 from ..storage.files import read_json, sha256, write_json
