@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,15 +20,18 @@ if TYPE_CHECKING:
 
 CARD = """# An embedded prior
 
-This is a model of Stable Diffusion's architecture, scaled down until a laptop's CPU can adapt it in minutes. It is
-**not** Stable Diffusion: it has seen {seen}, and nothing else. Images made with it say little about what the method
-does with the real prior. Its captions name none of the defect classes of NEU, of magnetic tiles or of CCBSD, so that
-`<unknown>` has something to learn.
+{what}
 
 The folder has the official layout, which diffusers opens too. `recipe.json` holds the settings that suit it better than
 the paper's; the scripts print what they take from it. `features.safetensors` is the network of `fid.py --features
 nano`. Its distance is FD-nano, not comparable with FID.
 """
+WHAT = (
+    "This is a model of Stable Diffusion's architecture, scaled down until a laptop's CPU can adapt it in minutes. It "
+    "is **not** Stable Diffusion: it has seen {seen}, and nothing else. Images made with it say little about what the "
+    "method does with the real prior. Its captions name none of the defect classes of NEU, of magnetic tiles or of "
+    "CCBSD, so that `<unknown>` has something to learn.")
+LINE = 120  # characters
 ROWS = 8  # of a learning curve
 
 
@@ -52,8 +56,8 @@ def model_card(settings: PriorSettings, loops: Mapping[str, Loop], photographs: 
     """
     seen = "procedural textures with captions, drawn by this project"
     if photographs:
-        seen = f"{len(photographs.photographs)} photographs of surfaces and {seen}"
-    lines = [CARD.format(seen=seen), *attributions(photographs)]
+        seen = f"{len(photographs.photographs):,} photographs of surfaces and {seen}"
+    lines = [CARD.format(what=textwrap.fill(WHAT.format(seen=seen), LINE)), *attributions(photographs)]
     for stage, log in rows.items():
         columns = [key for key in log[-1] if not re.fullmatch(r"t\d+", key)]
         step = max(1, len(log) // ROWS)
@@ -67,8 +71,8 @@ def model_card(settings: PriorSettings, loops: Mapping[str, Loop], photographs: 
               f"Made by `{command(settings, loops)}`, with PyTorch {torch.__version__} on {os.cpu_count()} cores "
               f"({platform.machine()}), {hours:.1f} hours of training in all."]
     if continued:
-        lines += ["", f"These stages went on from the weights of an earlier prior: {', '.join(continued)}. Their hours "
-                  "are counted there."]
+        lines += ["", f"These stages went on from the weights of an earlier prior: {', '.join(continued)}. The hours "
+                  "of that prior are not counted."]
     return "\n".join(lines) + "\n"
 
 
