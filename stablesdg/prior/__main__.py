@@ -48,17 +48,15 @@ def main(argv: list[str] | None = None) -> None:
     if args.dtype == "float16":
         raise UserError("--dtype float16 is not enough to pretrain with: take bfloat16 or float32.")
 
-    import torch
-
     from ..app import devices
     from . import loop, model_card, pretraining
 
     device = devices.pick_device(args.device)
-    dtype = devices.pick_dtype(args.dtype, device)
+    dtype, float32 = devices.pick_dtype(args.dtype, device), devices.pick_dtype("float32", device)
     end = pretraining.deadline(args.hours)
     chosen = vars(args)
     loops = {stage: loop.Loop(chosen[f"{stage}_steps"], chosen[f"{stage}_batch"], chosen[f"{stage}_lr"], decay,
-                              args.seed, args.every, end, torch.float32 if stage == "autoencoder" else dtype)
+                              args.seed, args.every, end, float32 if stage == "autoencoder" else dtype)
              for stage, (_, _, _, decay) in DEFAULTS.items()}  # bfloat16 cost the autoencoder 2 dB
     settings = pretraining.PriorSettings(images=args.images, seed=args.seed)
     if args.out.exists() and not model_card.is_of(args.out, settings, loops):

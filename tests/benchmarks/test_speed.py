@@ -34,9 +34,8 @@ def test_an_unknown_kind_of_work_is_named_with_those_that_there_are(capsys):
 
 
 def test_the_median_of_the_rounds_counts_and_the_first_one_warms_up():
-    import speed
+    import clock
 
     ticks = iter([0, 100, 100, 103, 103, 108, 108, 115])  # rounds of 100, 3, 5 and 7 seconds
-    settings = speed.SpeedSettings([], ROOT, False, 32, 1, 2, 0.5, 1.0, 3, 3, torch.device("cpu"), torch.float32,
-                                   lambda: next(ticks))
-    assert speed.measure({"ours": lambda: None}, settings)["ours"].seconds == 5
+    measured = clock.measure({"ours": lambda: None}, 3, torch.device("cpu"), lambda: next(ticks))
+    assert measured["ours"].seconds == 5
