@@ -24,6 +24,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--photographs", type=Path,
                    help="folder of photographs of surfaces, or the photographs.safetensors that an earlier call packed "
                         "from it (default: drawn textures alone)")
+    p.add_argument("--start", type=Path, metavar="PRIOR",
+                   help="finished prior, for example weights/nano, that autoencoder, features and UNet go on from; the "
+                        "text encoder learns anew (default: random weights)")
     p.add_argument("--out", type=Path, default=Path("weights/nano"), help="folder of the finished prior")
     p.add_argument("--work", type=Path, default=Path("runs/pretrain"), help="checkpoints, images, learning curves")
     p.add_argument("--images", type=positive, default=24000, help="training images to draw")
@@ -63,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(f"{args.out} holds something else than a prior of these settings, which would be lost: "
                         "pass another --out.")
     with alone_in(args.work), alone_at(args.out):
-        pretraining.pretrain(settings, loops, args.photographs, args.work, args.out, stages, device)
+        pretraining.pretrain(settings, loops, args.photographs, args.work, args.out, stages, device, args.start)
 
 
 if __name__ == "__main__":

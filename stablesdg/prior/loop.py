@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..storage.checkpoint import Checkpoint, require_finite
+from ..storage.errors import UserError
 from ..storage.files import write_csv
 from ..storage.settings import as_json, require_same_settings
 from ..storage.tensors import load_tensors, save_tensors
@@ -124,7 +125,11 @@ def _train(stage: str, model: nn.Module, loss_at: Callable[[torch.Generator, flo
     """Train from the checkpoint on. Returns (steps done, rows of the log)."""
     device = next(model.parameters()).device
     if parts := read_parts(checkpoint.path.parent, stage):
-        model.load_state_dict(parts)
+        try:
+            model.load_state_dict(parts)
+        except RuntimeError:
+            raise UserError(f"start-{stage}-*.safetensors in {checkpoint.path.parent} are of a network of other "
+                            "sizes: delete them to start from random weights.") from None
     averaged, optimiser = Averaged(model), torch.optim.Adam(model.parameters(), lr=loop.lr, betas=BETAS)
     step, seconds, rows, losses = 0, 0.0, [], []
     if checkpoint.path.is_file():

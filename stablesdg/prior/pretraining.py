@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from ..models.stable_diffusion import StableDiffusion
+from ..models.stable_diffusion import StableDiffusion, load_stable_diffusion
 from ..models.vae import VAE
 from ..storage.errors import UserError
 from ..storage.files import atomic_folder, write_json
@@ -17,7 +17,7 @@ from ..text import TextEncoder
 from ..weights.export import write_folder
 from .autoencoder import AutoencoderSettings, pretrain_autoencoder
 from .denoiser import DenoiserSettings, pretrain_denoiser
-from .feature_network import FeatureSettings, NamingNetwork, pretrain_features
+from .feature_network import FeatureSettings, NamingNetwork, load_naming_network, pretrain_features
 from .loop import Loop, Row
 from .model_card import model_card
 from .parts import parts_of
@@ -104,9 +104,14 @@ def draw_material(settings: PriorSettings, photographs: Photographs | None, work
 
 
 def pretrain(settings: PriorSettings, loops: Mapping[str, Loop], photographs: Path | None, work: Path, out: Path,
-             wanted: tuple[str, ...], device: torch.device) -> None:
-    """Train the wanted stages as far as their loops go. Write the folder `out` once all stages are finished."""
+             wanted: tuple[str, ...], device: torch.device, start: Path | None = None) -> None:
+    """Train the wanted stages as far as their loops go. Write the folder `out` once all stages are finished.
+
+    start  a finished prior that they go on from
+    """
     work.mkdir(parents=True, exist_ok=True)
+    if start:
+        write_starts(start, settings, work)
     material = draw_material(settings, open_photographs(photographs, work), work)
     done = Done()
     for stage in STAGES:
@@ -116,6 +121,24 @@ def pretrain(settings: PriorSettings, loops: Mapping[str, Loop], photographs: Pa
                 return
     if len(done.rows) == len(STAGES):
         write_prior(settings, loops, material, done, out, [stage for stage in STAGES if parts_of(work, stage)])
+
+
+def write_starts(prior: Path, settings: PriorSettings, work: Path) -> None:
+    """Let autoencoder, feature network and UNet start from a finished prior, unless `work` says another start.
+
+    The text encoder is made anew, because its words are those of the captions. So are heads of the feature network
+    that the prior does not have.
+    """
+    sd, known = load_stable_diffusion(prior), load_naming_network(prior / "features.safetensors").state_dict()
+    torch.manual_seed(settings.seed)
+    features = NamingNetwork(settings.features.widths).state_dict()
+    features |= {name: value for name, value in known.items()
+                 if name in features and features[name].shape == value.shape}
+    for stage, tensors in (("autoencoder", sd.vae.state_dict()), ("features", features),
+                           ("unet", sd.unet.state_dict())):
+        if not parts_of(work, stage):
+            save_tensors(work / f"start-{stage}-0.safetensors",
+                         {name: value.contiguous() for name, value in tensors.items()})
 
 
 def train_stage(stage: str, settings: PriorSettings, loop: Loop, material: Material, work: Path, device: torch.device,

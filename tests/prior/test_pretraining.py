@@ -132,6 +132,18 @@ def test_parts_of_a_stage_are_what_another_machine_starts_from(small, tmp_path):
     assert "neither a finished stage unet nor a checkpoint" in error
 
 
+def test_a_prior_goes_on_from_a_finished_one_of_its_sizes_and_from_no_other(small, tmp_path, nano):
+    here(tmp_path, *PRIOR, *small, "--out", "whole", "--work", "work-1")
+    again = [*small, "--autoencoder-steps", 1, "--autoencoder-lr", "1e-9"]
+    here(tmp_path, *PRIOR, *again, "--out", "more", "--work", "work-2", "--start", "whole")
+    first, more = (load_stable_diffusion(tmp_path / name).vae.state_dict() for name in ("whole", "more"))
+    assert max(relative_error(more[name], value) for name, value in first.items()) < 1e-3
+    assert "went on from the weights of an earlier prior: autoencoder, features, unet" in (
+        tmp_path / "more" / "README.md").read_text()
+    assert "are of a network of other sizes" in here(tmp_path, *PRIOR, *small, "--out", "other", "--work", "work-3",
+                                                     "--start", nano, ok=False)
+
+
 def test_merges_are_the_commonest_pairs_and_depend_on_the_captions_alone():
     captions = ["low lower lowest"] * 3 + ["newest widest", "banana"] * 2
     merges = learn_merges(captions)
