@@ -37,8 +37,8 @@ from pathlib import Path
 from stablesdg.app import classify_options
 from stablesdg.app.command_line import announce, parser, run_main
 from stablesdg.app.paths import dataset_folder
-from stablesdg.app.torchrun import is_first, rank, size
 from stablesdg.storage.lock import alone_in
+from stablesdg.storage.torchrun import is_first, rank, size
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

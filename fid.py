@@ -11,8 +11,8 @@ import argparse
 from pathlib import Path
 
 from stablesdg.app.command_line import add_device, parser, positive, run_main, seed
-from stablesdg.app.torchrun import is_first
 from stablesdg.storage.files import write_json
+from stablesdg.storage.torchrun import is_first
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

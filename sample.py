@@ -23,10 +23,10 @@ from stablesdg.app.command_line import (
     run_main,
 )
 from stablesdg.app.paths import sample_folder
-from stablesdg.app.torchrun import is_first, rank
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.files import sha256
 from stablesdg.storage.lock import alone_at, alone_in
+from stablesdg.storage.torchrun import is_first, rank
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

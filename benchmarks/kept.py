@@ -109,7 +109,7 @@ def redraw(images: Sequence[Tensor], draw: Callable[[Tensor, Sequence[int]], Ten
     made: list[Tensor] = []
     while len(made) < len(images):
         first = len(made)
-        batch = [x for x in images[first:first + AT_ONCE]]
+        batch = images[first:first + AT_ONCE]
         batch = batch[:next((i for i, x in enumerate(batch) if x.shape != batch[0].shape), len(batch))]
         y = draw(torch.stack(batch), range(first, first + len(batch))).clamp(-1, 1)
         made += list(((y + 1) * 127.5).round() / 127.5 - 1)

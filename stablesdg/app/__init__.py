@@ -4,7 +4,7 @@
     console          the command `stablesdg`
     environment      the virtual environment of `make demo` and `make test`
     devices          device and number format, chosen once
-    torchrun, processes   one command in many processes
+    processes        one command in many processes
     paths            where a run's files lie
     runs             run folders and run.json
     model            the weights that a command asks for

@@ -10,9 +10,9 @@ from typing import Any
 
 from ..storage.errors import UserError
 from ..storage.runs import RUNS_VARIABLE
+from ..storage.torchrun import is_first, only_the_first_speaks, rank, refuse_many
 from .interrupt import exit_code, sigterm_as_ctrl_c
 from .paths import choose_runs
-from .torchrun import is_first, only_the_first_speaks, rank, refuse_many
 
 RIGHTS = "ask for the right to this file, or take another folder"
 DISK_ADVICE = {  # what to do about an error of the operating system

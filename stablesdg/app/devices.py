@@ -8,8 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from ..storage.errors import UserError
+from ..storage.torchrun import local_rank, size
 from .processes import of_first
-from .torchrun import local_rank, size
 
 MIN_BFLOAT16_SPEED = 1.2  # times float32's: a smaller gain is not worth the digits
 SPEED_TRIALS = 10

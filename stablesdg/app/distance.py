@@ -11,9 +11,9 @@ from ..evaluate.codec import Codec, codec_of, encode_alike
 from ..evaluate.extract import FeatureExtractor
 from ..evaluate.reference import Reference, choose_reference, known_to_generator
 from ..storage.errors import UserError
+from ..storage.torchrun import rank, size
 from . import processes
 from .paths import split_file
-from .torchrun import rank, size
 
 LEAST_IMAGES = 2  # on either side
 

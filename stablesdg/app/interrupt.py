@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
-from .torchrun import is_first
+from ..storage.torchrun import is_first
 
 Handler = Callable[[int, FrameType | None], None]
 received: list[int] = []  # signals that asked this process to stop, in their order

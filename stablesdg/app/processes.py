@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from ..storage.errors import UserError
-from .torchrun import rank, size
+from ..storage.torchrun import rank, size
 
 PATIENCE = datetime.timedelta(days=1)  # how long a process waits for the others; torchrun ends all if one ends badly
 MOST_VALUES = 2**24  # of the gradients that are sent at once; 64 MiB

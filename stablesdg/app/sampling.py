@@ -17,9 +17,10 @@ from ..evaluate.novelty import COPY_NOVELTY, STRANGE_NOVELTY, NoveltyMeter, simi
 from ..generation import GUIDANCE, Step, generate, plan
 from ..models.stable_diffusion import StableDiffusion
 from ..report.pairs import PAIRS_SHOWN, Pair, save_novelty_picture, save_pairs
+from ..storage import torchrun
 from ..storage.errors import UserError
 from ..storage.files import sha256
-from . import processes, torchrun
+from . import processes
 from .command_line import duration
 from .compat import plan_diffusers
 from .makers import ImageMaker

@@ -26,6 +26,7 @@ from ..storage.errors import UserError
 from ..storage.files import sha256, write_csv
 from ..storage.settings import changed_settings
 from ..storage.tensors import load_tensors, read_metadata, save_tensors
+from ..storage.torchrun import is_first
 from ..text import contains
 from ..train import HELD_OUT_DRAWS, TrainingLog, adapt
 from ..weights.adapters import Factors, LayerName, save_lora
@@ -36,7 +37,6 @@ from .interrupt import stop_when_asked
 from .model import from_recipe, open_model, pixels
 from .paths import run_folder, split_file
 from .runs import read_run, record_preview, record_training
-from .torchrun import is_first
 
 # Settings that a checkpoint depends on: resuming with others would mix two runs.
 CHECKPOINT_SETTINGS = ("prompt", "token", "resolution", "crop", "iterations", "batch_size", "lr", "seed", "rank",

@@ -107,10 +107,10 @@ def pretrain(settings: PriorSettings, loops: Mapping[str, Loop], photographs: Pa
              wanted: tuple[str, ...], device: torch.device, start: Path | None = None) -> None:
     """Train the wanted stages as far as their loops go. Write the folder `out` once all stages are finished.
 
-    start  a finished prior that they go on from
+    start  a finished prior that they go on from, if `work` holds no start yet
     """
     work.mkdir(parents=True, exist_ok=True)
-    if start:
+    if start and not any(parts_of(work, stage) for stage in STAGES):
         write_starts(start, settings, work)
     material = draw_material(settings, open_photographs(photographs, work), work)
     done = Done()
@@ -124,7 +124,7 @@ def pretrain(settings: PriorSettings, loops: Mapping[str, Loop], photographs: Pa
 
 
 def write_starts(prior: Path, settings: PriorSettings, work: Path) -> None:
-    """Let autoencoder, feature network and UNet start from a finished prior, unless `work` says another start.
+    """Let autoencoder, feature network and UNet start from a finished prior.
 
     The text encoder is made anew, because its words are those of the captions. So are heads of the feature network
     that the prior does not have.
@@ -136,9 +136,8 @@ def write_starts(prior: Path, settings: PriorSettings, work: Path) -> None:
                  if name in features and features[name].shape == value.shape}
     for stage, tensors in (("autoencoder", sd.vae.state_dict()), ("features", features),
                            ("unet", sd.unet.state_dict())):
-        if not parts_of(work, stage):
-            save_tensors(work / f"start-{stage}-0.safetensors",
-                         {name: value.contiguous() for name, value in tensors.items()})
+        save_tensors(work / f"start-{stage}-0.safetensors",
+                     {name: value.contiguous() for name, value in tensors.items()})
 
 
 def train_stage(stage: str, settings: PriorSettings, loop: Loop, material: Material, work: Path, device: torch.device,

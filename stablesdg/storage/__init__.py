@@ -5,4 +5,6 @@
     tensors     safetensors files; pickles are refused
     settings    were two results made with the same settings?
     checkpoint  what a loop saves so that it can go on later
+    lock        one run at a time in a folder
+    torchrun    which of many processes this one is
 """

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .errors import UserError
 from .files import UNFINISHED
+from .torchrun import is_first
 
 if sys.platform == "win32":
     import msvcrt
@@ -42,7 +43,7 @@ def _held(file: Path, folder: Path) -> Iterator[None]:
 
     Of the processes that torchrun starts, the first holds it for all.
     """
-    if int(os.environ.get("RANK", 0)):
+    if not is_first():
         yield
         return
     made = [parent for parent in file.absolute().parents if not parent.exists()]

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import TextIO
 
-from ..storage.errors import UserError
+from .errors import UserError
 
 
 def size() -> int:
