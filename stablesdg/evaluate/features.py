@@ -15,7 +15,7 @@ from ..storage.errors import UserError
 from ..storage.tensors import load_tensors
 from ..weights.read import NANO
 
-WIDTHS = (16, 32, 64, 96, 128)
+WIDTHS = (16, 32, 64, 96, 160, 256)
 DETAIL = 8.0  # how much detail is enlarged
 DETAIL_WINDOW = 9  # pixels
 HEADS = "heads."  # how the names of those tensors begin that only training needs

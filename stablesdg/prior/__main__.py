@@ -27,6 +27,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--start", type=Path, metavar="PRIOR",
                    help="finished prior, for example weights/nano, that autoencoder, features and UNet go on from; the "
                         "text encoder learns anew (default: random weights)")
+    p.add_argument("--teacher", choices=["none", "imagenet"], default="none",
+                   help="network whose features the feature network learns to tell (default: none); imagenet is "
+                        "EfficientNet-Lite0, from two packages of its own")
     p.add_argument("--out", type=Path, default=Path("weights/nano"), help="folder of the finished prior")
     p.add_argument("--work", type=Path, default=Path("runs/pretrain"), help="checkpoints, images, learning curves")
     p.add_argument("--images", type=positive, default=24000, help="training images to draw")
@@ -52,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError("--dtype float16 is not enough to pretrain with: take bfloat16 or float32.")
 
     from ..app import devices
-    from . import loop, model_card, pretraining
+    from . import feature_network, loop, model_card, pretraining
 
     device = devices.pick_device(args.device)
     dtype, float32 = devices.pick_dtype(args.dtype, device), devices.pick_dtype("float32", device)
@@ -61,7 +64,8 @@ def main(argv: list[str] | None = None) -> None:
     loops = {stage: loop.Loop(chosen[f"{stage}_steps"], chosen[f"{stage}_batch"], chosen[f"{stage}_lr"], decay,
                               args.seed, args.every, end, float32 if stage == "autoencoder" else dtype)
              for stage, (_, _, _, decay) in DEFAULTS.items()}  # bfloat16 cost the autoencoder 2 dB
-    settings = pretraining.PriorSettings(images=args.images, seed=args.seed)
+    settings = pretraining.PriorSettings(images=args.images, seed=args.seed,
+                                         features=feature_network.FeatureSettings(teacher=args.teacher))
     if args.out.exists() and not model_card.is_of(args.out, settings, loops):
         raise UserError(f"{args.out} holds something else than a prior of these settings, which would be lost: "
                         "pass another --out.")

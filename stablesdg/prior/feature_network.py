@@ -1,8 +1,9 @@
 """The second stage: the feature network of `fid.py --features nano`, of novelty and of the teacher.
 
-It learns three things at once. Two crops of one image have like features, and unlike those of the other images (Chen
+It learns several things at once. Two crops of one image have like features, and unlike those of the other images (Chen
 et al. 2020, SimCLR). Features tell the attributes of the image that they came from. They tell how blurred, noisy and
-compressed it was made.
+compressed it was made. Where there is a teacher, a large network that was trained before, they tell that network's
+features of the same crop (distillation, Romero et al. 2015, FitNets).
 """
 import io
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from torch.nn import functional as F
 from torchvision.transforms.functional import to_tensor
 
 from ..evaluate.features import HEADS, WIDTHS, FeatureNetwork, read_feature_tensors, widths_of
+from ..evaluate.imagenet import ImageNetFeatures
 from .descriptions import PHOTOGRAPH_ATTRIBUTES
 from .loop import Loop, Row, fit
 from .pool import Pool
@@ -24,23 +26,31 @@ from .text_encoder import cross_entropies, labels, rightly_named
 
 DEGRADATIONS = ("blurred", "noisy", "compressed")  # each by 0 to 1
 OUTPUTS = {**{name: len(values) for name, values in PHOTOGRAPH_ATTRIBUTES.items()}, "degradation": len(DEGRADATIONS)}
+TEACHER = "teacher"  # the head that tells its features
+MEASURED_IMAGES, MIN_DEVIATION = 600, 1e-3  # from which a teacher's deviations are taken; no feature has a smaller one
 MAX_BLUR, MAX_NOISE, WORST_QUALITY = 3.0, 20.0, 5  # of degradations of 1: pixels, gray levels, JPEG quality
 
 
 @dataclass(frozen=True)
 class FeatureSettings:
     """
-    crop               side of the training crops, in pixels
+    crop               side of the training crops, in pixels; large_crop of those from large images
+    large_share        of the steps, on large images, as many fewer as their crops are larger
     degraded           share of crops that each degradation is applied to
     degradation_weight of its squared error in the loss
     contrast_weight    of the contrast between images in the loss; temperature is that of its softmax
+    teacher            "imagenet" (evaluate/imagenet.py) or "none"; teacher_weight of what it says in the loss
     """
     widths: tuple[int, ...] = WIDTHS
     crop: int = 96
+    large_crop: int = 160
+    large_share: float = 0.25
     degraded: float = 0.3
     degradation_weight: float = 10.0
     contrast_weight: float = 1.0
     temperature: float = 0.2
+    teacher: str = "none"
+    teacher_weight: float = 4.0
 
 
 class NamingNetwork(FeatureNetwork):
@@ -65,32 +75,70 @@ def load_naming_network(file: str | Path) -> NamingNetwork:
     return network.requires_grad_(False).eval()
 
 
-def pretrain_features(pool: Pool, held_out: Pool, settings: FeatureSettings, loop: Loop, work: Path,
+@dataclass(frozen=True)
+class Teacher:
+    """A network that was trained before. `mean` and `deviation` (C,) are of its features over training images."""
+    network: nn.Module
+    mean: Tensor
+    deviation: Tensor
+
+    @torch.no_grad()
+    def features(self, x: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1] -> (B, C), in units of their deviation."""
+        return (self.network(x).float() - self.mean) / self.deviation
+
+
+@torch.no_grad()
+def open_teacher(settings: FeatureSettings, pool: Pool, device: torch.device) -> Teacher | None:
+    """The teacher that the settings name. Raises UserError if its packages are not installed."""
+    if settings.teacher == "none":
+        return None
+    network = ImageNetFeatures().to(device)
+    indices = range(0, len(pool), max(1, len(pool) // MEASURED_IMAGES))
+    x, _, _ = views(pool, indices, settings, torch.Generator().manual_seed(1), settings.crop)
+    told = torch.cat([network(part.to(device)) for part in x.split(50)])
+    return Teacher(network, told.mean(dim=0), told.std(dim=0) + MIN_DEVIATION)
+
+
+def pretrain_features(pool: Pool, large: Pool, held_out: Pool, settings: FeatureSettings, loop: Loop, work: Path,
                       device: torch.device, data: str) -> tuple[NamingNetwork, list[Row] | None]:
     """Returns (NamingNetwork, rows of its log or None)."""
-    network = NamingNetwork(settings.widths).to(device)
+    teacher = open_teacher(settings, pool, device)
+    outputs = OUTPUTS | ({TEACHER: len(teacher.mean)} if teacher else {})
+    network = NamingNetwork(settings.widths, outputs).to(device)
     x_held_out, y_held_out, strengths_held_out = views(held_out, range(len(held_out)), settings,
                                                        torch.Generator().manual_seed(0), None)
     x_held_out = x_held_out.to(device)
+    told_held_out = torch.cat([teacher.features(x) for x in x_held_out.split(50)]) if teacher else None
 
     def loss_at(generator: torch.Generator, progress: float) -> Tensor:
-        indices = torch.randint(0, len(pool), (loop.batch_size // 2,), generator=generator).tolist()
-        x, told, strengths = views(pool, indices * 2, settings, generator, settings.crop)  # two crops of each image
-        features = network.train()(x.to(device)).float()
+        is_large = float(torch.rand((), generator=generator)) < settings.large_share
+        images, side = (large, settings.large_crop) if is_large else (pool, settings.crop)
+        n = max(2, loop.batch_size * settings.crop**2 // (2 * side**2))
+        indices = torch.randint(0, len(images), (n,), generator=generator).tolist()
+        x, told, strengths = views(images, indices * 2, settings, generator, side)  # two crops of each image
+        x = x.to(device)
+        features = network.train()(x).float()
         named = network.name(features)
         attributes = cross_entropies({name: (named[name], value.to(device)) for name, value in told.items()})
         degradation = F.mse_loss(named["degradation"], strengths.to(device))
-        return (attributes + settings.degradation_weight * degradation
+        loss = (attributes + settings.degradation_weight * degradation
                 + settings.contrast_weight * contrast(features, settings.temperature))
+        if teacher:
+            loss = loss + settings.teacher_weight * F.smooth_l1_loss(named[TEACHER], teacher.features(x))
+        return loss
 
     @torch.no_grad()
     def evaluate() -> dict[str, float]:
-        """Share of held-out images whose attribute is named rightly; correlation with how they were degraded."""
+        """Share of held-out images whose attribute is named rightly; correlation with how they were degraded; share of
+        the variance of the teacher's features that is told."""
         named = network.eval().name(network(x_held_out))
         row = {name: rightly_named(named[name].cpu(), told) for name, told in y_held_out.items()}
         for k, kind in enumerate(DEGRADATIONS):
             both = torch.stack([named["degradation"][:, k].cpu(), strengths_held_out[:, k]])
             row[kind] = float(torch.corrcoef(both)[0, 1])
+        if told_held_out is not None:
+            row[TEACHER] = float(1 - (named[TEACHER] - told_held_out).square().mean() / told_held_out.var(dim=0).mean())
         return row
 
     rows = fit("features", network, loss_at, loop, work, evaluate, {**asdict(settings), "data": data})

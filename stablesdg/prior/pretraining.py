@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from ..evaluate.features import HEADS
 from ..models.stable_diffusion import StableDiffusion, load_stable_diffusion
 from ..models.vae import VAE
 from ..storage.errors import UserError
@@ -17,7 +18,7 @@ from ..text import TextEncoder
 from ..weights.export import write_folder
 from .autoencoder import AutoencoderSettings, pretrain_autoencoder
 from .denoiser import DenoiserSettings, pretrain_denoiser
-from .feature_network import FeatureSettings, NamingNetwork, load_naming_network, pretrain_features
+from .feature_network import TEACHER, FeatureSettings, NamingNetwork, load_naming_network, pretrain_features
 from .loop import Loop, Row
 from .model_card import model_card
 from .parts import parts_of
@@ -58,7 +59,7 @@ class PriorSettings:
 class Material:
     """What all stages learn from. `held_out` has one pool for each kind of source."""
     pool: Pool
-    large: Callable[[], Pool]  # of larger images, drawn when the UNet asks for them
+    large: Callable[[], Pool]  # of larger images, drawn when a stage asks for them
     held_out: Mapping[str, Pool]
     photographs: Photographs | None
     name: str
@@ -147,8 +148,8 @@ def train_stage(stage: str, settings: PriorSettings, loop: Loop, material: Mater
     if stage == "autoencoder":
         done.autoencoder, rows = pretrain_autoencoder(pool, held_out, settings.autoencoder, loop, work, device, name)
     elif stage == "features":
-        done.features, rows = pretrain_features(pool, material.all_held_out(), settings.features, loop, work, device,
-                                                name)
+        done.features, rows = pretrain_features(pool, material.large(), material.all_held_out(), settings.features,
+                                                loop, work, device, name)
     elif stage == "text":
         done.text, rows = pretrain_text_encoder(pool, material.all_held_out(), settings.text, loop, work, device, name)
     else:
@@ -174,7 +175,8 @@ def write_prior(settings: PriorSettings, loops: Mapping[str, Loop], material: Ma
         write_folder(done.unet, folder, unet_sizes, sizes.sizes(), asdict(settings.unet.schedule))
         save_tensors(folder / "features.safetensors",
                      {name: value.half() if value.is_floating_point() else value
-                      for name, value in done.features.state_dict().items()})
+                      for name, value in done.features.state_dict().items()
+                      if not name.startswith(f"{HEADS}{TEACHER}.")})
         write_json(folder / "recipe.json", RECIPE)
         card = model_card(settings, loops, material.photographs, done.rows, continued)
         (folder / "README.md").write_text(card, encoding="utf-8")
