@@ -27,6 +27,7 @@ from .text_encoder import cross_entropies, labels, rightly_named
 DEGRADATIONS = ("blurred", "noisy", "compressed")  # each by 0 to 1
 OUTPUTS = {**{name: len(values) for name, values in PHOTOGRAPH_ATTRIBUTES.items()}, "degradation": len(DEGRADATIONS)}
 TEACHER = "teacher"  # the head that tells its features
+TEACHERS = {"none": 0, "imagenet": 1280}  # teacher -> number of its features
 MEASURED_IMAGES, MIN_DEVIATION = 600, 1e-3  # from which a teacher's deviations are taken; no feature has a smaller one
 MAX_BLUR, MAX_NOISE, WORST_QUALITY = 3.0, 20.0, 5  # of degradations of 1: pixels, gray levels, JPEG quality
 
@@ -56,13 +57,19 @@ class FeatureSettings:
 class NamingNetwork(FeatureNetwork):
     """A feature network with a head for each attribute and one for the degradations."""
 
-    def __init__(self, widths: Sequence[int] = WIDTHS, outputs: dict[str, int] = OUTPUTS) -> None:
+    def __init__(self, widths: Sequence[int], outputs: dict[str, int]) -> None:
         super().__init__(widths)
         self.heads = nn.ModuleDict({name: nn.Linear(widths[-1], n) for name, n in outputs.items()})
 
     def name(self, features: Tensor) -> dict[str, Tensor]:
         """{attribute: logits (B, values), "degradation": strengths (B, 3)} of features (B, widths[-1])."""
         return {name: head(features) for name, head in self.heads.items()}
+
+
+def new_network(settings: FeatureSettings) -> NamingNetwork:
+    """The network of these settings, with random weights and with a head for the teacher if there is one."""
+    told = TEACHERS[settings.teacher]
+    return NamingNetwork(settings.widths, OUTPUTS | ({TEACHER: told} if told else {}))
 
 
 def load_naming_network(file: str | Path) -> NamingNetwork:
@@ -104,8 +111,7 @@ def pretrain_features(pool: Pool, large: Pool, held_out: Pool, settings: Feature
                       device: torch.device, data: str) -> tuple[NamingNetwork, list[Row] | None]:
     """Returns (NamingNetwork, rows of its log or None)."""
     teacher = open_teacher(settings, pool, device)
-    outputs = OUTPUTS | ({TEACHER: len(teacher.mean)} if teacher else {})
-    network = NamingNetwork(settings.widths, outputs).to(device)
+    network = new_network(settings).to(device)
     x_held_out, y_held_out, strengths_held_out = views(held_out, range(len(held_out)), settings,
                                                        torch.Generator().manual_seed(0), None)
     x_held_out = x_held_out.to(device)

@@ -18,7 +18,7 @@ from ..text import TextEncoder
 from ..weights.export import write_folder
 from .autoencoder import AutoencoderSettings, pretrain_autoencoder
 from .denoiser import DenoiserSettings, pretrain_denoiser
-from .feature_network import TEACHER, FeatureSettings, NamingNetwork, load_naming_network, pretrain_features
+from .feature_network import TEACHER, FeatureSettings, NamingNetwork, load_naming_network, new_network, pretrain_features
 from .loop import Loop, Row
 from .model_card import model_card
 from .parts import parts_of
@@ -132,7 +132,7 @@ def write_starts(prior: Path, settings: PriorSettings, work: Path) -> None:
     """
     sd, known = load_stable_diffusion(prior), load_naming_network(prior / "features.safetensors").state_dict()
     torch.manual_seed(settings.seed)
-    features = NamingNetwork(settings.features.widths).state_dict()
+    features = new_network(settings.features).state_dict()
     features |= {name: value for name, value in known.items()
                  if name in features and features[name].shape == value.shape}
     for stage, tensors in (("autoencoder", sd.vae.state_dict()), ("features", features),
