@@ -16,9 +16,9 @@ from ..storage.files import atomic_folder, write_json
 from ..storage.tensors import save_tensors
 from ..text import TextEncoder
 from ..weights.export import write_folder
+from . import feature_network
 from .autoencoder import AutoencoderSettings, pretrain_autoencoder
 from .denoiser import DenoiserSettings, pretrain_denoiser
-from .feature_network import TEACHER, FeatureSettings, NamingNetwork, load_naming_network, new_network, pretrain_features
 from .loop import Loop, Row
 from .model_card import model_card
 from .parts import parts_of
@@ -50,7 +50,7 @@ class PriorSettings:
     photo_share: float = 0.75
     seed: int = 0
     autoencoder: AutoencoderSettings = field(default_factory=AutoencoderSettings)
-    features: FeatureSettings = field(default_factory=FeatureSettings)
+    features: feature_network.FeatureSettings = field(default_factory=feature_network.FeatureSettings)
     text: TextSettings = field(default_factory=TextSettings)
     unet: DenoiserSettings = field(default_factory=DenoiserSettings)
 
@@ -75,7 +75,7 @@ class Material:
 class Done:
     """What the stages have made so far, and the rows of their logs."""
     autoencoder: VAE | None = None
-    features: NamingNetwork | None = None
+    features: feature_network.NamingNetwork | None = None
     text: TextEncoder | None = None
     unet: StableDiffusion | None = None
     rows: dict[str, list[Row]] = field(default_factory=dict)
@@ -130,9 +130,10 @@ def write_starts(prior: Path, settings: PriorSettings, work: Path) -> None:
     The text encoder is made anew, because its words are those of the captions. So are heads of the feature network
     that the prior does not have.
     """
-    sd, known = load_stable_diffusion(prior), load_naming_network(prior / "features.safetensors").state_dict()
+    sd = load_stable_diffusion(prior)
+    known = feature_network.load_naming_network(prior / "features.safetensors").state_dict()
     torch.manual_seed(settings.seed)
-    features = new_network(settings.features).state_dict()
+    features = feature_network.new_network(settings.features).state_dict()
     features |= {name: value for name, value in known.items()
                  if name in features and features[name].shape == value.shape}
     for stage, tensors in (("autoencoder", sd.vae.state_dict()), ("features", features),
@@ -148,8 +149,8 @@ def train_stage(stage: str, settings: PriorSettings, loop: Loop, material: Mater
     if stage == "autoencoder":
         done.autoencoder, rows = pretrain_autoencoder(pool, held_out, settings.autoencoder, loop, work, device, name)
     elif stage == "features":
-        done.features, rows = pretrain_features(pool, material.large(), material.all_held_out(), settings.features,
-                                                loop, work, device, name)
+        done.features, rows = feature_network.pretrain_features(
+            pool, material.large(), material.all_held_out(), settings.features, loop, work, device, name)
     elif stage == "text":
         done.text, rows = pretrain_text_encoder(pool, material.all_held_out(), settings.text, loop, work, device, name)
     else:
@@ -176,7 +177,7 @@ def write_prior(settings: PriorSettings, loops: Mapping[str, Loop], material: Ma
         save_tensors(folder / "features.safetensors",
                      {name: value.half() if value.is_floating_point() else value
                       for name, value in done.features.state_dict().items()
-                      if not name.startswith(f"{HEADS}{TEACHER}.")})
+                      if not name.startswith(f"{HEADS}{feature_network.TEACHER}.")})
         write_json(folder / "recipe.json", RECIPE)
         card = model_card(settings, loops, material.photographs, done.rows, continued)
         (folder / "README.md").write_text(card, encoding="utf-8")
