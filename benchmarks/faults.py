@@ -107,7 +107,7 @@ def start(command: Sequence[str], cwd: Path) -> int:
         pretraining.PriorSettings = functools.partial(
             pretraining.PriorSettings, side=64, large_side=72, held_out=4,
             autoencoder=AutoencoderSettings(latent_channels=8, block_out_channels=(8, 8, 16), crop=32),
-            features=FeatureSettings(widths=(8, 8, 16, 16, 16), crop=48),
+            features=FeatureSettings(widths=(8, 8, 16, 16, 16), crop=48, large_crop=64),
             unet=DenoiserSettings((16, 24, 32), ("DownBlock2D",) + ("CrossAttnDownBlock2D",) * 2,
                                   ("CrossAttnUpBlock2D",) * 2 + ("UpBlock2D",)))
         run_main(lambda: importlib.import_module(command[0]).main(list(command[1:])))

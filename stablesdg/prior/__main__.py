@@ -8,6 +8,7 @@ the text encoder, which learns what captions say; the UNet, on the autoencoder's
 contexts. They learn from photographs and from drawn textures, or without --photographs from drawn textures alone.
 """
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from ..app.command_line import add_common, parser, positive, rate, run_main
@@ -55,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError("--dtype float16 is not enough to pretrain with: take bfloat16 or float32.")
 
     from ..app import devices
-    from . import feature_network, loop, model_card, pretraining
+    from . import loop, model_card, pretraining
 
     device = devices.pick_device(args.device)
     dtype, float32 = devices.pick_dtype(args.dtype, device), devices.pick_dtype("float32", device)
@@ -64,8 +65,8 @@ def main(argv: list[str] | None = None) -> None:
     loops = {stage: loop.Loop(chosen[f"{stage}_steps"], chosen[f"{stage}_batch"], chosen[f"{stage}_lr"], decay,
                               args.seed, args.every, end, float32 if stage == "autoencoder" else dtype)
              for stage, (_, _, _, decay) in DEFAULTS.items()}  # bfloat16 cost the autoencoder 2 dB
-    settings = pretraining.PriorSettings(images=args.images, seed=args.seed,
-                                         features=feature_network.FeatureSettings(teacher=args.teacher))
+    settings = pretraining.PriorSettings(images=args.images, seed=args.seed)
+    settings = replace(settings, features=replace(settings.features, teacher=args.teacher))
     if args.out.exists() and not model_card.is_of(args.out, settings, loops):
         raise UserError(f"{args.out} holds something else than a prior of these settings, which would be lost: "
                         "pass another --out.")

@@ -51,7 +51,7 @@ class FeatureSettings:
     contrast_weight: float = 1.0
     temperature: float = 0.2
     teacher: str = "none"
-    teacher_weight: float = 4.0
+    teacher_weight: float = 20.0
 
 
 class NamingNetwork(FeatureNetwork):

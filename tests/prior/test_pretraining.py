@@ -42,7 +42,7 @@ def small(monkeypatch, tmp_path):
     settings = functools.partial(
         pretraining.PriorSettings, side=64, large_side=72, held_out=4, photo_share=0.5,
         autoencoder=AutoencoderSettings(latent_channels=8, block_out_channels=(8, 8, 16), crop=32),
-        features=FeatureSettings(widths=(8, 8, 16, 16, 16), crop=48),
+        features=FeatureSettings(widths=(8, 8, 16, 16, 16), crop=48, large_crop=64),
         unet=DenoiserSettings((16, 24, 32), ("DownBlock2D",) + ("CrossAttnDownBlock2D",) * 2,
                               ("CrossAttnUpBlock2D",) * 2 + ("UpBlock2D",)))
     monkeypatch.setattr(pretraining, "PriorSettings", settings)
@@ -142,6 +142,18 @@ def test_a_prior_goes_on_from_a_finished_one_of_its_sizes_and_from_no_other(smal
         tmp_path / "more" / "README.md").read_text()
     assert "are of a network of other sizes" in here(tmp_path, *PRIOR, *small, "--out", "other", "--work", "work-3",
                                                      "--start", nano, ok=False)
+
+
+def test_the_feature_network_learns_to_tell_what_a_teacher_says_and_the_prior_does_not_keep_that_head(small, tmp_path):
+    command = [*small, "--features-steps", 20, "--every", 10, "--teacher", "imagenet"]
+    here(tmp_path, *PRIOR, *command, "--out", "taught", "--work", "work")
+    told = [float(row["teacher"]) for row in csv.DictReader(open(tmp_path / "work" / "log-features.csv"))]
+    assert told[1] > told[0]
+    tensors, _ = load_tensors(tmp_path / "taught" / "features.safetensors")
+    assert "heads.base.weight" in tensors and not any(name.startswith("heads.teacher") for name in tensors)
+    card = (tmp_path / "taught" / "README.md").read_text()
+    assert "EfficientNet-Lite0" in card and "--teacher imagenet" in card
+    here(tmp_path, *PRIOR, *command, "--out", "more", "--work", "work-2", "--start", "taught")
 
 
 def test_merges_are_the_commonest_pairs_and_depend_on_the_captions_alone():
