@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def crops(photographs: Photographs, indices: Sequence[int], side: int) -> tuple[Tensor, list[str]]:
     """(images (N, 3, side, side) in [-1, 1], captions) of some indices, as pretraining draws them with seed 0."""
-    drawn = [photographs.draw(i, 0, side) for i in tqdm(indices, desc="drawing", unit="crop")]
+    drawn = [photographs.draw(i, 0, side) for i in tqdm(indices, desc="drawing", unit="crop", disable=None)]
     images = torch.from_numpy(np.stack([texture.image for texture in drawn])).permute(0, 3, 1, 2)
     return images / 127.5 - 1, [texture.caption for texture in drawn]
 
