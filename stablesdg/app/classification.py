@@ -10,7 +10,7 @@ from ..data.folders import list_categories
 from ..data.generated import source_name
 from ..data.images import save_image
 from ..data.split import PARTS, load_split, part_files, surfaces_of
-from ..evaluate.extract import FeatureExtractor
+from ..evaluate.extract import FeatureExtractor, nano_extractor
 from ..evaluate.filter import KEPT, ImageVerdict, count_reasons
 from ..recognise import classifiers
 from ..recognise.arms import (
@@ -23,7 +23,7 @@ from ..recognise.arms import (
 )
 from ..recognise.classifiers import State
 from ..recognise.frozen import FROZEN, FrozenClassifier
-from ..recognise.hard import error_rates, write_hard
+from ..recognise.hard import write_hard
 from ..recognise.results import (
     Result,
     SeedResult,
@@ -72,6 +72,7 @@ class Experiment:
     surface_of: Mapping[Path, str]  # of each training image
     extractor: FeatureExtractor | None  # of frozen features, where these are needed
     validation: LabelledImages
+    validation_files: FilesByClass
     validation_sha256: frozenset[str]
     test: LabelledImages
     out: Path
@@ -116,7 +117,7 @@ def open_experiment(settings: ClassifySettings) -> Experiment:
     train_files = [file for files in parts["train"] for file in files]
     surface_of = dict(zip(train_files, surfaces_of(split, train_files)))
     return Experiment(settings, setup, device, dtype, parts["train"], generated, surface_of, extractor, validation,
-                      seen, test, settings.results_folder)
+                      parts["val"], seen, test, settings.results_folder)
 
 
 # ---- one seed ---------------------------------------------------------------------------------------------------
@@ -127,7 +128,7 @@ class SeedRun:
     """What one seed gave, as one process sends it to another: without pixels, and nothing on a GPU."""
     tested: SeedResult
     state: State  # of the network
-    errors: list[float]  # of each class, of the network on the validation part
+    missed: list[bool]  # of each validation image: the network takes it for another class
     real: list[Path]  # the real images that the seed drew
     n_added: int  # images that the arm added to them
     filtered: list[list[ImageVerdict]] | None  # of each class's generated images, with --filter
@@ -143,8 +144,8 @@ def run_seed(experiment: Experiment, seed: int) -> SeedRun | None:
     trained = train_network(experiment, images, teacher, seed)
     tested = test_network(experiment, images, trained, seed)
     predicted = probabilities(trained, experiment.validation, experiment.device).argmax(dim=1)
-    errors = error_rates(predicted, experiment.validation.y, len(experiment.setup.classes))
-    return SeedRun(tested, trained.state, errors, [file for files in images.real for file in files], images.n_added,
+    missed = (predicted != experiment.validation.y).tolist()
+    return SeedRun(tested, trained.state, missed, [file for files in images.real for file in files], images.n_added,
                    filtered)
 
 
@@ -241,7 +242,8 @@ def add_seed(experiment: Experiment, result: Result, run: SeedRun) -> Result:
         classifiers.save(experiment.out / f"{setup.stem}.safetensors", run.state, setup.network, setup.classes,
                          drawn | experiment.generated.seen | experiment.validation_sha256, experiment.settings.side,
                          training_window(run.real))
-        write_hard(experiment.out / "hard.csv", experiment.train, run.errors)
+        write_hard(experiment.out / "hard.csv", experiment.train, experiment.validation_files, run.missed,
+                   experiment.extractor or nano_extractor(experiment.device))
     result = result.add(tested, run.n_added, len(experiment.generated.seen - drawn))
     keep_result(experiment, result)
     return result

@@ -8,6 +8,8 @@ from commands import here
 from safetensors.torch import load_file
 from steel_place import make_generated, make_place  # noqa: F401 (fixtures)
 
+from stablesdg.evaluate.extract import nano_features
+from stablesdg.evaluate.features import load_nano_network
 from stablesdg.recognise import classifiers
 from stablesdg.recognise.results import read_results
 
@@ -80,21 +82,27 @@ def test_a_classifier_of_small_images_is_used_with_small_images(place):
     assert [float(row["pits"]) for row in rows] == pytest.approx(expected[:, 1].tolist(), abs=1e-5)
 
 
-def test_hard_images_are_those_of_classes_that_are_mistaken(place):
+def test_hard_images_are_those_that_are_like_what_is_mistaken(place):
     run(place, [], "hard")
-    rows = list(csv.DictReader(open(place / "options" / "hard" / "hard.csv")))
+    rows = {row["file"]: float(row["weight"]) for row in csv.DictReader(open(place / "options" / "hard" / "hard.csv"))}
     split = json.loads((place / "runs" / "steel" / "split.json").read_text())["files"]
-    assert {row["file"] for row in rows} == {name for name, entry in split.items() if entry["part"] == "train"}
+    names = {part: [name for name, entry in split.items() if entry["part"] == part] for part in ("train", "val")}
+    assert set(rows) == set(names["train"])
     model = classifiers.load(place / "options" / "hard" / "squeezenet-none-1.safetensors")
-    errors = {}
+    files = {name: place / "steel" / name for part in names.values() for name in part}
+    features = dict(zip(files, torch.cat(list(nano_features(list(files.values()), load_nano_network())))))
+    expected, found_any = dict.fromkeys(rows, 1.0), False
     for k, category in enumerate(model.classes):
-        files = [place / "steel" / name for name, entry in split.items()
-                 if entry["part"] == "val" and name.startswith(f"{category}/")]
-        found = classifiers.predict(model.network, classifiers.load_images(files, 64), "cpu").argmax(dim=1)
-        errors[category] = 1 + float((found != k).float().mean())
-    mean = sum(errors[row["file"].split("/")[0]] for row in rows) / len(rows)
-    for row in rows:
-        assert float(row["weight"]) == pytest.approx(errors[row["file"].split("/")[0]] / mean, abs=1e-5)
+        own = {part: [name for name in some if name.startswith(f"{category}/")] for part, some in names.items()}
+        x = classifiers.load_images([files[name] for name in own["val"]], 64)
+        found = classifiers.predict(model.network, x, "cpu").argmax(dim=1)
+        for name in (name for name, label in zip(own["val"], found) if label != k):
+            near = sorted(own["train"], key=lambda other: float((features[other] - features[name]).norm()))[:5]
+            for other in near:
+                expected[other] += len(own["train"]) / (len(near) * len(own["val"]))
+                found_any = True
+    mean = sum(expected.values()) / len(expected)
+    assert found_any and rows == pytest.approx({name: weight / mean for name, weight in expected.items()}, abs=1e-5)
 
 
 @pytest.mark.parametrize("words, said", [
