@@ -3,6 +3,7 @@ import ctypes
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -14,24 +15,28 @@ import torch
 class Measured:
     """One contender."""
     seconds: float  # median of the rounds
-    mebibytes: float  # highest growth of memory in a round
+    mebibytes: float  # highest growth of memory in the first round
 
 
 def measure(contenders: Mapping[str, Callable[[], object]], rounds: int, device: torch.device,
             clock: Callable[[], float]) -> dict[str, Measured]:
-    """Call all in turns, a round to warm up and those that count."""
+    """Call all in turns. The first round warms up and tells the memory, the others count.
+
+    Memory is watched in the first round only, because that costs time.
+    """
     seconds = {name: list[float]() for name in contenders}
     memory = dict.fromkeys(contenders, 0.0)
-    for counts in [False] + [True] * rounds:
+    for first in [True] + [False] * rounds:
         for name, work in contenders.items():
-            with Memory(device) as used:
+            with Memory(device) if first else nullcontext() as used:
                 start = clock()
                 work()
                 if device.type == "cuda":
                     torch.cuda.synchronize()
                 spent = clock() - start
-            memory[name] = max(memory[name], used.growth / 2**20)
-            if counts:
+            if used:
+                memory[name] = used.growth / 2**20
+            else:
                 seconds[name].append(spent)
     return {name: Measured(median(seconds[name]), memory[name]) for name in contenders}
 

@@ -49,24 +49,54 @@ def prepare(pipe: Any, rank: int | None) -> Any:
 
 
 def lora_step(pipe: Any, x: Tensor, prompt: str) -> Callable[[], None]:
-    """One step of train_text_to_image_lora.py: encode images and prompts, noise, denoise, clip, AdamW."""
+    """One step of train_text_to_image_lora.py: loss, gradients, clip, AdamW."""
     parameters = [p for model in (pipe.unet, pipe.text_encoder) for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=1e-4)
-    ids = pipe.tokenizer([prompt] * len(x), padding="max_length", truncation=True, return_tensors="pt").input_ids
+    ids = token_numbers(pipe, [prompt] * len(x))
 
     def step() -> None:
-        latents = pipe.vae.encode(x).latent_dist.sample() * pipe.vae.config.scaling_factor
-        noise = torch.randn_like(latents)
-        t = torch.randint(0, pipe.scheduler.config.num_train_timesteps, (len(x),), device=x.device)
-        context = pipe.text_encoder(ids.to(x.device), return_dict=False)[0]
-        noisy = pipe.scheduler.add_noise(latents, noise, t)
-        loss = F.mse_loss(pipe.unet(noisy, t, context, return_dict=False)[0].float(), noise.float())
-        loss.backward()
+        diffusion_loss(pipe, x, ids).backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         optimiser.zero_grad()
 
     return step
+
+
+def embedding_step(pipe: Any, x: Tensor, prompt: str) -> Callable[[], None]:
+    """One step of textual_inversion.py: AdamW on the whole embedding table, whose other rows are then put back.
+
+    The token to learn is the prompt's last one.
+    """
+    table = pipe.text_encoder.get_input_embeddings().weight.requires_grad_()
+    optimiser, before = torch.optim.AdamW([table], lr=5e-4), table.detach().clone()
+    ids = token_numbers(pipe, [prompt] * len(x))
+    others = torch.ones(len(table), dtype=torch.bool)
+    others[pipe.tokenizer(prompt).input_ids[-2]] = False
+
+    def step() -> None:
+        diffusion_loss(pipe, x, ids).backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        with torch.no_grad():
+            table[others] = before[others]
+
+    return step
+
+
+def token_numbers(pipe: Any, prompts: list[str]) -> Tensor:
+    """(B, length)."""
+    return pipe.tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+
+
+def diffusion_loss(pipe: Any, x: Tensor, ids: Tensor) -> Tensor:
+    """The loss of both training scripts: encode images and prompts, noise, denoise."""
+    latents = pipe.vae.encode(x).latent_dist.sample() * pipe.vae.config.scaling_factor
+    noise = torch.randn_like(latents)
+    t = torch.randint(0, pipe.scheduler.config.num_train_timesteps, (len(x),), device=x.device)
+    context = pipe.text_encoder(ids.to(x.device), return_dict=False)[0]
+    noisy = pipe.scheduler.add_noise(latents, noise, t)
+    return F.mse_loss(pipe.unet(noisy, t, context, return_dict=False)[0].float(), noise.float())
 
 
 def image_to_image(pipe: Any, images: Sequence[Image.Image], prompt: str, strength: float, guidance: float, steps: int,

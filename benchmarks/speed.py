@@ -5,10 +5,12 @@
     python benchmarks/speed.py lora sample --full-size       # Stable Diffusion v1.5's sizes, random weights; 10 GiB
 
 Each kind of work is done in turns, once by each contender in every round, so that a busy machine slows all alike. The
-median of the rounds counts. The first round only warms up. The peers are diffusers and peft, in the form of their
-training script and pipeline, and pytorch-fid. Memory is what a round takes beside the models.
+median of the rounds counts. The first round only warms up, and tells the memory that the work takes beside the models.
+The peers are diffusers and peft, in the form of their training scripts and pipeline, and pytorch-fid. Ratios are the
+peer's figure over ours in time, and ours over the peer's in memory.
 
     lora      one training step of rank 1, a batch of images
+    ti        one training step of a token's embedding, a batch of images
     sample    image to image with a LoRA, a batch, every step that the strength leaves
     fid       two folders of drawn images, features not known before, random weights of Inception
     features  the small feature network; no peer
@@ -34,10 +36,11 @@ import peers
 import torch
 from clock import measure
 from PIL import Image
+from torch import Tensor, nn
 
 from stablesdg import generate, lora
 from stablesdg.app.command_line import add_device, parser, positive, run_main
-from stablesdg.app.devices import pick_device
+from stablesdg.app.devices import pick_device, pick_dtype
 from stablesdg.data.images import to_tensor
 from stablesdg.data.overlap import find_overlaps
 from stablesdg.evaluate.extract import extract_features, resize_for_inception
@@ -92,7 +95,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--threads", type=positive, help="of PyTorch (default: its own choice)")
     p.add_argument("--clock", choices=["wall", "cpu"], default="wall",
                    help="cpu counts this process alone, for machines that others use")
-    p.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32", help="of both UNets")
+    p.add_argument("--dtype", choices=["auto", "float32", "bfloat16", "float16"], default="float32",
+                   help="of our UNet and of all models of the peer; auto is what the scripts choose")
     add_device(p)
     args = p.parse_args(argv)
     if strange := set(args.sections) - set(SECTIONS):
@@ -107,13 +111,15 @@ def main(argv: list[str] | None = None) -> None:
     settings = SpeedSettings(
         args.sections or list(SECTIONS), args.weights, args.full_size, args.side or (256 if args.full_size else 200),
         args.batch_size, args.steps, args.strength, args.guidance, args.images, args.rounds, pick_device(args.device),
-        getattr(torch, args.dtype), time.perf_counter if args.clock == "wall" else time.process_time)
+        pick_dtype(args.dtype, pick_device(args.device)), time.perf_counter if args.clock == "wall" else
+        time.process_time)
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "diffusers", "peft", "pytorch-fid"))
     where = torch.cuda.get_device_name() if settings.device.type == "cuda" else platform.processor() or "processor"
-    print(f"{versions}; {where}, {torch.get_num_threads()} threads, {args.dtype}, {args.clock} time, "
+    print(f"{versions}; {where}, {torch.get_num_threads()} threads, "
+          f"{str(settings.dtype).removeprefix('torch.')}, {args.clock} time, "
           f"{settings.rounds} rounds")
     print(f"products of {MATMUL_SIDE} x {MATMUL_SIDE} matrices: {matmul_rate(settings) / 1e9:.0f} GFLOP/s\n")
-    print(f"{'work':44} {'ours':>9} {'peer':>9} {'ratio':>6} {'MiB':>7} {'MiB':>7}")
+    print(f"{'work':44} {'ours':>9} {'peer':>9} {'ratio':>6} {'ours':>7} {'peer':>7} MiB {'ratio':>6}")
     for name in settings.sections:
         SECTIONS[name](settings)
 
@@ -127,8 +133,8 @@ def compare(work: str, ours: Callable[[], object], peer: Callable[[], object] | 
     measured = measure(contenders, settings.rounds, settings.device, settings.clock)
     first, second = measured["ours"], measured.get("peer")
     print(f"{work:44} {first.seconds:8.3f}s " + (f"{second.seconds:8.3f}s {second.seconds / first.seconds:5.2f}x "
-          if second else " " * 17) + f"{first.mebibytes:7.0f} " + (f"{second.mebibytes:7.0f}" if second else ""),
-          flush=True)
+          if second else " " * 17) + f"{first.mebibytes:7.0f} " + (f"{second.mebibytes:7.0f}     "
+          f"{first.mebibytes / max(second.mebibytes, 1):5.2f}x" if second else ""), flush=True)
 
 
 def matmul_rate(settings: SpeedSettings) -> float:
@@ -141,10 +147,10 @@ def matmul_rate(settings: SpeedSettings) -> float:
 # ---- the work ---------------------------------------------------------------------------------------------------
 
 
-def open_both(settings: SpeedSettings) -> tuple[StableDiffusion, Any]:
-    """(our models, their pipeline), with the same weights and a LoRA of rank 1 each."""
+def open_both(settings: SpeedSettings, rank: int | None) -> tuple[StableDiffusion, Any]:
+    """(our models, their pipeline), with the same weights. With a rank, theirs have a LoRA."""
     if not settings.full_size:
-        pipe = peers.open_pipeline(settings.weights, settings.device, settings.dtype, 1)
+        pipe = peers.open_pipeline(settings.weights, settings.device, settings.dtype, rank)
         sd = load_stable_diffusion(settings.weights, settings.device, settings.dtype)
     else:
         pipe = peers.random_pipeline(NANO / "tokenizer", settings.device, settings.dtype, None)
@@ -154,22 +160,43 @@ def open_both(settings: SpeedSettings) -> tuple[StableDiffusion, Any]:
         text = TextEncoder(pipe.tokenizer, type(pipe.text_encoder)(pipe.text_encoder.config))
         sd = StableDiffusion(text, unet, vae, dict(pipe.scheduler.config), "random", {}, settings.device,
                              settings.dtype)
-        pipe = peers.prepare(pipe, 1)
+        pipe = peers.prepare(pipe, rank)
     return sd, pipe
 
 
 def compare_lora(settings: SpeedSettings) -> None:
-    """One step of training."""
-    sd, pipe = open_both(settings)
-    side = settings.side // sd.vae.factor * sd.vae.factor
-    x = torch.stack([to_tensor(image) for image in drawn(settings.batch_size, side)])
-    with torch.no_grad():
-        posterior = sd.vae.encode(x.to(settings.device))
-    posteriors = [type(posterior)(mean.cpu(), logvar.cpu()) for mean, logvar in zip(*posterior)]
+    """One step of training a LoRA."""
+    sd, pipe = open_both(settings, 1)
+    x = drawn_batch(sd, settings)
     layers = lora.inject(sd, rank=1)
-    optimiser = torch.optim.Adam([p for layer in layers.values() for p in (layer.A, layer.B)], lr=1e-4)
+    compare(f"LoRA step, {x.shape[-1]} px, batch {len(x)}",
+            training_step(sd, x, [p for layer in layers.values() for p in (layer.A, layer.B)]),
+            peers.lora_step(pipe, x.to(settings.device, settings.dtype), PROMPT), settings)
 
-    def step() -> None:  # as stablesdg.train.adapt
+
+def compare_embedding(settings: SpeedSettings) -> None:
+    """One step of training a token's embedding."""
+    sd, pipe = open_both(settings, None)
+    x = drawn_batch(sd, settings)
+    v_d = sd.text.set_vectors("<unknown>", sd.text.pretrained_vectors("<unknown>"))
+    compare(f"TI step, {x.shape[-1]} px, batch {len(x)}", training_step(sd, x, [v_d]),
+            peers.embedding_step(pipe, x.to(settings.device, settings.dtype), PROMPT), settings)
+
+
+def drawn_batch(sd: StableDiffusion, settings: SpeedSettings) -> Tensor:
+    """(B, 3, side, side), in a size that the VAE takes."""
+    side = settings.side // sd.vae.factor * sd.vae.factor
+    return torch.stack([to_tensor(image) for image in drawn(settings.batch_size, side)])
+
+
+def training_step(sd: StableDiffusion, x: Tensor, parameters: list[nn.Parameter]) -> Callable[[], None]:
+    """One step of stablesdg.train.adapt, on images x that were encoded before."""
+    with torch.no_grad():
+        posterior = sd.vae.encode(x.to(sd.device))
+    posteriors = [type(posterior)(mean.cpu(), logvar.cpu()) for mean, logvar in zip(*posterior)]
+    optimiser = torch.optim.Adam(parameters, lr=1e-4)
+
+    def step() -> None:
         generator = generator_for(0, 1)
         t = torch.randint(0, len(sd.alpha_bar), (len(x),), generator=generator)
         z_0, eps = draw_batch(sd, posteriors, range(len(x)), generator)
@@ -178,13 +205,12 @@ def compare_lora(settings: SpeedSettings) -> None:
         loss.backward()
         optimiser.step()
 
-    compare(f"LoRA step, {side} px, batch {len(x)}", step,
-            peers.lora_step(pipe, x.to(settings.device, settings.dtype), PROMPT), settings)
+    return step
 
 
 def compare_sampling(settings: SpeedSettings) -> None:
     """Images from images."""
-    sd, pipe = open_both(settings)
+    sd, pipe = open_both(settings, 1)
     lora.inject(sd, rank=1)
     side = settings.side // sd.vae.factor * sd.vae.factor
     images = drawn(settings.batch_size, side)
@@ -256,8 +282,8 @@ def drawn(n: int, side: int, first: int = 0) -> list[Image.Image]:
     return [Image.fromarray(draw(FIRST_TEXTURE + first + i, side=side).image) for i in range(n)]
 
 
-SECTIONS = {"lora": compare_lora, "sample": compare_sampling, "fid": compare_fid, "features": time_features,
-            "overlap": time_overlaps, "help": time_help}
+SECTIONS = {"lora": compare_lora, "ti": compare_embedding, "sample": compare_sampling, "fid": compare_fid,
+            "features": time_features, "overlap": time_overlaps, "help": time_help}
 
 if __name__ == "__main__":
     run_main(main)

@@ -61,8 +61,7 @@ def generate(sd: StableDiffusion, x: Tensor | Posterior, seeds: Sequence[int], p
     if from_noise:
         z = draw()
     else:
-        parts = [x] if isinstance(x, Posterior) else [sd.vae.encode(part.to(sd.device, sd.fine_dtype))
-                                                      for part in x.split(CODED_AT_ONCE)]
+        parts = [x] if isinstance(x, Posterior) else [sd.encode(part) for part in x.split(CODED_AT_ONCE)]
         posterior = Posterior(*map(torch.cat, zip(*parts)))
         z_0 = sd.vae.scaling_factor * posterior.sample(draw())  # E(x)
         z = add_noise(z_0, draw(), path[0].alpha_bar_t) if path else z_0  # z_T'
@@ -74,8 +73,7 @@ def generate(sd: StableDiffusion, x: Tensor | Posterior, seeds: Sequence[int], p
         now = Estimate(predict_z_0(z, eps_hat, alpha_bar_t), alpha_bar_t)
         z = SAMPLERS[sampler](z, eps_hat, alpha_bar_t, alpha_bar_prev, before, draw)
         before = now
-    images = [sd.vae.decode(part / sd.vae.scaling_factor) for part in z.split(CODED_AT_ONCE)]  # D(z_0)
-    return torch.cat(images).clamp(-1, 1)
+    return torch.cat([sd.decode(part) for part in z.split(CODED_AT_ONCE)]).clamp(-1, 1)  # D(z_0)
 
 
 def estimate_noise(sd: StableDiffusion, z: Tensor, t: int, context: Tensor, empty: Tensor, w: float,
@@ -88,5 +86,5 @@ def estimate_noise(sd: StableDiffusion, z: Tensor, t: int, context: Tensor, empt
         with sd.without_adapters():
             eps_uncond = sd.unet(z, step, empty)
         return guide(eps_uncond, sd.unet(z, step, context), w)
-    eps_uncond, eps_cond = sd.unet(torch.cat([z, z]), step, torch.cat([empty, context])).chunk(2)
+    eps_uncond, eps_cond = sd.unet(z, step, torch.cat([empty, context])).chunk(2)
     return guide(eps_uncond, eps_cond, w)

@@ -41,8 +41,8 @@ class LoRALinear(nn.Module):
         y = self.base(x)
         if self.multiplier == 0:
             return y
-        scale = self.multiplier * self.alpha / len(self.A)
-        return y + scale * F.linear(F.linear(x, self.A.to(x.dtype)), self.B.to(x.dtype))
+        B = self.multiplier * self.alpha / len(self.A) * self.B  # scaled here, because B is small
+        return y + F.linear(F.linear(x, self.A.to(x.dtype)), B.to(x.dtype))
 
 
 def initial_factors(layer: nn.Linear, rank: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -44,7 +44,7 @@ CHECKPOINT_SETTINGS = ("prompt", "token", "resolution", "crop", "iterations", "b
 RESULT_SETTINGS = CHECKPOINT_SETTINGS[:-3]  # those that a finished adapter depends on
 PREVIEW_IMAGES, PREVIEW_STRENGTH, PREVIEW_STEPS = 6, 0.4, 12
 PREVIEW_SIDE = 512  # pixels; larger images are shrunk for the preview
-LOOP_VERSION = 3  # of the arithmetic of a step; a checkpoint of another cannot end with the same bytes
+LOOP_VERSION = 4  # of the arithmetic of a step; a checkpoint of another cannot end with the same bytes
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,7 @@ def weld(sd: StableDiffusion, x: Tensor, region: Tensor, seeds: Sequence[int], p
     B = len(x)
     draw = sd.noise_source(seeds, sd.latent_shape(x))
 
-    one_by_one = x.to(sd.device, sd.fine_dtype).split(1)  # the VAE needs far more memory than the UNet
-    posteriors = [sd.vae.encode(image) for image in one_by_one]
+    posteriors = [sd.encode(image) for image in x.split(1)]  # the VAE needs far more memory than the UNet
     z_0 = sd.vae.scaling_factor * torch.cat([p.sample(n) for p, n in zip(posteriors, draw().split(1))])  # E(x)
     inside = F.max_pool2d(region.to(z_0), sd.vae.factor)  # (B, 1, h, w)
     eps = draw()
@@ -52,4 +51,4 @@ def weld(sd: StableDiffusion, x: Tensor, region: Tensor, seeds: Sequence[int], p
         z = SAMPLERS[sampler](z, eps_hat, alpha_bar_t, alpha_bar_prev, before, draw)
         z = inside * z + (1 - inside) * add_noise(z_0, eps, alpha_bar_prev)
         before = now
-    return torch.cat([sd.vae.decode(part / sd.vae.scaling_factor) for part in z.split(1)]).clamp(-1, 1)  # D(z_0)
+    return torch.cat([sd.decode(part) for part in z.split(1)]).clamp(-1, 1)  # D(z_0)

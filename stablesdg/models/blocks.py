@@ -58,8 +58,21 @@ class Upsample(nn.Module):
 
     def forward(self, x: Tensor, size: Sequence[int] | None = None) -> Tensor:
         """(B, C, H, W) -> (B, C, 2 H, 2 W), or (B, C, *size)."""
-        x = F.interpolate(x, size=size, scale_factor=None if size else 2.0, mode="nearest")
-        return self.conv(x)
+        C, H, W = x.shape[1:]
+        size = tuple(size or (2 * H, 2 * W))
+        if size == (2 * H, 2 * W) and H * W > 4 * C and x.device.type == "cpu":  # where it was measured to be faster
+            return self._double(x)
+        return self.conv(F.interpolate(x, size=size, mode="nearest"))
+
+    def _double(self, x: Tensor) -> Tensor:
+        """Double and convolve at once: of nine pixels under the kernel only four differ after doubling.
+
+        This is a transposed convolution of stride 2. Its 4 x 4 kernel sums the 3 x 3 kernel over windows of 2 x 2.
+        """
+        kernel = F.pad(self.conv.weight, (1, 1, 1, 1))
+        kernel = kernel[:, :, 1:] + kernel[:, :, :-1]
+        kernel = kernel[..., 1:] + kernel[..., :-1]
+        return F.conv_transpose2d(x, kernel.transpose(0, 1).flip(2, 3), self.conv.bias, stride=2, padding=1)
 
 
 class Level(nn.Module):

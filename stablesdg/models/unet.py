@@ -162,7 +162,8 @@ class UNet(nn.Module):
 
         z_t      (B, C, h, w), any h and w
         t        a number or (B,), in 0 .. 999
-        context  (B, M, cross_attention_dim)
+        context  (B, M, cross_attention_dim), or (n B, ..) for n estimates of each image: the B estimates with the first
+                 context, then those with the next. What comes before the first attention is computed once for all
         """
         B, dtype, out_dtype = len(z_t), self.conv_in.weight.dtype, z_t.dtype
         t = torch.as_tensor(t, device=z_t.device).expand(B)
@@ -187,7 +188,7 @@ class UNet(nn.Module):
 
         for level in self.up_blocks:
             for resnet, attend in zip(level.resnets, level.attentions or [None] * len(level.resnets)):
-                h = self._run(resnet, torch.cat([h, skips.pop()], dim=1), time)
+                h = self._run(resnet, torch.cat(alike(h, skips.pop()), dim=1), time)
                 if attend:
                     h = self._run(attend, h, context)
             for upsample in level.upsamplers:
@@ -196,6 +197,14 @@ class UNet(nn.Module):
         return self.conv_out(F.silu(self.conv_norm_out(h))).to(out_dtype)
 
     def _run(self, module: nn.Module, h: Tensor, condition: Tensor) -> Tensor:
+        h, condition = alike(h, condition)
         if self.gradient_checkpointing and torch.is_grad_enabled():
             return checkpoint(module, h, condition, use_reentrant=False)
         return module(h, condition)
+
+
+def alike(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Both, the one with fewer rows repeated until it has as many as the other."""
+    n = max(len(a), len(b))
+    a, b = (x if len(x) == n else torch.cat([x] * (n // len(x))) for x in (a, b))  # keeps the layout, unlike repeat
+    return a, b

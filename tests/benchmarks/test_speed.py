@@ -15,11 +15,12 @@ def test_each_kind_of_work_is_timed_beside_its_peer(capsys):
     import speed
 
     threads = torch.get_num_threads()
-    speed.main(["lora", "sample", "features", "overlap", "--threads", "1", *SMALL])
+    speed.main(["lora", "ti", "sample", "features", "overlap", "--threads", "1", *SMALL])
     torch.set_num_threads(threads)
     out = capsys.readouterr().out
     assert f"torch {version('torch')}, diffusers {version('diffusers')}" in out and "1 threads, float32" in out
-    assert re.search(r"^LoRA step, 32 px, batch 1 +[\d.]+s +[\d.]+s +[\d.]+x", out, re.M)
+    for work in ("LoRA", "TI"):  # seconds and their ratio, MiB and their ratio
+        assert re.search(rf"^{work} step, 32 px, batch 1( +[\d.]+s){{2}} +[\d.]+x( +\d+){{2}} +[\d.]+x$", out, re.M)
     assert re.search(r"^image to image, 32 px, batch 1, 1 steps +[\d.]+s +[\d.]+s +[\d.]+x", out, re.M)
     assert re.search(r"^nano features, 3 images of 32 px +[\d.]+s", out, re.M)
     assert re.search(r"^overlaps, 3 images of 32 px +[\d.]+s", out, re.M)
@@ -30,7 +31,7 @@ def test_an_unknown_kind_of_work_is_named_with_those_that_there_are(capsys):
 
     with pytest.raises(SystemExit):
         speed.main(["flying"])
-    assert "there is no flying: there are lora, sample, fid" in capsys.readouterr().err
+    assert "there is no flying: there are lora, ti, sample, fid" in capsys.readouterr().err
 
 
 def test_the_median_of_the_rounds_counts_and_the_first_one_warms_up():

@@ -4,6 +4,7 @@ import torch
 from conftest import UNET, VAE, relative_error, shrink_streams
 
 from stablesdg.models.attention import attend_in_parts, attention
+from stablesdg.models.blocks import Upsample
 from stablesdg.models.stable_diffusion import build, load_stable_diffusion
 from stablesdg.models.unet import UNet
 from stablesdg.models.vae import VAE as OurVAE
@@ -40,6 +41,29 @@ def test_unet_equals_diffusers_in_float32(unets):
     ours.float()
     assert relative_error(ours(z, 500, context), reference) < 1e-4
     ours.double()
+
+
+@pytest.mark.parametrize("t", [500, [3, 900]])
+@torch.no_grad()
+def test_two_contexts_an_image_give_what_each_gives_alone(unets, t):
+    _, ours = unets
+    z, context = torch.randn(2, 4, 13, 16).double(), torch.randn(4, 24, 32).double()
+    both = ours(z, torch.tensor(t), context)
+    alone = [ours(z, torch.tensor(t), part) for part in context.split(2)]
+    assert relative_error(both, torch.cat(alone)) < 1e-12
+
+
+@pytest.mark.parametrize("size", [None, (10, 14), (9, 13)])
+def test_doubling_and_convolving_at_once_is_doubling_and_then_convolving(size):
+    upsample = Upsample(3).double()
+    x = torch.randn(2, 3, 5, 7, dtype=torch.float64, requires_grad=True)
+    larger = torch.nn.functional.interpolate(x, size=size, scale_factor=None if size else 2, mode="nearest")
+    expected = torch.nn.functional.conv2d(larger, upsample.conv.weight, upsample.conv.bias, padding=1)
+    out, direction = upsample(x, size), torch.randn_like(expected)
+    assert torch.allclose(out, expected, atol=1e-12)
+    variables = (x, upsample.conv.weight, upsample.conv.bias)
+    for a, b in zip(*(torch.autograd.grad(y, variables, direction) for y in (out, expected))):
+        assert torch.allclose(a, b, atol=1e-12)
 
 
 def test_gradient_checkpointing_changes_no_gradient():
@@ -171,3 +195,13 @@ def test_attention_and_its_gradient_are_those_of_the_equation(n, m):
     assert torch.allclose(out, expected, atol=1e-12)
     for a, b in zip(*(torch.autograd.grad(y, (q, k, v), direction) for y in (out, expected))):
         assert torch.allclose(a, b, atol=1e-12)
+
+
+@pytest.mark.parametrize("m", [25, 7])
+def test_the_gradient_of_attention_in_bfloat16_is_that_of_float32_up_to_rounding(m):
+    q, k, v = (torch.randn(3, length, 16).bfloat16().requires_grad_() for length in (25, m, m))
+    direction = torch.randn(3, 25, 16).bfloat16()
+    fine = torch.autograd.grad(attention(q.float(), k.float(), v.float(), heads=4), (q, k, v), direction.float())
+    coarse = torch.autograd.grad(attention(q, k, v, heads=4), (q, k, v), direction)
+    for a, b in zip(coarse, fine):
+        assert a.dtype == torch.bfloat16 and torch.allclose(a.float(), b.float(), rtol=2**-7, atol=2**-7)

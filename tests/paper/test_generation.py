@@ -7,6 +7,7 @@ from PIL import Image
 from stablesdg import generate, load_stable_diffusion
 from stablesdg.app.compat import plan_diffusers
 from stablesdg.data.images import to_image, to_tensor
+from stablesdg.prior.textures import draw
 
 PROMPT = "A photo of <unknown>"
 
@@ -50,6 +51,19 @@ def test_compat_diffusers_gives_the_image_of_the_diffusers_pipeline(weights, sid
 @pytest.fixture(scope="module")
 def sd(nano):
     return load_stable_diffusion(nano)
+
+
+@torch.no_grad()
+def test_in_bfloat16_the_vae_is_off_by_at_most_two_gray_levels(nano):
+    coarse = load_stable_diffusion(nano, dtype=torch.bfloat16)
+    x = to_tensor(Image.fromarray(draw(7, side=64).image))[None]
+    fine = coarse.vae.encode(x)
+    posterior = coarse.encode(x)
+    assert posterior.mean.dtype == torch.float32
+    assert (posterior.mean - fine.mean).abs().mean() < 0.02 * fine.mean.std()
+    decoded = coarse.decode(coarse.vae.scaling_factor * fine.mean)
+    error = 127.5 * (decoded - coarse.vae.decode(fine.mean)).abs()
+    assert decoded.dtype == torch.float32 and 0 < error.max() <= 2 and error.mean() < 0.5
 
 
 @pytest.mark.parametrize("sampler", ["ddim", "dpm", "ddpm", "paper"])
