@@ -44,6 +44,8 @@ def split(findings: Findings, options: str = "") -> str:
 def classify(findings: Findings, arm: str, options: str = "") -> str:
     """classify.py for one arm: none, expand, or steps."""
     generated = f" --generated {quoted(findings.folder)}"
+    if findings.real_only:
+        generated += f" --real-only {shlex.join(findings.real_only)}"
     arms = {"none": "--mode none", "expand": f"--mode expand{generated}", "steps": f"--control steps{generated}"}
     return f"python classify.py --data {data_of(findings)} {arms[arm]} --seeds {SEEDS}{options}{runs_of(findings)}"
 

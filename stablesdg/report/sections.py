@@ -77,7 +77,7 @@ def plan_in_words(findings: Findings) -> list[Html]:
 def lights_section(findings: Findings) -> Html:
     """A row for each class."""
     gain = find_gain(findings.results)
-    lights = judge_classes(findings.categories, gain)
+    lights = judge_classes(findings.categories, gain, findings.real_only)
     rows = [light_row(category, lights[category.name]) for category in findings.categories]
     header = ("class", "light", "real images", "surfaces", "test images", "generated", "kept", "recall without",
               "recall with", "change, points")

@@ -42,6 +42,8 @@ def steps_of_categories(findings: Findings) -> list[tuple[str, str]]:
     """The stages that classes lack."""
     steps = []
     for category in findings.categories:
+        if category.name in findings.real_only:
+            continue
         stages = category.run.get("stages", {})
         lacking = [script for stage, script in (("ti", "train_ti"), ("lora", "train_lora"))
                    if stage not in stages and "full" not in stages]

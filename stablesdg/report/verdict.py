@@ -3,7 +3,7 @@
 The gain of an arm with generated images is its accuracy less that of real images alone in as many steps (--control
 steps, or --steps in both). Where the real images alone took fewer, the verdict stays open: more steps help, too.
 """
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -153,13 +153,17 @@ def differences(a: Result, b: Result, seeds: int) -> NDArray:
 # ---- each class -------------------------------------------------------------------------------------------------
 
 
-def judge_classes(categories: Sequence[Category], gain: Gain | None) -> dict[str, ClassVerdict]:
-    """A traffic light for each class. Holm's method adjusts the p values of the classes."""
+def judge_classes(categories: Sequence[Category], gain: Gain | None,
+                  real_only: Collection[str] = ()) -> dict[str, ClassVerdict]:
+    """A traffic light for each class. Holm's method adjusts the p values of the classes.
+
+    real_only  names of the classes that need no generated images; they are judged by their recall alone
+    """
     found = {category.name: compare_class(category.name, gain) for category in categories} if gain else {}
     known = [name for name, comparison in found.items() if comparison]
     adjusted = dict(zip(known, holm([found[name].p for name in known])))  # type: ignore[union-attr]
-    return {category.name: judge_class(category, gain, found.get(category.name), adjusted.get(category.name, 1.0))
-            for category in categories}
+    return {category.name: judge_class(category, gain, found.get(category.name), adjusted.get(category.name, 1.0),
+                                       category.name not in real_only) for category in categories}
 
 
 def compare_class(name: str, gain: Gain) -> Comparison | None:
@@ -172,7 +176,8 @@ def compare_class(name: str, gain: Gain) -> Comparison | None:
     return compare(*tables, groups=[setup.test_groups[k] for k in own])
 
 
-def judge_class(category: Category, gain: Gain | None, found: Comparison | None, p: float) -> ClassVerdict:
+def judge_class(category: Category, gain: Gain | None, found: Comparison | None, p: float,
+                needs_images: bool) -> ClassVerdict:
     """The traffic light of one class, from what the filter left and from its recall without and with."""
     name = category.name
     recall = {} if gain is None or found is None else recalls_of(name, gain)
@@ -182,7 +187,7 @@ def judge_class(category: Category, gain: Gain | None, found: Comparison | None,
         return ClassVerdict(word, why, n_test, recall.get("without"), recall.get("with"), found)
 
     made, rejected = len(category.generated), len(category.rejected)
-    if not made:
+    if needs_images and not made:
         return light(Word.CANNOT_BE_TOLD, "no image was generated yet")
     if category.is_filtered and made - rejected < LEAST_KEPT * made:
         return light(Word.DO_NOT_USE, f"the filter rejected {rejected} of {made} images")

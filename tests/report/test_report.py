@@ -1,11 +1,13 @@
 """The report as a file: its sections, what it says where something is missing, and that no name becomes a tag."""
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import pytest
 from made_up import HOSTILE, MADE, make_run_folder, write_rows
 
+from stablesdg.report import commands
 from stablesdg.report.html import TITLES, write_report
 from stablesdg.report.read import read_findings
 from stablesdg.report.verdict import Word, find_gain, judge, judge_classes, what_would_settle
@@ -165,6 +167,20 @@ def test_a_class_whose_images_the_filter_rejects_is_not_used(tmp_path):
     lights = judge_classes(findings.categories, find_gain(findings.results))
     assert lights["pits"].word is Word.DO_NOT_USE and lights["scratches"].word is not Word.DO_NOT_USE
     assert f"{MADE} evidence gone" in page_of(folder).text
+
+
+def test_a_good_class_needs_no_generated_images(tmp_path, monkeypatch):
+    folder = make_run_folder(tmp_path, classes=("good", "pits"))
+    monkeypatch.chdir(tmp_path)
+    shutil.rmtree(folder / "good")
+    assert "No image was generated of good" in page_of(folder).text
+    (folder / "expand.json").write_text(json.dumps({"good": "good"}), encoding="utf-8")
+    text = page_of(folder).text
+    assert not any(said in text for said in ("generated of good", "Adapt to good", "searched for good"))
+    findings = read_findings(folder)
+    lights = judge_classes(findings.categories, find_gain(findings.results), findings.real_only)
+    assert lights["good"].why != "no image was generated yet"
+    assert commands.classify(findings, "expand").split(" --seeds")[0].endswith("--real-only good")
 
 
 def test_missed_defects_and_false_alarms_are_counted_where_a_class_is_good(tmp_path):
