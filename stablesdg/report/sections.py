@@ -162,7 +162,7 @@ def audit_in_words(findings: Findings) -> list[str]:
     pairs, leaked = audit.get("pairs", 0), audit.get("leaked", [])
     lines = [f"{count(pairs, 'pair')} of images show one surface"
              + (f", {audit['pairs_across']} of them in two classes." if audit.get("pairs_across") else ".")]
-    if limits := audit.get("hash"):
+    if pairs and (limits := audit.get("hash")):
         lines[0] += (f" A perceptual hash of which {limits[-1]['bits']} bits may differ would have found "
                      f"{limits[-1]['linked']} of them.")
     if leaked:

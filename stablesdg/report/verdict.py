@@ -16,6 +16,7 @@ from ..recognise.per_class import recalls
 from ..recognise.results import Result
 from ..recognise.significance import LEVEL, MIN_SEEDS, Comparison, compare, holm, number_groups
 from ..recognise.verdicts import NO_GENERATED_IMAGES, UNEQUAL_STEPS, find_family, verdicts
+from .markup import count
 from .read import Category, Findings
 
 WORTHWHILE_GAIN = 0.02  # of accuracy; a method whose gain is below it is not worth its hours
@@ -194,14 +195,14 @@ def judge_class(category: Category, gain: Gain | None, found: Comparison | None,
     if found is None or gain is None:
         return light(Word.CANNOT_BE_TOLD, "no classifier was tested on this class with and without")
     if found.seeds < MIN_SEEDS:
-        return light(Word.CANNOT_BE_TOLD, f"{found.seeds} seeds are too few: take {MIN_SEEDS}")
+        return light(Word.CANNOT_BE_TOLD, f"only {count(found.seeds, 'seed')}: take {MIN_SEEDS}")
     if p < LEVEL and found.difference < 0:
         return light(Word.DO_NOT_USE, "the recall falls")
     if p < LEVEL and gain.is_fair:
         return light(Word.USE, "the recall rises by more than chance explains")
     surfaces = category.surfaces.get("test", 0)
     if surfaces < FEW_SURFACES:
-        return light(Word.CANNOT_BE_TOLD, f"{surfaces} surfaces in the test part are too few to tell")
+        return light(Word.CANNOT_BE_TOLD, f"only {count(surfaces, 'surface')} in the test part: too few to tell")
     return light(Word.CANNOT_BE_TOLD, "chance alone explains the change of the recall")
 
 

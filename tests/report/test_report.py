@@ -1,12 +1,16 @@
 """The report as a file: its sections, what it says where something is missing, and that no name becomes a tag."""
 import json
 import re
+import shlex
 import shutil
 from html.parser import HTMLParser
 
+import made_up
 import pytest
 from made_up import HOSTILE, MADE, make_run_folder, write_rows
 
+import classify
+from stablesdg.app.classify_settings import ClassifySettings
 from stablesdg.report import commands
 from stablesdg.report.html import TITLES, write_report
 from stablesdg.report.read import read_findings
@@ -86,6 +90,40 @@ def test_the_page_holds_everything_and_asks_for_nothing(whole, page):
 def test_no_path_of_this_machine_is_in_the_page(whole, page):
     assert "python -m stablesdg.split 'steel data'" in page.text
     assert str(whole.parent.parent) not in (whole / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_commands_of_expand_hold_no_path_of_this_machine(tmp_path, monkeypatch):
+    folder = make_run_folder(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    typed = shlex.join(["python", "train_ti.py", "--data", str(tmp_path / "steel data" / "pits"), "--weights", "nano"])
+    (folder / "expand.json").write_text(json.dumps({"commands": [{"command": typed}, {"command": "it's"}]}))
+    text = page_of(folder).text
+    assert "python train_ti.py --data 'steel data/pits' --weights nano" in text and "it's" in text
+    assert str(tmp_path) not in (folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("typed", [
+    "--data steel", "--data steel --network nano --mode expand --generated runs/steel --seeds 2",
+    "--data steel --control steps --generated runs/steel --real-only 'a b' c --filter --finish-real 0.2",
+    "--data steel --mode expand --generated runs/steel --steps 9 --augment strong --average --side 96 --name x"])
+def test_the_record_of_a_classifier_becomes_a_command_that_asks_for_the_same(typed):
+    settings = ClassifySettings(**vars(classify.parse(shlex.split(typed))))
+    script, *words = shlex.split(commands.as_run("classify", settings.as_arguments()))[1:]
+    again = ClassifySettings(**vars(classify.parse(words)))
+    assert script == "classify.py" and again.as_arguments() == settings.as_arguments()
+
+
+def test_more_seeds_are_asked_for_with_the_settings_that_there_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(made_up, "SEEDS", 1)
+    folder = make_run_folder(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for file in (folder / "classify").glob("squeezenet-*-1.json"):
+        record = json.loads(file.read_text())
+        record["arguments"] |= {"steps": 7, "side": 64, "name": file.stem.split("-")[1]}
+        file.write_text(json.dumps(record))
+    said = [line for line in page_of(folder).text.split("python ") if "--resume" in line]
+    assert len(said) == 2 and all(f"--seeds 3 --network squeezenet --steps 7 --side 64 --name {arm} --resume" in line
+                                  for arm, line in zip(("expand", "steps"), said))
 
 
 @pytest.mark.parametrize("name", [HOSTILE, "Größe ß äöü 漢字", "two  words & more", "w" * 200, "it's \"so\""])
