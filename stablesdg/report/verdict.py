@@ -95,6 +95,10 @@ def judge(findings: Findings, gain: Gain | None) -> Verdict:
     if gain is None:
         return Verdict(Word.CANNOT_BE_TOLD, "No classifier has been trained with the generated images and without "
                                             "them, so nothing is known of a gain yet.", "Train both: see next steps.")
+    if (only := only_answer(gain.result)) and only_answer(gain.control):
+        return Verdict(Word.CANNOT_BE_TOLD, f"The classifiers take every test image for {only}: they have learned "
+                                            "nothing that could be compared.",
+                       "Train all arms longer. If classes have unequal numbers of images, add --balanced to all arms.")
     found = gain.comparison
     enough = found.seeds >= MIN_SEEDS
     if enough and gain.p < LEVEL and found.difference < 0:
@@ -110,6 +114,12 @@ def judge(findings: Findings, gain: Gain | None) -> Verdict:
     return Verdict(Word.CANNOT_BE_TOLD, "Chance alone explains a difference as large as this."
                    if gain.p >= LEVEL else "Something else than the generated images may be the reason.",
                    what_would_settle(gain))
+
+
+def only_answer(result: Result) -> str:
+    """The class that every test image is taken for, or "" if there is more than one."""
+    taken = np.flatnonzero(result.confusion.sum(axis=0))
+    return result.setup.classes[int(taken[0])] if len(taken) == 1 else ""
 
 
 def what_would_settle(gain: Gain) -> str:

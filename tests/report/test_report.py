@@ -182,6 +182,18 @@ def test_the_verdict_follows_from_the_interval_against_equal_steps(tmp_path, ski
         assert "--control steps" in what_would_settle(gain)
 
 
+def test_classifiers_with_one_answer_for_all_images_prove_nothing(tmp_path):
+    folder = make_run_folder(tmp_path)
+    for file in (folder / "classify").glob("squeezenet-*-1.json"):
+        record = json.loads(file.read_text())
+        record["confusion"] = [[[sum(row), 0] for row in one] for one in record["confusion"]]
+        file.write_text(json.dumps(record))
+    findings = read_findings(folder)
+    verdict = judge(findings, find_gain(findings.results))
+    assert verdict.word is Word.CANNOT_BE_TOLD and "take every test image for pits" in verdict.why
+    assert "--balanced" in verdict.settle
+
+
 def test_plan_may_say_that_generation_is_not_needed(tmp_path):
     folder = make_run_folder(tmp_path, skip=("runs", "results"))
     plan = json.loads((folder / "plan" / "plan.json").read_text(encoding="utf-8"))
