@@ -107,6 +107,8 @@ def expand(args: argparse.Namespace, folder: Path) -> None:
         plan, *_ = list_stages(settings, generates=False)
         expansion.run_stage(plan, notes, clock)
         generates = expansion.decide(settings, folder)
+        if generates:
+            expansion.say_not_tuned(settings, folder)
         for stage in list_stages(settings, generates)[1:]:
             if not expansion.run_stage(stage, notes, clock):
                 break

@@ -175,10 +175,23 @@ def draw_images(experiment: Experiment, filtered: list[list[ImageVerdict]] | Non
         generated = [[one.file for one in own if one.reason == KEPT] for own in filtered]
         empty = [name for name, files in zip(setup.classes, generated) if not files]
         if empty := [name for name in empty if name not in settings.real_only]:
-            save_filtered(experiment.out, setup.name, seed, filtered)
-            raise UserError(f"--filter leaves no generated image of {empty[0]}: {experiment.out}/filter.csv says why. "
-                            "Generate others, or leave out --filter.")
+            tell_of_empty_classes(experiment, empty, seed, filtered)
     return training_set(settings.arm, experiment.train, generated, seed, experiment.load)
+
+
+def tell_of_empty_classes(experiment: Experiment, empty: list[str], seed: int,
+                          filtered: list[list[ImageVerdict]]) -> None:
+    """Warn of classes of which the filter leaves no generated image.
+
+    Raises UserError where an arm cannot do with their real images, or where no class has an image left.
+    """
+    setup, settings = experiment.setup, experiment.settings
+    said = f"--filter leaves no generated image of {', '.join(empty)}"
+    if setup.arm not in ("expand", "steps") or len(empty) + len(settings.real_only) == len(setup.classes):
+        save_filtered(experiment.out, setup.name, seed, filtered)
+        raise UserError(f"{said}: {experiment.out}/filter.csv says why. Generate others, or leave out --filter.")
+    print(f"warning: {said}. Its real images alone are used" if len(empty) == 1 else
+          f"warning: {said}. Their real images alone are used")
 
 
 def train_network(experiment: Experiment, images: TrainingSet, teacher: Teacher | None, seed: int) -> TrainedNetwork:

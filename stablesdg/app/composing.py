@@ -37,6 +37,9 @@ def open_composer(settings: SamplingSettings, real: RealImages) -> Composer:
         given = read_boxes(settings.boxes, real.sources, settings.box_class)
     print(f"defects: {f'given by {settings.masks or settings.boxes}' if given else 'sought in the images'}; the prior "
           f"redraws the {settings.region}")
+    if given is None:
+        print("warning: found defects are often wrong on striped or shaded surfaces: look at the preview, and give "
+              "--masks or --boxes there (expand.py: --method image)")
     return Composer(real.grounds, surfaces, given)
 
 

@@ -32,7 +32,7 @@ TABLE_I = {"Cr": (0.2, 2), "In": (0.9, 9), "Pa": (0.4, 6), "PS": (0.5, 3), "RS":
            "Inc": (0.5, 5), "Ind": (0.2, 7), "Ox": (0.6, 3), "SG": (0.5, 4)}
 STRENGTH, SAMPLER, STEPS = 0.4, "ddim", 50
 FEWEST_STEPS = 10  # of any sampler; docs/results/samplers.md shows what fewer lose
-LOG_IMAGES = 100  # between two lines where the output is not a terminal
+LOG_IMAGES = 10  # between two lines where the output is not a terminal
 MOST_TRIES = 5  # an image gets at most so many seeds to become as novel as --min-novelty asks
 RETRY_STRIDE = 1_000_000_000  # between the seeds of two tries
 

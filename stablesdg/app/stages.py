@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..data.split import read_split
+from ..data.surfaces import category_of
 from .paths import dataset_folder
+from .tuning import LEAST_VALIDATION_IMAGES
 
 if TYPE_CHECKING:
     from .expansion import ExpandSettings
@@ -78,7 +81,7 @@ def category_stages(settings: ExpandSettings, run: Path, category: str) -> list[
         Stage("LoRA", category, "train_lora.py", ("--rank", "1", *training), (images, split, embedding), (lora,),
               ("--resume",), operations=("LoRA", settings.iterations))]
     chosen: tuple[Path, ...] = ()
-    if settings.hyperparameters == "tune" and not settings.composes:
+    if tunes(settings) and can_tune(split, category):
         guidances, number = TUNED_GUIDANCES[settings.is_small], TUNED_IMAGES[settings.is_small]
         chosen = (run / "tune.csv",)
         stages.append(Stage(
@@ -97,6 +100,20 @@ def category_stages(settings: ExpandSettings, run: Path, category: str) -> list[
                         (str(data), str(samples), *features, "--json", str(run / "fid.json"), "--device",
                          settings.device), (images, split, samples), (run / "fid.json",)))
     return stages
+
+
+def tunes(settings: ExpandSettings) -> bool:
+    """Whether s and w are to be chosen. Composites need none."""
+    return settings.hyperparameters == "tune" and not settings.composes
+
+
+def can_tune(split: Path, category: str) -> bool:
+    """Whether a class has the validation images that tune.py compares with. True where there is no split yet."""
+    if not split.is_file():
+        return True
+    held_out = [name for name, entry in read_split(split)["files"].items()
+                if entry["part"] == "val" and category_of(name) == category]
+    return len(held_out) >= LEAST_VALIDATION_IMAGES
 
 
 # ---- recognition ------------------------------------------------------------------------------------------------

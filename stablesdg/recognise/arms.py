@@ -112,7 +112,7 @@ def find_samples(folder: Path, category: str, samples: str) -> Path:
                         f"{inside / samples} --number N.")
     if not inside.is_dir():
         raise UserError(f"{folder} has no folder {category}: pass the run folder of the data set, or a folder of class "
-                        "folders.")
+                        f"folders. If {category} needs no generated images, name it after --real-only.")
     return inside
 
 

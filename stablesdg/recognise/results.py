@@ -39,6 +39,8 @@ DEFAULT_ARGUMENTS = {  # of classify.py, where an earlier version did not write 
     "steps": None, "augment": "paper", "upright": False, "side": 200, "average": False, "balanced": False,
     "share": None, "generated_weight": 1.0, "finish_real": 0.0, "pretrain_generated": False, "teacher": None,
     "mix": None, "filter": False, "real_only": []}
+IN_WORDS = {"test_files": "the test images", "test_groups": "the surfaces of the test images",
+            "held_out_sha256": "the validation or test images", "images_sha256": "the training or generated images"}
 FREE_FIELDS = ("n_extra", "unseen", "rows", "correct", "confusion", "summary", "verdicts", "arguments")  # of the JSON
 
 
@@ -184,7 +186,8 @@ def earlier_seeds(out: Path, setup: Setup, seeds: int, resume: bool, replace: bo
     finished = len(before["rows"])
     exists = f"{file} holds a result of {finished} seed{'s' * (finished != 1)} and {before['rows'][0]['epochs']} epochs"
     if changed := changed_settings(depends_on(before), depends_on(to_json(Result(setup)))):
-        raise UserError(f"{exists}, made with other settings or images ({'; '.join(changed)}): pass --replace to train "
+        said = "; ".join(IN_WORDS.get(name, name) for name in changed)
+        raise UserError(f"{exists}, made with other settings or images ({said}): pass --replace to train "
                         "it anew, or --name NAME to keep both" + (", without --resume." if resume else "."))
     if resume:
         return dataclasses.replace(from_json(before), setup=setup)

@@ -9,6 +9,7 @@ from .read import Findings
 
 SEEDS = 3
 LEFT_OUT = ("resume", "replace", "verdicts")  # of the arguments of a finished run: they do not change its result
+OFF = {"finish_real": 0.0}  # arguments of a finished run that cannot be typed with this value
 DEFAULT_ROOT = "runs"
 
 
@@ -44,6 +45,8 @@ def split(findings: Findings, options: str = "") -> str:
 def classify(findings: Findings, arm: str, options: str = "") -> str:
     """classify.py for one arm: none, expand, or steps."""
     generated = f" --generated {quoted(findings.folder)}"
+    if findings.real_only:
+        generated += f" --real-only {shlex.join(findings.real_only)}"
     arms = {"none": "--mode none", "expand": f"--mode expand{generated}", "steps": f"--control steps{generated}"}
     return f"python classify.py --data {data_of(findings)} {arms[arm]} --seeds {SEEDS}{options}{runs_of(findings)}"
 
@@ -63,12 +66,23 @@ def report(findings: Findings) -> str:
 
 def as_run(script: str, arguments: Mapping[str, Any]) -> str:
     """The command that a record of its arguments stands for, every one written out."""
+    left_out = {*LEFT_OUT, *(("epochs",) if arguments.get("steps") or arguments.get("network") == "nano" else ())}
     parts = [f"python {script}.py"]
     for name, value in arguments.items():
-        if value is None or value is False or value == "" or name in LEFT_OUT:
+        if value is None or value is False or value in ("", []) or name in left_out or OFF.get(name) == value:
             continue
         flag = f"--{name.replace('_', '-')}"
         if isinstance(value, str) and os.path.isabs(value):
             value = relative(value)
-        parts.append(flag if value is True else f"{flag} {shlex.quote(str(value))}")
+        texts = value if isinstance(value, list) else [value]
+        parts.append(flag if value is True else f"{flag} {shlex.join(map(str, texts))}")
     return " ".join(parts)
+
+
+def as_typed(command: str) -> str:
+    """A command that was noted, with no absolute path of this machine in it."""
+    try:
+        words = shlex.split(command)
+    except ValueError:  # a quotation that does not end: no command of expand.py
+        return command
+    return shlex.join(relative(word) if os.path.isabs(word) else word for word in words)

@@ -117,6 +117,13 @@ class Findings:
         """Of the data set."""
         return self.folder.resolve().name
 
+    @property
+    def real_only(self) -> list[str]:
+        """The classes that need no generated images: good surfaces, and those that a classifier was told of."""
+        named = {str(self.expansion.get("good") or "")}.union(
+            *(result.setup.arguments.get("real_only") or () for result in self.results))
+        return [category.name for category in self.categories if category.name in named and not category.generated]
+
 
 def read_findings(folder: Path, data: Path | None = None) -> Findings:
     """Gather what a run folder holds.

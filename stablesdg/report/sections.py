@@ -77,7 +77,7 @@ def plan_in_words(findings: Findings) -> list[Html]:
 def lights_section(findings: Findings) -> Html:
     """A row for each class."""
     gain = find_gain(findings.results)
-    lights = judge_classes(findings.categories, gain)
+    lights = judge_classes(findings.categories, gain, findings.real_only)
     rows = [light_row(category, lights[category.name]) for category in findings.categories]
     header = ("class", "light", "real images", "surfaces", "test images", "generated", "kept", "recall without",
               "recall with", "change, points")
@@ -162,7 +162,7 @@ def audit_in_words(findings: Findings) -> list[str]:
     pairs, leaked = audit.get("pairs", 0), audit.get("leaked", [])
     lines = [f"{count(pairs, 'pair')} of images show one surface"
              + (f", {audit['pairs_across']} of them in two classes." if audit.get("pairs_across") else ".")]
-    if limits := audit.get("hash"):
+    if pairs and (limits := audit.get("hash")):
         lines[0] += (f" A perceptual hash of which {limits[-1]['bits']} bits may differ would have found "
                      f"{limits[-1]['linked']} of them.")
     if leaked:

@@ -44,7 +44,8 @@ def scores(image: GeneratedImage) -> str:
 def made_section(findings: Findings) -> Html:
     """Source, generated image and difference of the best, the typical and the worst image of each class."""
     made = [category for category in findings.categories if category.generated]
-    lacking = [category for category in findings.categories if not category.generated]
+    lacking = [category for category in findings.categories
+               if not category.generated and category.name not in findings.real_only]
     parts: list[str] = []
     if made:
         parts += [made_table(made), tag("p", measure_in_words(made), class_="soft")]

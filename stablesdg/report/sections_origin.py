@@ -42,6 +42,8 @@ def steps_of_categories(findings: Findings) -> list[tuple[str, str]]:
     """The stages that classes lack."""
     steps = []
     for category in findings.categories:
+        if category.name in findings.real_only:
+            continue
         stages = category.run.get("stages", {})
         lacking = [script for stage, script in (("ti", "train_ti"), ("lora", "train_lora"))
                    if stage not in stages and "full" not in stages]
@@ -62,10 +64,8 @@ def steps_of_results(findings: Findings) -> list[tuple[str, str]]:
         return [("Train the classifiers that decide.", "\n".join(
             commands.classify(findings, arm) for arm in ("none", "expand", "steps") if arm not in arms))]
     if gain.comparison.seeds < MIN_SEEDS:
-        names = {one.setup.arm: f" --network {one.setup.network} --epochs {one.setup.arguments['epochs']}"
-                 for one in (gain.result, gain.control)}
-        lines = [commands.classify(findings, arm, f"{options} --resume") for arm, options in names.items()
-                 if arm in ("expand", "steps")]
+        lines = [f"{commands.as_run('classify', {**one.setup.arguments, 'seeds': MIN_SEEDS})} --resume"
+                 f"{commands.runs_of(findings)}" for one in (gain.result, gain.control)]
         return [(f"Train more seeds: fewer than {MIN_SEEDS} cannot tell.", "\n".join(lines))]
     model = commands.quoted(findings.folder / "classify" / f"{gain.result.setup.stem}.safetensors")
     control = commands.quoted(findings.folder / "classify" / f"{gain.control.setup.stem}.safetensors")
@@ -140,7 +140,7 @@ def results_table(findings: Findings) -> Html:
 def typed_commands(findings: Findings) -> list[str]:
     """The commands that were run, every argument written out."""
     if noted := findings.expansion.get("commands"):
-        return [entry["command"] for entry in noted if entry.get("command")]
+        return [commands.as_typed(entry["command"]) for entry in noted if entry.get("command")]
     lines = [commands.as_run(SCRIPTS[stage], entry.get("arguments", {})) for category in findings.categories
              for stage, entry in category.run.get("stages", {}).items() if stage in SCRIPTS]
     return lines + [commands.as_run("classify", one.setup.arguments) for one in findings.results]

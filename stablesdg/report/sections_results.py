@@ -204,7 +204,8 @@ def settings_section(findings: Findings) -> Html:
         own = [*tune_figure(category), *(curve_figure(curve) for curve in category.curves)]
         if own:
             parts += [tag("h3", category.name), tag("div", *own, class_="charts")]
-    lacking = [category.name for category in findings.categories if not category.cells]
+    lacking = [category.name for category in findings.categories
+               if not category.cells and category.name not in findings.real_only]
     if lacking:
         parts.append(missing(f"Strength s and guidance w were not searched for {', '.join(lacking)}; the recipe's or "
                              "the paper's are used. For each class, this searches them:",

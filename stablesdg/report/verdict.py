@@ -3,7 +3,7 @@
 The gain of an arm with generated images is its accuracy less that of real images alone in as many steps (--control
 steps, or --steps in both). Where the real images alone took fewer, the verdict stays open: more steps help, too.
 """
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -16,6 +16,7 @@ from ..recognise.per_class import recalls
 from ..recognise.results import Result
 from ..recognise.significance import LEVEL, MIN_SEEDS, Comparison, compare, holm, number_groups
 from ..recognise.verdicts import NO_GENERATED_IMAGES, UNEQUAL_STEPS, find_family, verdicts
+from .markup import count
 from .read import Category, Findings
 
 WORTHWHILE_GAIN = 0.02  # of accuracy; a method whose gain is below it is not worth its hours
@@ -94,6 +95,10 @@ def judge(findings: Findings, gain: Gain | None) -> Verdict:
     if gain is None:
         return Verdict(Word.CANNOT_BE_TOLD, "No classifier has been trained with the generated images and without "
                                             "them, so nothing is known of a gain yet.", "Train both: see next steps.")
+    if (only := only_answer(gain.result)) and only_answer(gain.control):
+        return Verdict(Word.CANNOT_BE_TOLD, f"The classifiers take every test image for {only}: they have learned "
+                                            "nothing that could be compared.",
+                       "Train all arms longer. If classes have unequal numbers of images, add --balanced to all arms.")
     found = gain.comparison
     enough = found.seeds >= MIN_SEEDS
     if enough and gain.p < LEVEL and found.difference < 0:
@@ -109,6 +114,12 @@ def judge(findings: Findings, gain: Gain | None) -> Verdict:
     return Verdict(Word.CANNOT_BE_TOLD, "Chance alone explains a difference as large as this."
                    if gain.p >= LEVEL else "Something else than the generated images may be the reason.",
                    what_would_settle(gain))
+
+
+def only_answer(result: Result) -> str:
+    """The class that every test image is taken for, or "" if there is more than one."""
+    taken = np.flatnonzero(result.confusion.sum(axis=0))
+    return result.setup.classes[int(taken[0])] if len(taken) == 1 else ""
 
 
 def what_would_settle(gain: Gain) -> str:
@@ -153,13 +164,17 @@ def differences(a: Result, b: Result, seeds: int) -> NDArray:
 # ---- each class -------------------------------------------------------------------------------------------------
 
 
-def judge_classes(categories: Sequence[Category], gain: Gain | None) -> dict[str, ClassVerdict]:
-    """A traffic light for each class. Holm's method adjusts the p values of the classes."""
+def judge_classes(categories: Sequence[Category], gain: Gain | None,
+                  real_only: Collection[str] = ()) -> dict[str, ClassVerdict]:
+    """A traffic light for each class. Holm's method adjusts the p values of the classes.
+
+    real_only  names of the classes that need no generated images; they are judged by their recall alone
+    """
     found = {category.name: compare_class(category.name, gain) for category in categories} if gain else {}
     known = [name for name, comparison in found.items() if comparison]
     adjusted = dict(zip(known, holm([found[name].p for name in known])))  # type: ignore[union-attr]
-    return {category.name: judge_class(category, gain, found.get(category.name), adjusted.get(category.name, 1.0))
-            for category in categories}
+    return {category.name: judge_class(category, gain, found.get(category.name), adjusted.get(category.name, 1.0),
+                                       category.name not in real_only) for category in categories}
 
 
 def compare_class(name: str, gain: Gain) -> Comparison | None:
@@ -172,7 +187,8 @@ def compare_class(name: str, gain: Gain) -> Comparison | None:
     return compare(*tables, groups=[setup.test_groups[k] for k in own])
 
 
-def judge_class(category: Category, gain: Gain | None, found: Comparison | None, p: float) -> ClassVerdict:
+def judge_class(category: Category, gain: Gain | None, found: Comparison | None, p: float,
+                needs_images: bool) -> ClassVerdict:
     """The traffic light of one class, from what the filter left and from its recall without and with."""
     name = category.name
     recall = {} if gain is None or found is None else recalls_of(name, gain)
@@ -182,21 +198,21 @@ def judge_class(category: Category, gain: Gain | None, found: Comparison | None,
         return ClassVerdict(word, why, n_test, recall.get("without"), recall.get("with"), found)
 
     made, rejected = len(category.generated), len(category.rejected)
-    if not made:
+    if needs_images and not made:
         return light(Word.CANNOT_BE_TOLD, "no image was generated yet")
     if category.is_filtered and made - rejected < LEAST_KEPT * made:
         return light(Word.DO_NOT_USE, f"the filter rejected {rejected} of {made} images")
     if found is None or gain is None:
         return light(Word.CANNOT_BE_TOLD, "no classifier was tested on this class with and without")
     if found.seeds < MIN_SEEDS:
-        return light(Word.CANNOT_BE_TOLD, f"{found.seeds} seeds are too few: take {MIN_SEEDS}")
+        return light(Word.CANNOT_BE_TOLD, f"only {count(found.seeds, 'seed')}: take {MIN_SEEDS}")
     if p < LEVEL and found.difference < 0:
         return light(Word.DO_NOT_USE, "the recall falls")
     if p < LEVEL and gain.is_fair:
         return light(Word.USE, "the recall rises by more than chance explains")
     surfaces = category.surfaces.get("test", 0)
     if surfaces < FEW_SURFACES:
-        return light(Word.CANNOT_BE_TOLD, f"{surfaces} surfaces in the test part are too few to tell")
+        return light(Word.CANNOT_BE_TOLD, f"only {count(surfaces, 'surface')} in the test part: too few to tell")
     return light(Word.CANNOT_BE_TOLD, "chance alone explains the change of the recall")
 
 

@@ -13,6 +13,7 @@ from stablesdg.app.expansion import Clock, decide, resolve, run_stage
 from stablesdg.app.journal import Journal, fingerprint, keep_warnings
 from stablesdg.app.stages import Stage, list_stages
 from stablesdg.storage.errors import UserError
+from stablesdg.storage.files import write_json
 
 SMALL = ("--weights", "toy", "--iterations", "2", "--number", "3", "--method", "image", "--hyperparameters", "paper",
          "--steps", "2", "--side", "64", "--seeds", "1", "--categories", "patches", "--device", "cpu")
@@ -127,6 +128,20 @@ def test_the_plan_decides_where_the_method_is_left_open(tmp_path, steel, capsys)
     assert not decide(settings_of(steel), tmp_path) and "all is known" in capsys.readouterr().out
     assert decide(settings_of(steel, method="image"), tmp_path)
     assert [s.name for s in list_stages(settings_of(steel), False)] == ["split and plan", "nano, none"]
+
+
+def test_a_class_with_one_validation_image_gets_no_choice_of_s_and_w(tmp_path, steel, monkeypatch, capsys):
+    monkeypatch.setenv("STABLESDG_RUNS", str(tmp_path))
+    settings = settings_of(steel, method="image")
+    parts = {"pits": ["train", "val"], "patches": ["train", "val", "val"], "scratches": ["val", "val"]}
+    files = {f"{name}/{k}.png": {"sha256": "", "group": name, "part": part}
+             for name, own in parts.items() for k, part in enumerate(own)}
+    before = [stage.label for stage in list_stages(settings, True)]
+    write_json(tmp_path / "steel" / "split.json", {"method": "group", "seed": 0, "ratios": [8, 1, 1], "files": files})
+    after = [stage.label for stage in list_stages(settings, True)]
+    assert set(before) - set(after) == {"pits: choose s and w"}
+    expansion.say_not_tuned(settings, tmp_path / "steel")
+    assert "not chosen for pits: too few validation images" in capsys.readouterr().out
 
 
 def test_good_surfaces_are_the_ground_and_get_no_images(steel):

@@ -29,7 +29,9 @@ def test_a_group_lies_in_one_part_and_parts_have_their_shares():
 
 
 def test_the_split_command_keeps_strips_together_and_check_reports_the_leak_of_a_random_split(strips):
-    assert "10 groups" in here(strips, "-m", "stablesdg.split", "set")
+    made = here(strips, "-m", "stablesdg.split", "set")
+    assert made.startswith("comparing the images of set\n") and "10 groups" in made
+    assert "comparing" not in here(strips, "-m", "stablesdg.split", "set")
     manifest = json.loads((strips / "runs" / "set" / "split.json").read_text())
     parts = {name: entry["part"] for name, entry in manifest["files"].items()}
     for s in range(10):

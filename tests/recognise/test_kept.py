@@ -1,5 +1,6 @@
 """What classify.py keeps: seeds that are finished, results under a name, and what a later call may replace."""
 import csv
+import dataclasses
 import json
 
 import pytest
@@ -10,6 +11,8 @@ from steel_place import make_generated, make_place  # noqa: F401 (fixtures)
 import classify
 from stablesdg.app import classification
 from stablesdg.recognise import classifiers
+from stablesdg.recognise.results import Result, SeedResult, Setup, earlier_seeds, save_result
+from stablesdg.storage.errors import UserError
 
 
 def test_a_call_of_three_seeds_can_be_finished_later_with_the_same_result(place, generated):
@@ -61,6 +64,14 @@ def test_seeds_of_another_arithmetic_or_other_pretrained_weights_are_not_mixed(p
     monkeypatch.setattr("stablesdg.app.classification.pick_dtype", lambda name, device: torch.bfloat16)
     error = here(place, *base, "--seeds", "2", "--resume", ok=False)
     assert "(dtype was float32 and is bfloat16; pretrained_sha256)" in error
+
+
+def test_a_result_of_other_images_is_told_in_words(tmp_path):
+    setup = Setup("squeezenet", "none", "none", 1.0, None, "group", ["a", "b"], False, None, "cpu", "float32",
+                  ["a/1.png"], ["a/1.png"], "h" * 64, "i" * 64, {"epochs": 1})
+    save_result(tmp_path, Result(setup).add(SeedResult(0, 1, 1, 1, 0, 1, 1.0, 1.0, [1], [[1, 0], [0, 0]]), 0, 0))
+    with pytest.raises(UserError, match=r"settings or images \(the training or generated images\): pass --replace"):
+        earlier_seeds(tmp_path, dataclasses.replace(setup, images_sha256="j" * 64), 1, resume=False, replace=False)
 
 
 def test_a_result_under_a_name_of_its_own_stands_beside_the_others(place, generated):

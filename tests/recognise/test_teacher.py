@@ -156,3 +156,17 @@ def test_the_filter_of_classify_counts_and_lists_what_it_leaves_out(place, gener
     steps = here(place, *base, "--control", "steps", "--generated", tmp_path / "generated", "--filter")
     assert f"on 30 real and {kept} other images" in steps and "is not compared" not in steps
     assert "leave out --filter" in here(place, *base, "--filter", ok=False)
+
+
+def test_a_class_of_which_the_filter_leaves_nothing_is_trained_on_its_real_images(place, generated, tmp_path):
+    shutil.copytree(place / "generated", tmp_path / "generated")
+    rng = np.random.default_rng(0)
+    for file in (tmp_path / "generated" / "pits").rglob("*.png"):  # noise, which the filter calls strange
+        Image.fromarray(rng.integers(0, 256, (96, 96), dtype=np.uint8)).save(file)
+    base = ["classify.py", "--data", "steel", "--steps", "2", "--side", "64", "--out", tmp_path / "out", "--filter",
+            "--generated", tmp_path / "generated"]
+    out = here(place, *base, "--mode", "expand")
+    assert "warning: --filter leaves no generated image of pits. Its real images alone are used" in out
+    kept = sum(row["verdict"] == "kept" for row in csv.DictReader(open(tmp_path / "out" / "filter.csv")))
+    assert kept and f"on 30 real and {kept} other images" in out
+    assert "Generate others, or leave out --filter" in here(place, *base, "--mode", "synthetic", ok=False)

@@ -1,11 +1,17 @@
 """The report as a file: its sections, what it says where something is missing, and that no name becomes a tag."""
 import json
 import re
+import shlex
+import shutil
 from html.parser import HTMLParser
 
+import made_up
 import pytest
 from made_up import HOSTILE, MADE, make_run_folder, write_rows
 
+import classify
+from stablesdg.app.classify_settings import ClassifySettings
+from stablesdg.report import commands
 from stablesdg.report.html import TITLES, write_report
 from stablesdg.report.read import read_findings
 from stablesdg.report.verdict import Word, find_gain, judge, judge_classes, what_would_settle
@@ -86,6 +92,40 @@ def test_no_path_of_this_machine_is_in_the_page(whole, page):
     assert str(whole.parent.parent) not in (whole / "report.html").read_text(encoding="utf-8")
 
 
+def test_the_commands_of_expand_hold_no_path_of_this_machine(tmp_path, monkeypatch):
+    folder = make_run_folder(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    typed = shlex.join(["python", "train_ti.py", "--data", str(tmp_path / "steel data" / "pits"), "--weights", "nano"])
+    (folder / "expand.json").write_text(json.dumps({"commands": [{"command": typed}, {"command": "it's"}]}))
+    text = page_of(folder).text
+    assert "python train_ti.py --data 'steel data/pits' --weights nano" in text and "it's" in text
+    assert str(tmp_path) not in (folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("typed", [
+    "--data steel", "--data steel --network nano --mode expand --generated runs/steel --seeds 2",
+    "--data steel --control steps --generated runs/steel --real-only 'a b' c --filter --finish-real 0.2",
+    "--data steel --mode expand --generated runs/steel --steps 9 --augment strong --average --side 96 --name x"])
+def test_the_record_of_a_classifier_becomes_a_command_that_asks_for_the_same(typed):
+    settings = ClassifySettings(**vars(classify.parse(shlex.split(typed))))
+    script, *words = shlex.split(commands.as_run("classify", settings.as_arguments()))[1:]
+    again = ClassifySettings(**vars(classify.parse(words)))
+    assert script == "classify.py" and again.as_arguments() == settings.as_arguments()
+
+
+def test_more_seeds_are_asked_for_with_the_settings_that_there_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(made_up, "SEEDS", 1)
+    folder = make_run_folder(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for file in (folder / "classify").glob("squeezenet-*-1.json"):
+        record = json.loads(file.read_text())
+        record["arguments"] |= {"steps": 7, "side": 64, "name": file.stem.split("-")[1]}
+        file.write_text(json.dumps(record))
+    said = [line for line in page_of(folder).text.split("python ") if "--resume" in line]
+    assert len(said) == 2 and all(f"--seeds 3 --network squeezenet --steps 7 --side 64 --name {arm} --resume" in line
+                                  for arm, line in zip(("expand", "steps"), said))
+
+
 @pytest.mark.parametrize("name", [HOSTILE, "Größe ß äöü 漢字", "two  words & more", "w" * 200, "it's \"so\""])
 def test_any_name_of_a_class_is_text(tmp_path, name):
     page = page_of(make_run_folder(tmp_path, classes=("pits", name)))
@@ -142,6 +182,18 @@ def test_the_verdict_follows_from_the_interval_against_equal_steps(tmp_path, ski
         assert "--control steps" in what_would_settle(gain)
 
 
+def test_classifiers_with_one_answer_for_all_images_prove_nothing(tmp_path):
+    folder = make_run_folder(tmp_path)
+    for file in (folder / "classify").glob("squeezenet-*-1.json"):
+        record = json.loads(file.read_text())
+        record["confusion"] = [[[sum(row), 0] for row in one] for one in record["confusion"]]
+        file.write_text(json.dumps(record))
+    findings = read_findings(folder)
+    verdict = judge(findings, find_gain(findings.results))
+    assert verdict.word is Word.CANNOT_BE_TOLD and "take every test image for pits" in verdict.why
+    assert "--balanced" in verdict.settle
+
+
 def test_plan_may_say_that_generation_is_not_needed(tmp_path):
     folder = make_run_folder(tmp_path, skip=("runs", "results"))
     plan = json.loads((folder / "plan" / "plan.json").read_text(encoding="utf-8"))
@@ -165,6 +217,20 @@ def test_a_class_whose_images_the_filter_rejects_is_not_used(tmp_path):
     lights = judge_classes(findings.categories, find_gain(findings.results))
     assert lights["pits"].word is Word.DO_NOT_USE and lights["scratches"].word is not Word.DO_NOT_USE
     assert f"{MADE} evidence gone" in page_of(folder).text
+
+
+def test_a_good_class_needs_no_generated_images(tmp_path, monkeypatch):
+    folder = make_run_folder(tmp_path, classes=("good", "pits"))
+    monkeypatch.chdir(tmp_path)
+    shutil.rmtree(folder / "good")
+    assert "No image was generated of good" in page_of(folder).text
+    (folder / "expand.json").write_text(json.dumps({"good": "good"}), encoding="utf-8")
+    text = page_of(folder).text
+    assert not any(said in text for said in ("generated of good", "Adapt to good", "searched for good"))
+    findings = read_findings(folder)
+    lights = judge_classes(findings.categories, find_gain(findings.results), findings.real_only)
+    assert lights["good"].why != "no image was generated yet"
+    assert commands.classify(findings, "expand").split(" --seeds")[0].endswith("--real-only good")
 
 
 def test_missed_defects_and_false_alarms_are_counted_where_a_class_is_good(tmp_path):

@@ -75,6 +75,8 @@ def main(argv: list[str] | None = None) -> None:
         fresh = manifest.with_suffix(".new")  # the old one stays until the new one is whole
         fresh.unlink(missing_ok=True)
         method = method or (split.read_split(manifest)["method"] if manifest.is_file() else None)
+    if method != "random" and not fresh.is_file():
+        print(f"comparing the images of {args.data}", flush=True)
     made = split.load_split(fresh, categories, method, SEED if args.seed is None else args.seed, args.ratios or RATIOS)
     if args.replace:
         fresh.replace(manifest)
