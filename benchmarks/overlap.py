@@ -1,6 +1,7 @@
 """How many overlapping crops does stablesdg.split find, and how often does it find an overlap where there is none?
 
     python benchmarks/overlap.py                # recall at known overlaps, rate of false pairs; no data needed
+    python benchmarks/overlap.py --data neu     # are pairs lost that share no mark? how long does the search take?
 
 Pairs of crops of 200 px are cut from procedural textures of 520 px. Each crop has its own exposure and sensor noise and
 goes through JPEG, as a camera's would. Without noise they are crops of one photograph. The hardest false pairs are
@@ -9,13 +10,17 @@ wherever they are cut.
 
 Each pair is sought twice: as one of a class, where every pair is compared in full, and as one of two classes, where a
 first look at coarse frequencies must find it worth that.
+
+With --data, each class of a data set is searched twice: pairs that share a mark, as everywhere else, and all pairs.
 """
 import argparse
 import io
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -24,8 +29,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from stablesdg.app.command_line import parser, positive, run_main
+from stablesdg.data import marks
 from stablesdg.data.copies import find_copies
+from stablesdg.data.folders import list_categories
 from stablesdg.data.overlap import find_overlaps, find_overlaps_across
+from stablesdg.data.split import named_files
+from stablesdg.data.surfaces import find_links
 from stablesdg.prior.textures import draw
 
 CROP_SIDE, TEXTURE_SIDE = 200, 520  # pixels
@@ -49,12 +58,17 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--number", type=positive, default=50, help="textures; each one gives a pair for each overlap")
     p.add_argument("--noise", type=float, nargs="+", default=[0, 2, 4],
                    help="standard deviations of the sensor's noise, in gray levels")
+    p.add_argument("--data", type=Path, help="folder with one folder of images for each class; nothing is drawn")
     p.add_argument("--quality", type=positive, default=80, help="of the JPEG compression")
     return p.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
+    if args.data:
+        for folder in list_categories(args.data):
+            print(f"{folder.name}: {search_twice(folder)}", flush=True)
+        return
     for sd in args.noise:
         camera, tally = Camera(sd, args.quality), Tally()
         for ground, _ in tqdm(zip(textures(args.number), range(args.number)), total=args.number, unit="texture",
@@ -65,6 +79,18 @@ def main(argv: list[str] | None = None) -> None:
             print(f"noise of {sd:g} gray levels, {where}: "
                   + ", ".join(f"{share:.0%} in common {n / args.number:.0%}" for share, n in found.items())
                   + f"; nothing in common {false} of {tally.pairs_apart}", flush=True)
+
+
+def search_twice(folder: Path) -> str:
+    """What the search finds in a class among the pairs that share a mark, and among all, with seconds of processor."""
+    found, seconds = [], []
+    for least in (marks.MIN_MARK_CORRELATION, -np.inf):
+        start = time.process_time()
+        with patch.object(marks, "MIN_MARK_CORRELATION", least):
+            found.append({(o.first, o.second) for o in find_links(named_files(folder)).overlaps})
+        seconds.append(time.process_time() - start)
+    return (f"{len(found[1])} overlaps, {len(found[1] - found[0])} of them lost; {seconds[0]:.1f} s, and "
+            f"{seconds[1]:.1f} s if all pairs are compared")
 
 
 def textures(number: int) -> Iterator[np.ndarray]:

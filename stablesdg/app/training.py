@@ -34,7 +34,7 @@ from . import processes
 from .command_line import duration
 from .devices import pick_dtype
 from .interrupt import stop_when_asked
-from .model import from_recipe, open_model, pixels
+from .model import from_recipe, load_adapters, open_model, pixels
 from .paths import run_folder, split_file
 from .runs import read_run, record_preview, record_training
 
@@ -140,6 +140,8 @@ def is_finished(settings: TrainingSettings, stage: str, output: str) -> bool:
         raise UserError(f"{folder / output}.safetensors is finished, with other settings ({'; '.join(changed)}): leave "
                         "out --resume to train it again.")
     print(f"{folder / output}.safetensors is already finished; leave out --resume to train it again")
+    if is_first() and not settings.no_preview and not (folder / f"preview-{stage}.png").is_file():
+        draw_missing_preview(settings, stage, output, record)
     return True
 
 
@@ -270,6 +272,19 @@ def preview_stage(path: Path, stage: TrainingStage) -> None:
     seconds = time.monotonic() - started
     record_preview(path.parent, stage.name, seconds)
     print(f"wrote {path} in {duration(seconds)}")
+
+
+def draw_missing_preview(settings: TrainingSettings, name: str, output: str, record: dict[str, Any]) -> None:
+    """Draw the preview of a stage that is finished and recorded, but was killed before its preview was drawn."""
+    folder = settings.folder
+    sd = open_model(settings.weights, settings.device, settings.dtype, record)
+    wanted = dict.fromkeys(("embedding", output))  # one where the output is the embedding
+    trained = load_adapters(sd, folder, record,
+                            ",".join(adapter for adapter in wanted if (folder / f"{adapter}.safetensors").is_file()))
+    files = part_files(load_split(split_file(settings.data), [settings.data], settings.split), settings.data, "train")
+    preview_stage(folder / f"preview-{name}.png", TrainingStage(
+        name, settings, lr=0.0, resolution=trained.resolution, crop=None, sd=sd, training_files=files, training=[],
+        held_out=[], held_out_surfaces=[], seen=sorted(trained.seen), embedding_sha256=None, autocast_dtype=None))
 
 
 def write_log(path: Path, log: TrainingLog) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..storage.files import read_optional_json, sha256, write_json
+from ..storage.lock import alone_at
 from .deal import join_groups
 from .descriptor import bits_apart, count_near_pairs
 from .folders import list_categories, list_images
@@ -225,7 +226,20 @@ def compare_with_hash(inventory: Inventory, links: FoundLinks) -> list[HashLimit
 
 
 def make_split(manifest: Path, classes: ClassFiles, links: FoundLinks, seed: int = 0) -> Split:
-    """Write the split that `load_split` would make, from links that are known already."""
+    """Write the split that `load_split` would make, from links that are known already.
+
+    If another run has made one in the meantime, that one stays. Raises UserError if one is at work on it.
+    """
+    with alone_at(manifest):
+        if not manifest.is_file():
+            split = deal_links(classes, links, seed)
+            write_json(manifest, split)
+            return split
+    return load_split(manifest, [next(iter(own.values())).parent for own in classes.values()])
+
+
+def deal_links(classes: ClassFiles, links: FoundLinks, seed: int) -> Split:
+    """Deal out all images, those that share surface into one part."""
     files = all_files(classes)
     split = Split(method="group", seed=seed, ratios=list(RATIOS), files={})
     across = {pair for pair in links.pairs if category_of(pair[0]) != category_of(pair[1])}
@@ -237,7 +251,6 @@ def make_split(manifest: Path, classes: ClassFiles, links: FoundLinks, seed: int
         fixed |= {groups[name]: part for name, part in parts.items()}
         split["files"].update({name: SplitEntry(sha256=sha256(path), group=groups[name], part=parts[name])
                                for name, path in own.items()})
-    write_json(manifest, split)
     return split
 
 

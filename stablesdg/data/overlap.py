@@ -7,9 +7,10 @@ Two images are compared by phase correlation. Only what changes within a few pix
 each frequency counts alike. The shift with the highest correlation is the candidate. It counts if the two images, laid
 over each other at that shift, correlate over the pixels that they share.
 
-A first look at a quarter of the frequencies tells which pairs are worth a comparison in full. Within a class it looks
-twice: at the coarse frequencies, where smooth surfaces have their detail, and at every second one of all, where a sharp
-overlap shows wherever it lies. Across classes there are many more pairs, and it looks at the coarse ones alone.
+Only pairs that share a mark are compared at all (marks.py). Of these, a first look at a quarter of the frequencies
+tells which are worth a comparison in full. Within a class it looks twice: at the coarse frequencies, where smooth
+surfaces have their detail, and at every second one of all, where a sharp overlap shows wherever it lies. Across classes
+there are many more pairs, and it looks at the coarse ones alone.
 """
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import numpy as np
 from scipy.fft import irfft2, rfft2
 
 from .alike import high_pass, shrink, shrink_factor
+from .marks import marks_of, share_a_mark
 
 try:  # its inverse transform takes two thirds of the time of SciPy's, and all cores
     import torch
@@ -69,8 +71,9 @@ def find_overlaps(images: Sequence[np.ndarray], mirrored: bool = False, min_comm
     both = [fine, partners] if mirrored else [fine]
     looks = [[look(some, side) for some in both] for look in (coarse_spectra, wrapped_spectra)]
     spectra = [spectra_of(some, side) for some in both]
-    places, found = np.arange(len(fine)), []
-    for i, alike in alike_at_first_look(looks, MIN_LOOK_PEAK, lambda i: places >= max(i + 1, first_new), progress):
+    places, found, wanted = np.arange(len(fine)), [], may_overlap(fine, partners)
+    for i, alike in alike_at_first_look(looks, MIN_LOOK_PEAK, lambda i: wanted(i, places >= max(i + 1, first_new)),
+                                        progress):
         for start in range(0, len(alike), PARTNERS_AT_ONCE):
             some = alike[start:start + PARTNERS_AT_ONCE]
             shifts = compare(fine[i], [partners[j] for j in some], spectra[0][i], spectra[-1][some], min_common_area)
@@ -89,14 +92,30 @@ def find_overlaps_across(images: Sequence[np.ndarray], classes: Sequence[str], m
     partners = [image[:, ::-1].copy() for image in fine] if mirrored else fine
     both = [fine, partners] if mirrored else [fine]
     looks = [[coarse_spectra(some, max(max(image.shape) for image in fine)) for some in both]]
-    places, names, found = np.arange(len(fine)), np.array(list(classes)), []
-    for i, alike in alike_at_first_look(looks, MIN_LOOK_PEAK_ACROSS,
-                                        lambda i: (places >= max(i + 1, first_new)) & (names != names[i]), progress):
+    places, names, found, wanted = np.arange(len(fine)), np.array(list(classes)), [], may_overlap(fine, partners)
+    for i, alike in alike_at_first_look(
+            looks, MIN_LOOK_PEAK_ACROSS,
+            lambda i: wanted(i, (places >= max(i + 1, first_new)) & (names != names[i])), progress):
         for j in alike:
             a, b = spectra_of([fine[i], partners[j]], max(fine[i].shape + fine[j].shape))
             found += [Overlap(i, j, best.dy, best.dx, best.share, best.correlation)
                       for _, best in compare(fine[i], [partners[j]], a, b[None], MIN_COMMON_AREA)]
     return found
+
+
+def may_overlap(fine: Sequence[np.ndarray], partners: Sequence[np.ndarray]) -> Callable[[int, np.ndarray], np.ndarray]:
+    """(image i, (n,) bool) -> (n,) places: those of the partners asked for that share a mark with image i."""
+    marks = marks_of(fine, None if partners is fine else partners)
+
+    def wanted(i: int, asked: np.ndarray) -> np.ndarray:
+        places = np.flatnonzero(asked)
+        if marks is None or not len(places):
+            return places
+        first = places[0]  # a view from here on; a copy of all that are asked for would take longer
+        shared = share_a_mark(marks[0][:, i], marks[-1][:, first:])
+        return places[shared[places - first]]
+
+    return wanted
 
 
 def alike_at_first_look(looks: Sequence[Sequence[np.ndarray]], least: float, wanted: Callable[[int], np.ndarray],
@@ -105,23 +124,25 @@ def alike_at_first_look(looks: Sequence[Sequence[np.ndarray]], least: float, wan
 
     looks   of each look the spectra (n, size, size / 2 + 1), and those of the partners last if these are mirrored
     least   peak of the correlation that is worth it, in standard deviations
-    wanted  image i -> (n,) bool: the partners that it may be compared with at all
+    wanted  image i -> places of the partners that it may be compared with at all
     """
     for i in progress(range(len(looks[0][0]) - 1)):
-        alike: list[int] = []
-        for run in runs(wanted(i)):
-            peaks = np.stack([highest_peaks(look[0][i], look[-1][run.start:run.stop]) for look in looks])
-            alike += (run.start + np.flatnonzero((peaks > least).any(axis=0))).tolist()
-        yield i, alike
+        places = wanted(i)
+        peaks = np.stack([highest_peaks(look[0][i], look[-1], places) for look in looks])
+        yield i, places[(peaks > least).any(axis=0)].tolist()
 
 
-def highest_peaks(spectrum: np.ndarray, partners: np.ndarray) -> np.ndarray:
-    """(n,): the highest peak of each `correlate`, in standard deviations of a pair that shares nothing.
+def highest_peaks(spectrum: np.ndarray, partners: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The highest peak of each `correlate` with the partners at these places, in standard deviations.
 
-    All frequencies have size 1. So the sum of squares of a correlation is 1, and its standard deviation 1 / size.
+    The standard deviation is that of a pair that shares nothing. All frequencies have size 1. So the sum of squares of
+    a correlation is 1, and its standard deviation 1 / size.
     """
-    return len(spectrum) * np.concatenate([correlate(spectrum, partners[start:start + PARTNERS_AT_ONCE]).max(axis=1)
-                                           for start in range(0, len(partners), PARTNERS_AT_ONCE)])
+    peaks = np.empty(len(places))
+    for start in range(0, len(places), PARTNERS_AT_ONCE):
+        some = slice(start, start + PARTNERS_AT_ONCE)
+        peaks[some] = len(spectrum) * correlate(spectrum, partners[places[some]]).max(axis=1)
+    return peaks
 
 
 def correlate(spectrum: np.ndarray, partners: np.ndarray) -> np.ndarray:
@@ -137,12 +158,6 @@ def correlate(spectrum: np.ndarray, partners: np.ndarray) -> np.ndarray:
         return np.asarray(moved).reshape(len(partners), -1)
     product = torch.from_numpy(spectrum.conj()) * torch.from_numpy(partners)
     return torch.fft.irfft2(product, s=(size, size)).flatten(1).numpy()
-
-
-def runs(wanted: np.ndarray) -> list[range]:
-    """Where the values of `wanted` (n,) are true, in unbroken runs."""
-    edges = np.flatnonzero(np.diff(wanted.astype(np.int8), prepend=0, append=0)).tolist()
-    return [range(start, stop) for start, stop in zip(edges[::2], edges[1::2])]
 
 
 def look_size(side: int) -> int:

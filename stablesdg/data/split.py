@@ -20,6 +20,7 @@ from typing import cast
 
 from ..storage.errors import UserError
 from ..storage.files import read_json, sha256, write_json
+from ..storage.lock import alone_at
 from .deal import NewImages, deal
 from .folders import list_images
 from .parts import LEFT_OUT, METHODS, PARTS, RATIOS, Split, SplitEntry, count, group_parts, random_parts
@@ -39,9 +40,21 @@ def load_split(manifest: str | Path, categories: Iterable[str | Path], method: s
 
     method  "group", "random", or None for whatever the manifest has, "group" if there is none
 
-    Raises UserError if files have come, gone or changed since the split was made, or if it is of another method.
+    Raises UserError if files have come, gone or changed since the split was made, if it is of another method, or if
+    another run is changing it.
     """
-    manifest = Path(manifest)
+    manifest, folders = Path(manifest), list(map(Path, categories))
+    split, new = known_and_new(manifest, folders, method, seed, ratios)
+    if not new:
+        return split
+    with alone_at(manifest):  # another run may have extended it in the meantime
+        split, new = known_and_new(manifest, folders, method, seed, ratios)
+        return write_extended(manifest, split, new) if new else split
+
+
+def known_and_new(manifest: Path, categories: Iterable[Path], method: str | None, seed: int,
+                  ratios: Sequence[float]) -> tuple[Split, list[NewImages]]:
+    """(the split as the manifest has it, the categories that it does not know). Raises the errors of `load_split`."""
     split = Split(method=method or "group", seed=seed, ratios=list(ratios), files={})
     if manifest.is_file():
         split = read_split(manifest)
@@ -50,13 +63,13 @@ def load_split(manifest: str | Path, categories: Iterable[str | Path], method: s
                         f"--split {method} --replace makes it anew, and all that was trained on it must be trained "
                         "again.")
     new = []
-    for folder in map(Path, categories):
+    for folder in categories:
         files = named_files(folder)
         if any(category_of(name) == folder.resolve().name for name in split["files"]):
             require_unchanged(folder, files, split["files"], manifest)
         else:
             new.append(NewImages(folder, files))
-    return write_extended(manifest, split, new) if new else split
+    return split, new
 
 
 def read_split(manifest: Path) -> Split:
@@ -95,8 +108,14 @@ def write_extended(manifest: Path, split: Split, new: Sequence[NewImages], addin
 def extend_split(manifest: Path, categories: Iterable[Path]) -> Split:
     """Take new images of known categories (folders) into the part of their surface, or else into the training part.
 
-    A category that is new as a whole is dealt out as always. Raises UserError if listed images have changed.
+    A category that is new as a whole is dealt out as always. Raises UserError if listed images have changed, or if
+    another run is at work on the manifest.
     """
+    with alone_at(manifest):
+        return _extend(manifest, categories)
+
+
+def _extend(manifest: Path, categories: Iterable[Path]) -> Split:
     split, grown, new = read_split(manifest), [], []
     for folder in categories:
         category, files = folder.resolve().name, named_files(folder)
@@ -113,13 +132,14 @@ def extend_split(manifest: Path, categories: Iterable[Path]) -> Split:
 
 def forget_images(manifest: Path, data: Path) -> list[str]:
     """Take images out of the manifest whose files are gone from the data set's folder. Returns their names."""
-    split = read_split(manifest)
-    gone = gone_names(split, data)
-    if len(gone) == len(split["files"]):
-        raise UserError(f"{data} holds none of the images of {manifest}: is it the right folder?")
-    if gone:
-        write_json(manifest, {**split, "files": {n: e for n, e in split["files"].items() if n not in set(gone)}})
-    return gone
+    with alone_at(manifest):
+        split = read_split(manifest)
+        gone = gone_names(split, data)
+        if len(gone) == len(split["files"]):
+            raise UserError(f"{data} holds none of the images of {manifest}: is it the right folder?")
+        if gone:
+            write_json(manifest, {**split, "files": {n: e for n, e in split["files"].items() if n not in set(gone)}})
+        return gone
 
 
 def named_files(folder: Path) -> dict[str, Path]:

@@ -152,10 +152,21 @@ def test_a_stage_is_recorded_before_its_preview_and_a_kill_in_the_preview_leaves
     assert "the ti stage is finished and recorded" in error and not (tmp_path / "preview-ti.png").exists()
     stage = json.loads((tmp_path / "run.json").read_text())["stages"]["ti"]
     assert "preview_seconds" not in stage and not (tmp_path / "checkpoint-ti.safetensors").exists()
-    assert "already finished" in here(place, *base, "--resume")
     assert "drawing" not in here(place, *base, "--no-preview") and not (tmp_path / "preview-ti.png").exists()
+    assert "drawing" not in here(place, *base, "--no-preview", "--resume")
     assert "drawing preview-ti.png" in here(place, *base)
     assert json.loads((tmp_path / "run.json").read_text())["stages"]["ti"]["preview_seconds"] > 0
+
+
+@pytest.mark.parametrize("script, stage", [("train_ti.py", "ti"), ("train_lora.py", "lora")])
+def test_resume_draws_a_preview_that_a_killed_training_left_out_as_it_would_have_been(place, script, stage):
+    base = [script, "--data", "steel/patches", *TRAINING, "--resume", "--weights", "toy"]
+    preview = place / "runs" / "steel" / "patches" / f"preview-{stage}.png"
+    drawn = preview.read_bytes()
+    preview.unlink()
+    out = here(place, *base, *(["--rank", "1"] if stage == "lora" else []))
+    assert "already finished" in out and f"drawing preview-{stage}.png" in out and preview.read_bytes() == drawn
+    assert "drawing" not in here(place, *base, *(["--rank", "1"] if stage == "lora" else []))
 
 
 def test_resuming_on_other_images_is_refused(place, tmp_path, monkeypatch):

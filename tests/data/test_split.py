@@ -10,6 +10,8 @@ from PIL import Image
 from stablesdg.data.images import save_image
 from stablesdg.data.split import group_parts, load_split
 from stablesdg.prior.textures import draw
+from stablesdg.storage.errors import UserError
+from stablesdg.storage.lock import alone_at
 
 
 @pytest.fixture
@@ -151,3 +153,40 @@ def test_a_part_fixed_by_another_class_takes_its_share():
     parts = group_parts(groups, seed=0, fixed={"a/0": "test"})
     assert parts["b/20"] == parts["b/21"] == "test" and list(parts.values()).count("test") == 2
     assert group_parts(groups, seed=0) == group_parts(groups, seed=0, fixed={})
+
+
+def test_two_runs_do_not_write_one_manifest_at_once_and_reading_it_needs_no_lock(strips):
+    """Whoever writes split.json holds it alone. A training of a class that it knows only reads it."""
+    manifest = strips / "runs" / "set" / "split.json"
+    commands = (["--split", "random"], ["--replace"], ["--add"], ["--forget"])
+    save_image(strips / "set" / "Sc" / "0.png", Image.fromarray(np.eye(40, dtype=np.uint8) * 200))
+    with alone_at(manifest):
+        assert "Another run is at work in" in here(strips, "-m", "stablesdg.split", "set", *commands[0], ok=False)
+    here(strips, "-m", "stablesdg.split", "set", *commands[0])
+    before = manifest.read_bytes()
+    save_image(strips / "set" / "In" / "0.png", Image.fromarray(np.eye(50, dtype=np.uint8) * 200))
+    with alone_at(manifest):
+        for command in commands[1:]:
+            assert "Another run is at work in" in here(strips, "-m", "stablesdg.split", "set", *command, ok=False)
+        with pytest.raises(UserError, match="Another run is at work"):  # as a training of the new class does
+            load_split(manifest, [strips / "set" / "In"])
+        assert load_split(manifest, [strips / "set" / "Pa"])["files"].keys() == json.loads(before)["files"].keys()
+    assert manifest.read_bytes() == before and not list(manifest.parent.glob(".split*"))
+
+
+def test_a_manifest_that_another_run_extends_while_this_one_waits_keeps_both_classes(strips, monkeypatch):
+    from stablesdg.data import split
+
+    manifest, deal = strips / "runs" / "set" / "split.json", split.known_and_new
+    save_image(strips / "set" / "Sc" / "0.png", Image.fromarray(np.eye(40, dtype=np.uint8) * 200))
+
+    def overtaken(*arguments):
+        """The other run ends after this one has read the manifest, and before it has the lock."""
+        found = deal(*arguments)
+        monkeypatch.setattr(split, "known_and_new", deal)
+        load_split(manifest, [strips / "set" / "Sc"], "random")
+        return found
+
+    monkeypatch.setattr(split, "known_and_new", overtaken)
+    load_split(manifest, [strips / "set" / "Pa"])
+    assert {name[:2] for name in json.loads(manifest.read_text())["files"]} == {"Pa", "Sc"}

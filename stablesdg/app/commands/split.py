@@ -8,12 +8,14 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stablesdg.app.command_line import parser, run_main, seed
 from stablesdg.data.folders import list_categories
 from stablesdg.storage.errors import UserError
+from stablesdg.storage.lock import alone_at
 from stablesdg.storage.runs import runs_root
 
 if TYPE_CHECKING:
@@ -70,16 +72,18 @@ def main(argv: list[str] | None = None) -> None:
         listed = split.read_split(manifest)["files"]
         print(f"{manifest}: {split.count(len(listed), 'image')}; those listed before are where they were")
         return
-    fresh, method = manifest, args.split
-    if args.replace:
-        fresh = manifest.with_suffix(".new")  # the old one stays until the new one is whole
-        fresh.unlink(missing_ok=True)
-        method = method or (split.read_split(manifest)["method"] if manifest.is_file() else None)
-    if method != "random" and not fresh.is_file():
-        print(f"comparing the images of {args.data}", flush=True)
-    made = split.load_split(fresh, categories, method, SEED if args.seed is None else args.seed, args.ratios or RATIOS)
-    if args.replace:
-        fresh.replace(manifest)
+    with alone_at(manifest) if args.replace else nullcontext():  # what only reads or extends it locks it by itself
+        fresh, method = manifest, args.split
+        if args.replace:
+            fresh = manifest.with_suffix(".new")  # the old one stays until the new one is whole
+            fresh.unlink(missing_ok=True)
+            method = method or (split.read_split(manifest)["method"] if manifest.is_file() else None)
+        if method != "random" and not fresh.is_file():
+            print(f"comparing the images of {args.data}", flush=True)
+        made = split.load_split(fresh, categories, method, SEED if args.seed is None else args.seed,
+                                args.ratios or RATIOS)
+        if args.replace:
+            fresh.replace(manifest)
     print(f"{manifest}: {made['method']} split of {split.count(len(made['files']), 'image')}")
 
 
