@@ -28,7 +28,9 @@ DEGRADATIONS = ("blurred", "noisy", "compressed")  # each by 0 to 1
 OUTPUTS = {**{name: len(values) for name, values in PHOTOGRAPH_ATTRIBUTES.items()}, "degradation": len(DEGRADATIONS)}
 TEACHER = "teacher"  # the head that tells its features
 TEACHERS = {"none": 0, "imagenet": 1280}  # teacher -> number of its features
-MEASURED_IMAGES, MIN_DEVIATION = 600, 1e-3  # from which a teacher's deviations are taken; no feature has a smaller one
+TEACHER_SIDE = 160  # pixels of the images that a teacher sees
+MEASURED_IMAGES = 600  # from which a teacher's deviations are taken
+MIN_DEVIATION = 0.1  # of the mean one: no feature is taken for less variable
 MAX_BLUR, MAX_NOISE, WORST_QUALITY = 3.0, 20.0, 5  # of degradations of 1: pixels, gray levels, JPEG quality
 
 
@@ -91,8 +93,13 @@ class Teacher:
 
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
-        """Images (B, 3, H, W) in [0, 1] -> (B, C), in units of their deviation."""
-        return (self.network(x).float() - self.mean) / self.deviation
+        """Square images (B, 3, H, H) in [0, 1] -> (B, C), in units of their deviation."""
+        return (tell(self.network, x) - self.mean) / self.deviation
+
+
+def tell(network: nn.Module, x: Tensor) -> Tensor:
+    """A teacher's features (B, C) of images, all enlarged or shrunk to one side: for small ones most of them are 0."""
+    return network(F.interpolate(x, (TEACHER_SIDE, TEACHER_SIDE), mode="bilinear")).float()
 
 
 @torch.no_grad()
@@ -103,8 +110,9 @@ def open_teacher(settings: FeatureSettings, pool: Pool, device: torch.device) ->
     network = ImageNetFeatures().to(device)
     indices = range(0, len(pool), max(1, len(pool) // MEASURED_IMAGES))
     x, _, _ = views(pool, indices, settings, torch.Generator().manual_seed(1), settings.crop)
-    told = torch.cat([network(part.to(device)) for part in x.split(50)])
-    return Teacher(network, told.mean(dim=0), told.std(dim=0) + MIN_DEVIATION)
+    told = torch.cat([tell(network, part.to(device)) for part in x.split(50)])
+    deviation = told.std(dim=0)
+    return Teacher(network, told.mean(dim=0), deviation.clamp(min=MIN_DEVIATION * deviation.mean()))
 
 
 def pretrain_features(pool: Pool, large: Pool, held_out: Pool, settings: FeatureSettings, loop: Loop, work: Path,

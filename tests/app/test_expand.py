@@ -93,12 +93,16 @@ def test_the_expanded_data_set_names_the_origin_of_each_image(expanded, monkeypa
     verdicts.write_text("\n".join(lines) + "\n")
 
 
-def test_a_dry_run_lists_stages_with_minutes_and_writes_nothing(expanded):
+def test_a_dry_run_lists_stages_with_minutes_and_writes_nothing(expanded, monkeypatch):
     place, _ = expanded
     before = fingerprint([place / "runs"])
-    said = here(place, "expand.py", "--data", "steel", "--method", "image", "--dry-run", "--device", "cpu")
-    assert "pits: choose s and w: python tune.py" in said and "minutes in all, computed for a GPU" not in said
+    dry = ("expand.py", "--data", "steel", "--method", "image", "--dry-run", "--device", "cpu")
+    assert "pits: choose s and w" not in here(place, *dry)  # its split has too few validation images for that
     assert fingerprint([place / "runs"]) == before
+    monkeypatch.setenv("STABLESDG_RUNS", str(place / "elsewhere"))
+    said = here(place, *dry)
+    assert "pits: choose s and w: python tune.py" in said and "minutes in all, computed for a GPU" not in said
+    assert not (place / "elsewhere").exists()
 
 
 def test_a_failed_stage_ends_its_class_and_no_other(tmp_path, steel):
