@@ -8,7 +8,7 @@
     paths            where a run's files lie
     runs             run folders and run.json
     model            the weights that a command asks for
-    training         what surrounds the training loop
+    training, preview   what surrounds the training loop, and the picture at its end
     sampling         what surrounds generation
     compat           the timesteps of diffusers
     tuning           what surrounds the grid of tune.py

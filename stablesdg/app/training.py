@@ -1,8 +1,6 @@
-"""What surrounds the training loop: settings resolved, data and model opened, log, preview and record written."""
+"""What surrounds the training loop: settings resolved, data and model opened, log and record written."""
 import dataclasses
-import itertools
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,17 +8,14 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
-from ..data.images import read_batches, save_image, to_image
 from ..data.split import SEEN, Split, load_split, part_files, refuse_leak, surfaces_of
-from ..generation import CODED_AT_ONCE, GUIDANCE, generate
 from ..lora import LoRALinear
 from ..models.encode import encode_images
 from ..models.stable_diffusion import StableDiffusion
 from ..models.vae import Posterior
-from ..report.pictures import describe_change, image_grid, save_loss_plot
+from ..report.pictures import describe_change, save_loss_plot
 from ..storage.checkpoint import Checkpoint
 from ..storage.errors import UserError
 from ..storage.files import sha256, write_csv
@@ -36,14 +31,13 @@ from .devices import pick_dtype
 from .interrupt import stop_when_asked
 from .model import from_recipe, load_adapters, open_model, pixels
 from .paths import run_folder, split_file
-from .runs import read_run, record_preview, record_training
+from .preview import draw_preview
+from .runs import read_run, record_training
 
 # Settings that a checkpoint depends on: resuming with others would mix two runs.
 CHECKPOINT_SETTINGS = ("prompt", "token", "resolution", "crop", "iterations", "batch_size", "lr", "seed", "rank",
                        "alpha", "full", "gradient_checkpointing", "compile")
 RESULT_SETTINGS = CHECKPOINT_SETTINGS[:-3]  # those that a finished adapter depends on
-PREVIEW_IMAGES, PREVIEW_STRENGTH, PREVIEW_STEPS = 6, 0.4, 12
-PREVIEW_SIDE = 512  # pixels; larger images are shrunk for the preview
 LOOP_VERSION = 4  # of the arithmetic of a step; a checkpoint of another cannot end with the same bytes
 
 
@@ -257,21 +251,7 @@ def close_stage(stage: TrainingStage, output: Path, log: TrainingLog) -> None:
         print(f"{' and '.join(stale)}.safetensors in {folder} learned with the former embedding: run train_lora.py "
               "again")
     if not settings.no_preview:
-        preview_stage(folder / f"preview-{name}.png", stage)
-
-
-def preview_stage(path: Path, stage: TrainingStage) -> None:
-    """Draw the preview of a stage that is finished and recorded, and note its seconds."""
-    print(f"drawing {path.name}: {2 * min(PREVIEW_IMAGES, len(stage.training_files))} images (--no-preview leaves it "
-          "out)", flush=True)
-    started = time.monotonic()
-    try:
-        save_preview(path, stage)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"the {stage.name} stage is finished and recorded; only {path} is missing") from None
-    seconds = time.monotonic() - started
-    record_preview(path.parent, stage.name, seconds)
-    print(f"wrote {path} in {duration(seconds)}")
+        draw_preview(folder, name, stage.sd, stage.training_files, settings.prompt, stage.resolution, settings.seed)
 
 
 def draw_missing_preview(settings: TrainingSettings, name: str, output: str, record: dict[str, Any]) -> None:
@@ -282,9 +262,7 @@ def draw_missing_preview(settings: TrainingSettings, name: str, output: str, rec
     trained = load_adapters(sd, folder, record,
                             ",".join(adapter for adapter in wanted if (folder / f"{adapter}.safetensors").is_file()))
     files = part_files(load_split(split_file(settings.data), [settings.data], settings.split), settings.data, "train")
-    preview_stage(folder / f"preview-{name}.png", TrainingStage(
-        name, settings, lr=0.0, resolution=trained.resolution, crop=None, sd=sd, training_files=files, training=[],
-        held_out=[], held_out_surfaces=[], seen=sorted(trained.seen), embedding_sha256=None, autocast_dtype=None))
+    draw_preview(folder, name, sd, files, settings.prompt, trained.resolution, settings.seed)
 
 
 def write_log(path: Path, log: TrainingLog) -> None:
@@ -294,31 +272,3 @@ def write_log(path: Path, log: TrainingLog) -> None:
     rows += [(step, f"{loss:.6f}", held_out.get(step, ""))
              for step, loss in enumerate(log.losses, start=1)]
     write_csv(path, ("iteration", "loss", "held_out_loss"), rows)
-
-
-def preview_resolution(file: Path, resolution: int | None) -> int | None:
-    """The shorter side in pixels at which the preview reads an image: no longer side is above PREVIEW_SIDE."""
-    with Image.open(file) as image:
-        shorter, longer = sorted(image.size)
-    if (resolution or shorter) * longer <= PREVIEW_SIDE * shorter:
-        return resolution
-    return max(1, PREVIEW_SIDE * shorter // longer)
-
-
-def save_preview(path: Path, stage: TrainingStage) -> None:
-    """One grid: training images, images generated from them, and images from pure noise, at PREVIEW_SIDE at most."""
-    sd, seed = stage.sd, stage.settings.seed
-    w = sd.recipe.get("sample", {}).get("guidance", GUIDANCE)
-    rows = [("real", []), (f"generated from these, s = {PREVIEW_STRENGTH}, w = {w:g}", []),
-            (f"from pure noise, w = {w:g}", [])]
-    jobs = [(file, seed + i) for i, file in enumerate(stage.training_files[:PREVIEW_IMAGES])]
-    by_size = itertools.groupby(jobs, lambda job: preview_resolution(job[0], stage.resolution))
-    for batch in (batch for resolution, same in by_size
-                  for batch in read_batches(list(same), CODED_AT_ONCE, resolution, sd.vae.factor)):
-        x, seeds = torch.stack([source.x for source in batch]), [source.job[1] for source in batch]
-        oriented, free = (generate(sd, x, seeds, stage.settings.prompt, strength=PREVIEW_STRENGTH, guidance=w,
-                                   sampler="dpm", steps=PREVIEW_STEPS, from_noise=from_noise)
-                          for from_noise in (False, True))
-        for (_, images), row in zip(rows, (x, oriented, free)):
-            images += [to_image(image, source.size, source.mode) for image, source in zip(row, batch)]
-    save_image(path, image_grid(rows))

@@ -147,7 +147,7 @@ def test_a_stage_is_recorded_before_its_preview_and_a_kill_in_the_preview_leaves
 
     base = ["train_ti.py", "--data", "steel/pits", "--weights", "toy", *TRAINING, "--out", tmp_path]
     with monkeypatch.context() as patch:
-        patch.setattr("stablesdg.app.training.generate", stop)
+        patch.setattr("stablesdg.app.preview.generate", stop)
         error = here(place, *base, ok=False)
     assert "the ti stage is finished and recorded" in error and not (tmp_path / "preview-ti.png").exists()
     stage = json.loads((tmp_path / "run.json").read_text())["stages"]["ti"]

@@ -57,7 +57,7 @@ def test_sampling_from_noise_without_adapters_by_algorithm_1(place):
 
 
 def test_a_preview_makes_no_image_of_more_than_512_pixels_a_side_and_four_at_once(place, tmp_path, monkeypatch):
-    from stablesdg.app import training
+    from stablesdg.app import preview
 
     folder = tmp_path / "tiles" / "long"
     folder.mkdir(parents=True)
@@ -69,11 +69,11 @@ def test_a_preview_makes_no_image_of_more_than_512_pixels_a_side_and_four_at_onc
         seen.append(tuple(x.shape))
         return x
 
-    monkeypatch.setattr(training, "generate", note)
+    monkeypatch.setattr(preview, "generate", note)
     here(tmp_path, "train_ti.py", "--data", folder, "--weights", place / "toy", *TRAINING, "--resolution", "native",
          "--iterations", "1", "--batch-size", "1", "--crop", "64")
     assert seen and all(max(shape[2:]) <= 512 and shape[0] <= 4 for shape in seen)
-    assert training.preview_resolution(folder / "0.png", 32) == 32
+    assert preview.preview_resolution(folder / "0.png", 32) == 32
 
 
 def test_full_adaptation_can_be_sampled_from(place):
