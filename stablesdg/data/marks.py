@@ -5,10 +5,9 @@ Each image has a hundred, spread evenly, and each mark a vector of numbers that 
 all images are compared by products of matrices. That takes a tenth of the time of the transforms in overlap.py.
 """
 from collections.abc import Sequence
-from functools import reduce
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, maximum_filter
 
 MARKS = 50  # bright ones of an image, and as many dark ones
 MARK_CELLS = 6  # along each side of an image; all cells give their strongest mark before one gives its second
@@ -53,7 +52,7 @@ def strongest_points(gray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(y, x) of at most MARKS local maxima of an image (H, W): those first that are the strongest of their cells."""
     H, W = gray.shape
     inside = (slice(MARK_MARGIN, H - MARK_MARGIN), slice(MARK_MARGIN, W - MARK_MARGIN))
-    y, x = np.nonzero(gray[inside] >= highest_near(gray)[inside])
+    y, x = np.nonzero(gray[inside] >= maximum_filter(gray, 2 * MARK_RADIUS + 1)[inside])
     y, x = y + MARK_MARGIN, x + MARK_MARGIN
     order = np.argsort(-gray[y, x], kind="stable")
     cells = ((y * MARK_CELLS // H) * MARK_CELLS + x * MARK_CELLS // W)[order]
@@ -62,14 +61,6 @@ def strongest_points(gray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rank[by_cell] = np.arange(len(cells)) - np.searchsorted(cells[by_cell], cells[by_cell])
     chosen = order[np.argsort(rank, kind="stable")][:MARKS]
     return y[chosen], x[chosen]
-
-
-def highest_near(gray: np.ndarray) -> np.ndarray:
-    """(H, W) -> (H, W): the highest value within MARK_RADIUS along both axes."""
-    H, W = gray.shape
-    padded = np.pad(gray, MARK_RADIUS, mode="edge")
-    rows = reduce(np.maximum, [padded[k:k + H] for k in range(2 * MARK_RADIUS + 1)])
-    return reduce(np.maximum, [rows[:, k:k + W] for k in range(2 * MARK_RADIUS + 1)])
 
 
 def whitening(patches: np.ndarray) -> np.ndarray:

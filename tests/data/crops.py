@@ -25,6 +25,18 @@ def crops(ground, places, side=96):
     return [Image.fromarray(ground[y:y + side, x:x + side].astype(np.uint8)) for y, x in places]
 
 
+def overlapping_crops():
+    """Pairs of crops of one ground with 15 to 50 percent in common, exposed and with noise each for itself."""
+    rng, images = np.random.default_rng(0), []
+    for ground in grounds(BASES, 400):
+        for share in (0.15, 0.2, 0.3, 0.5):
+            dy = rng.integers(0, 30)
+            dx = round(160 * (1 - share * 160 / (160 - dy)))
+            images += [(ground[y:y + 160, x:x + 160] * rng.uniform(0.85, 1.15) + rng.normal(0, 2, (160, 160))).round()
+                       for y, x in ((0, 0), (dy, dx))]
+    return images
+
+
 def save_strips(folder):
     """A class of ten strips, each cut into three overlapping crops."""
     names = ("grainy", "mottled", "wavy", "pebbled", "brushed")

@@ -3,7 +3,7 @@ import io
 
 import numpy as np
 import pytest
-from crops import BASES, grounds
+from crops import BASES, grounds, overlapping_crops
 from PIL import Image
 
 from stablesdg.data import overlap
@@ -40,13 +40,7 @@ def test_crops_of_one_texture_that_share_nothing_are_not_found():
 
 
 def test_the_first_look_passes_over_no_pair_that_is_found_when_all_are_compared_in_full(monkeypatch):
-    rng, images = np.random.default_rng(0), []
-    for ground in grounds(BASES, 400):
-        for share in (0.15, 0.2, 0.3, 0.5):
-            dy = rng.integers(0, 30)
-            dx = round(160 * (1 - share * 160 / (160 - dy)))
-            images += [(ground[y:y + 160, x:x + 160] * rng.uniform(0.85, 1.15) + rng.normal(0, 2, (160, 160))).round()
-                       for y, x in ((0, 0), (dy, dx))]
+    images = overlapping_crops()
     found = [(o.i, o.j, o.dy, o.dx) for o in find_overlaps(images)]
     monkeypatch.setattr(overlap, "MIN_LOOK_PEAK", -np.inf)
     assert found == [(o.i, o.j, o.dy, o.dx) for o in find_overlaps(images)]
