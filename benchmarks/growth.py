@@ -40,6 +40,7 @@ MEGABYTE = 2**20
 TRAINING = ["train_lora", "--data", "data/c0", "--weights", str(NANO), "--no-preview", "--device", "cpu"]
 SAMPLING = ["sample", "--run", "runs/data/c0", "--strength", "0.4", "--steps", "5", "--guidance", "2",
             "--device", "cpu"]
+SPLIT = ["stablesdg.split", "data"]
 FEW = ["--iterations", "2", "--resolution", "64"]
 
 Command = list[str]  # name of a module, and its arguments
@@ -51,27 +52,27 @@ class Row:
     varied: str
     first: int  # the smallest value
     data: Callable[[int], tuple[int, int]]  # value -> (categories, images of each)
-    before: Callable[[int], list[Command]]  # value -> commands that are not measured
+    before: list[Command]  # commands that are not measured
     measured: Callable[[int], Command]
 
 
 ROWS = {
-    "images": Row("images of a class, split", 48, lambda n: (1, n), lambda n: [],
-                  lambda n: ["stablesdg.split", "data"]),
-    "categories": Row("categories of 16 images, split", 3, lambda n: (n, 16), lambda n: [],
-                      lambda n: ["stablesdg.split", "data"]),
-    "training": Row("images of a class, train_lora.py", 24, lambda n: (1, n), lambda n: [["stablesdg.split", "data"]],
+    "images": Row("images of a class, split", 48, lambda n: (1, n), [],
+                  lambda n: SPLIT),
+    "categories": Row("categories of 16 images, split", 3, lambda n: (n, 16), [],
+                      lambda n: SPLIT),
+    "training": Row("images of a class, train_lora.py", 24, lambda n: (1, n), [SPLIT],
                     lambda n: [*TRAINING, *FEW, "--batch-size", "1"]),
-    "iterations": Row("iterations, train_lora.py", 4, lambda n: (1, 16), lambda n: [["stablesdg.split", "data"]],
+    "iterations": Row("iterations, train_lora.py", 4, lambda n: (1, 16), [SPLIT],
                       lambda n: [*TRAINING, "--iterations", str(n), "--resolution", "64", "--batch-size", "1"]),
-    "batch": Row("batch, train_lora.py", 2, lambda n: (1, 16), lambda n: [["stablesdg.split", "data"]],
+    "batch": Row("batch, train_lora.py", 2, lambda n: (1, 16), [SPLIT],
                  lambda n: [*TRAINING, *FEW, "--batch-size", str(n)]),
-    "resolution": Row("pixels of a side, train_lora.py", 48, lambda n: (1, 16), lambda n: [["stablesdg.split", "data"]],
+    "resolution": Row("pixels of a side, train_lora.py", 48, lambda n: (1, 16), [SPLIT],
                       lambda n: [*TRAINING, "--iterations", "2", "--resolution", str(n), "--batch-size", "1"]),
-    "rank": Row("rank, train_lora.py", 4, lambda n: (1, 16), lambda n: [["stablesdg.split", "data"]],
+    "rank": Row("rank, train_lora.py", 4, lambda n: (1, 16), [SPLIT],
                 lambda n: [*TRAINING, *FEW, "--batch-size", "1", "--rank", str(n)]),
     "generated": Row("images generated, sample.py", 8, lambda n: (1, 16),
-                     lambda n: [[*TRAINING, *FEW, "--batch-size", "1"]],
+                     [[*TRAINING, *FEW, "--batch-size", "1"]],
                      lambda n: [*SAMPLING, "--number", str(n), "--batch-size", "4"]),
 }
 
@@ -127,7 +128,7 @@ def measure(row: Row, size: int) -> Cost:
     """Run the command of a row at one size, in a new folder."""
     with tempfile.TemporaryDirectory() as folder:
         draw_data(Path(folder) / "data", *row.data(size))
-        for command in row.before(size):
+        for command in row.before:
             run_apart(command, Path(folder))
         return run_apart(row.measured(size), Path(folder))
 

@@ -190,8 +190,7 @@ def tell_of_empty_classes(experiment: Experiment, empty: list[str], seed: int,
     if setup.arm not in ("expand", "steps") or len(empty) + len(settings.real_only) == len(setup.classes):
         save_filtered(experiment.out, setup.name, seed, filtered)
         raise UserError(f"{said}: {experiment.out}/filter.csv says why. Generate others, or leave out --filter.")
-    print(f"warning: {said}. Its real images alone are used" if len(empty) == 1 else
-          f"warning: {said}. Their real images alone are used")
+    print(f"warning: {said}: real images alone are used there")
 
 
 def train_network(experiment: Experiment, images: TrainingSet, teacher: Teacher | None, seed: int) -> TrainedNetwork:

@@ -38,7 +38,7 @@ MAX_BLUR, MAX_NOISE, WORST_QUALITY = 3.0, 20.0, 5  # of degradations of 1: pixel
 class FeatureSettings:
     """
     crop               side of the training crops, in pixels; large_crop of those from large images
-    large_share        of the steps, on large images, as many fewer as their crops are larger
+    large_share        of the steps, which take large images, fewer at once because their crops are larger
     degraded           share of crops that each degradation is applied to
     degradation_weight of its squared error in the loss
     contrast_weight    of the contrast between images in the loss; temperature is that of its softmax

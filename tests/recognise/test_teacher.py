@@ -166,7 +166,7 @@ def test_a_class_of_which_the_filter_leaves_nothing_is_trained_on_its_real_image
     base = ["classify.py", "--data", "steel", "--steps", "2", "--side", "64", "--out", tmp_path / "out", "--filter",
             "--generated", tmp_path / "generated"]
     out = here(place, *base, "--mode", "expand")
-    assert "warning: --filter leaves no generated image of pits. Its real images alone are used" in out
+    assert "warning: --filter leaves no generated image of pits: real images alone are used there" in out
     kept = sum(row["verdict"] == "kept" for row in csv.DictReader(open(tmp_path / "out" / "filter.csv")))
     assert kept and f"on 30 real and {kept} other images" in out
     assert "Generate others, or leave out --filter" in here(place, *base, "--mode", "synthetic", ok=False)
