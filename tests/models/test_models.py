@@ -4,7 +4,7 @@ import torch
 from conftest import UNET, VAE, relative_error, shrink_streams
 
 from stablesdg.models.attention import attend_in_parts, attention
-from stablesdg.models.blocks import Upsample
+from stablesdg.models.blocks import Downsample, Upsample
 from stablesdg.models.stable_diffusion import build, load_stable_diffusion
 from stablesdg.models.unet import UNet
 from stablesdg.models.vae import VAE as OurVAE
@@ -51,6 +51,22 @@ def test_two_contexts_an_image_give_what_each_gives_alone(unets, t):
     both = ours(z, torch.tensor(t), context)
     alone = [ours(z, torch.tensor(t), part) for part in context.split(2)]
     assert relative_error(both, torch.cat(alone)) < 1e-12
+
+
+@pytest.mark.parametrize("height", [1, 5])
+def test_the_gradient_of_halving_one_column_in_bfloat16_is_that_of_float32_up_to_rounding(height):
+    downsample, x = Downsample(32), torch.randn(2, 32, height, 1)
+
+    def gradient(dtype):
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            y = downsample(x)
+        for n in (32 * 32 * 9, 32 * 32 * 18):  # memory that holds no number when it is handed out next
+            [torch.full((n,), torch.nan, dtype=dtype) for _ in range(3)]
+        return torch.autograd.grad(y, downsample.conv.weight, torch.ones_like(y))[0]
+
+    expected = gradient(torch.float32)
+    for _ in range(20):
+        assert relative_error(gradient(torch.bfloat16), expected) < 0.02
 
 
 @pytest.mark.parametrize("size", [None, (10, 14), (9, 13)])
