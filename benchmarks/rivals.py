@@ -68,7 +68,8 @@ def parse(argv: list[str] | None = None) -> BenchmarkSettings:
     p.add_argument("--iterations", type=positive,
                    help="of each stage of StableSDG (default: as many as fit into half of the minutes)")
     p.add_argument("--options", nargs="+", default=[], metavar="NAME:OPTION=VALUE",
-                   help="more options of rivals, for example dcgan:width=256 dreambooth:prior-preservation=50")
+                   help="more options of rivals or of classify.py, for example dcgan:width=256 "
+                        "dreambooth:prior-preservation=50 classify:side=64")
     p.add_argument("--weights", type=Path, default=ROOT / "weights" / "nano")
     p.add_argument("--reference", default="train", choices=["all", "train", "held-out"],
                    help="the real images that distances are measured from, as fid.py takes it")
@@ -83,8 +84,8 @@ def parse(argv: list[str] | None = None) -> BenchmarkSettings:
     if "classic" in settings.rows and "stablesdg" not in settings.rows:
         raise UserError("--rows classic needs the run folders of stablesdg: add that row.")
     for option in settings.options:
-        if option.partition(":")[0] not in RIVALS or "=" not in option:
-            raise UserError(f"--options {option} is not NAME:OPTION=VALUE with one of {', '.join(RIVALS)}.")
+        if option.partition(":")[0] not in (*RIVALS, "classify") or "=" not in option:
+            raise UserError(f"--options {option} is not NAME:OPTION=VALUE with one of {', '.join(RIVALS)}, classify.")
     return settings
 
 
@@ -94,7 +95,9 @@ def main(argv: list[str] | None = None) -> None:
     if settings.dry_run:
         show(settings, categories)
         return
-    keep_settings(settings.place, {name: getattr(settings, name) for name in MEASURED})
+    measured = {name: getattr(settings, name) for name in MEASURED}
+    measured["options"] = [option for option in settings.options if not option.startswith("classify:")]
+    keep_settings(settings.place, measured)
     run(Job(with_runs(settings, "-m", "stablesdg.split", settings.data, "--split", settings.split),
             settings.runs / "split.json"), settings)
     iterations = settings.iterations or find_iterations(settings, categories[0])
@@ -196,12 +199,14 @@ def drawing(settings: BenchmarkSettings, row: str, category: Path, folder: Path)
         how += ["--size", settings.size]
     if settings.steps and row not in ("dcgan", "stylegan3"):
         how += ["--draw-steps", settings.steps]
-    for option in settings.options:
-        name, _, assignment = option.partition(":")
-        if name == row:
-            how += [f"--{part}" if k == 0 else part for k, part in enumerate(assignment.split("=", 1))]
     return with_runs(settings, "-m", "stablesdg.rivals", row, "--data", category, "--steps", MOST_STEPS, "--minutes",
-                     f"{settings.minutes:g}", "--number", settings.number, *how, "--resume")
+                     f"{settings.minutes:g}", "--number", settings.number, *how, *options_of(settings, row), "--resume")
+
+
+def options_of(settings: BenchmarkSettings, name: str) -> list[str]:
+    """What --options says of one rival, or of classify.py, as arguments."""
+    assignments = [option.partition(":")[2] for option in settings.options if option.startswith(f"{name}:")]
+    return [part for each in assignments for part in ("--" + each).split("=", 1)]
 
 
 def ddpm_copy(settings: BenchmarkSettings, row: str, category: Path) -> tuple[Path, Path] | None:
@@ -226,7 +231,8 @@ def recognition_jobs(settings: BenchmarkSettings) -> list[Job]:
             out = settings.place / "classify"
             jobs.append(Recognition(with_runs(settings, "classify.py", "--data", settings.data, "--network", network,
                                               *how, "--name", name, "--epochs", settings.epochs, "--seeds",
-                                              settings.seeds, "--resume", "--out", out),
+                                              settings.seeds, *options_of(settings, "classify"), "--resume",
+                                              "--out", out),
                                     out / f"{network}-{name}-1{ending}.json", seeds=settings.seeds))
     return jobs
 

@@ -45,7 +45,8 @@ def test_rivals_go_from_a_data_set_to_the_tables_and_a_second_call_runs_nothing(
 
     command = ["steel", "--rows", "stablesdg", "classic", "dcgan", "ddim", "--minutes", "0.005", "--number", "4",
                "--size", "64", "--steps", "2", "--split", "random", "--networks", "squeezenet", "--seeds", "1",
-               "--epochs", "1", "--options", "dcgan:width=16", "ddim:width=8", "ddim:batch-size=2", "--out", "out"]
+               "--epochs", "1", "--options", "dcgan:width=16", "ddim:width=8", "ddim:batch-size=2",
+               "classify:side=64", "--out", "out"]
     rivals.main([*command, "--dry-run"])
     plan = capsys.readouterr().out
     assert "to do python -m stablesdg.rivals dcgan" in plan and "AS-MANY-AS-FIT" in plan
