@@ -11,18 +11,9 @@ from pathlib import Path
 
 from ..storage.errors import UserError
 from ..storage.files import sha256
+from .links import FoundLinks, is_across, search_links
 from .parts import LEFT_OUT, PARTS, LeftOutEntry, Split, SplitEntry, count, group_parts
-from .surfaces import (
-    Links,
-    Pair,
-    category_of,
-    components,
-    find_links,
-    find_links_across,
-    in_order,
-    progress_bar,
-    same_photograph,
-)
+from .surfaces import Pair, category_of, components, in_order, same_photograph
 
 
 @dataclass(frozen=True)
@@ -46,15 +37,18 @@ class Surfaces:
     across: set[Pair]  # pairs of two classes that share surface
 
 
-def deal(split: Split, new: Sequence[NewImages], adding: bool = False) -> dict[str, SplitEntry]:
+def deal(split: Split, new: Sequence[NewImages], adding: bool = False,
+         found: FoundLinks | None = None) -> dict[str, SplitEntry]:
     """The manifest's entries of new images. Says what is dealt out and why.
 
     adding  the categories are known already: what shows no known surface goes to the training part
+    found   what a comparison of all images has found before (default: they are compared)
 
     Raises UserError if, under a random split, one picture would lie in two parts.
     """
     digests = {name: sha256(file) for images in new for name, file in images.files.items()}
-    surfaces = find_surfaces(split, new) if split["method"] == "group" else find_same_files(split, new, digests)
+    by_surface = split["method"] == "group"
+    surfaces = find_surfaces(split, new, found) if by_surface else find_same_files(split, new, digests)
     fixed, entries = dict(surfaces.fixed), dict[str, SplitEntry]()
     for images in new:
         groups = {name: surfaces.groups[name] for name in images.files if name not in surfaces.left_out}
@@ -80,27 +74,25 @@ def deal(split: Split, new: Sequence[NewImages], adding: bool = False) -> dict[s
 # ---- surfaces ---------------------------------------------------------------------------------------------------
 
 
-def find_surfaces(split: Split, new: Sequence[NewImages]) -> Surfaces:
-    """Compare new images with each other and with those of the split whose files lie beside them."""
+def find_surfaces(split: Split, new: Sequence[NewImages], found: FoundLinks | None) -> Surfaces:
+    """Compare new images with each other and with those of the split whose files lie beside them.
+
+    found  what such a comparison of all images has found before
+    """
     fresh = {name: file for images in new for name, file in images.files.items()}
     known = files_beside(split, new[0].folder)
-    pairs: set[Pair] = set()
-    not_compared = 0
-    for images in new:
-        own = {name: file for name, file in known.items() if category_of(name) == images.category} | images.files
-        links = find_links(own, progress_bar(f"overlaps in {images.category}"), images.files)
-        pairs |= links.pairs | same_photograph(own)
-        not_compared += links.not_compared
-    across = Links([], set(), 0)
-    if len({category_of(name) for name in (*known, *fresh)}) > 1:
-        across = find_links_across({**known, **fresh}, progress_bar("overlaps across classes"), fresh)
-        if across.copies:
-            a, b = min(across.copies)
-            print(f"warning: {count(len(across.copies), 'picture')} in two classes, {a} and {b} first: which is it?")
-    if not_compared := not_compared + across.not_compared:
-        print(f"{count(not_compared, 'pair')} of images are not compared, because their sides differ more than twofold "
-              "and their scale is unknown")
-    return join_groups(split, fresh, pairs, across.pairs)
+    found = found or search_links(fresh, known)
+    pairs = {pair for pair in found.pairs if fresh.keys() & set(pair)}
+    across = set(filter(is_across, pairs))
+    if copies := sorted(pair for pair in found.copies if pair in across):
+        a, b = copies[0]
+        print(f"warning: {count(len(copies), 'picture')} in two classes, {a} and {b} first: which is it?")
+    if found.not_compared:
+        print(f"{count(found.not_compared, 'pair')} of images are not compared, because their sides differ more than "
+              "twofold and their scale is unknown")
+    classes = set(map(category_of, fresh))
+    photographs = same_photograph({**fresh, **{k: file for k, file in known.items() if category_of(k) in classes}})
+    return join_groups(split, fresh, (pairs - across) | photographs, across)
 
 
 def files_beside(split: Split, folder: Path) -> dict[str, Path]:

@@ -23,6 +23,7 @@ from ..storage.files import read_json, sha256, write_json
 from ..storage.lock import alone_at
 from .deal import NewImages, deal
 from .folders import list_images
+from .links import FoundLinks
 from .parts import LEFT_OUT, METHODS, PARTS, RATIOS, Split, SplitEntry, count, group_parts, random_parts
 from .surfaces import category_of, find_groups, progress_bar
 
@@ -35,10 +36,11 @@ SEEN = "train_sha256"  # metadata key of an adapter: which images it was trained
 
 
 def load_split(manifest: str | Path, categories: Iterable[str | Path], method: str | None = None, seed: int = 0,
-               ratios: Sequence[float] = RATIOS) -> Split:
+               ratios: Sequence[float] = RATIOS, found: FoundLinks | None = None) -> Split:
     """Read the manifest, and extend it by those of the categories (folders) that it does not know yet.
 
     method  "group", "random", or None for whatever the manifest has, "group" if there is none
+    found   what a comparison of all images has found before (default: new images are compared)
 
     Raises UserError if files have come, gone or changed since the split was made, if it is of another method, or if
     another run is changing it.
@@ -49,7 +51,7 @@ def load_split(manifest: str | Path, categories: Iterable[str | Path], method: s
         return split
     with alone_at(manifest):  # another run may have extended it in the meantime
         split, new = known_and_new(manifest, folders, method, seed, ratios)
-        return write_extended(manifest, split, new) if new else split
+        return write_extended(manifest, split, new, found=found) if new else split
 
 
 def known_and_new(manifest: Path, categories: Iterable[Path], method: str | None, seed: int,
@@ -97,10 +99,11 @@ def is_entry(item: tuple[str, object]) -> bool:
             and all(isinstance(entry.get(key), str) for key in ("sha256", "group")))
 
 
-def write_extended(manifest: Path, split: Split, new: Sequence[NewImages], adding: bool = False) -> Split:
+def write_extended(manifest: Path, split: Split, new: Sequence[NewImages], adding: bool = False,
+                   found: FoundLinks | None = None) -> Split:
     """Deal out new images and write the manifest that knows them. With `adding`, see `deal`."""
     extended = Split(method=split["method"], seed=split["seed"], ratios=split["ratios"],
-                     files={**split["files"], **deal(split, new, adding)})
+                     files={**split["files"], **deal(split, new, adding, found)})
     write_json(manifest, extended)
     return extended
 

@@ -158,7 +158,7 @@ def cost_lines(title: str, costs: Sequence[StageCost]) -> list[str]:
 
 
 def save_linked_pairs(folder: Path, audit: Audit) -> list[Path]:
-    """Draw a few linked pairs of each class, if they were searched for just now. Returns the pictures."""
+    """Draw a few linked pairs of each class. Returns the pictures."""
     written = []
     for k, pairs in audit.shown.items():
         images = [Image.fromarray(gray.clip(0, 255).round().astype(np.uint8)) for pair in pairs for gray in pair.images]

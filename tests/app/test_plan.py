@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from commands import here
 from conftest import ROOT
 from PIL import Image
 from scipy.ndimage import gaussian_filter
@@ -13,6 +14,7 @@ from scipy.ndimage import gaussian_filter
 from stablesdg.app.command_line import run_main
 from stablesdg.app.commands import plan as command
 from stablesdg.data.audit import audit_split
+from stablesdg.data.links import choose
 from stablesdg.data.split import load_split
 from stablesdg.storage.runs import RUNS_VARIABLE
 
@@ -65,11 +67,14 @@ def test_the_audit_makes_the_split_that_all_scripts_would_make(data, tmp_path):
     assert own.classes["fine"].images == 16 and own.classes["fine"].surfaces == 8 and own.shown["fine"]
 
 
-def test_a_second_audit_reads_what_the_first_one_found(data, tmp_path, monkeypatch):
-    first = audit_split(data, tmp_path / "split.json", tmp_path / "links.json")
-    monkeypatch.setattr("stablesdg.data.audit.find_links", None)
-    second = audit_split(data, tmp_path / "split.json", tmp_path / "links.json")
-    assert second.as_json() == first.as_json() and not second.shown
+def test_a_second_audit_reads_what_the_split_found_and_draws_the_same_pairs(data, tmp_path, monkeypatch):
+    here(tmp_path, "-m", "stablesdg.split", data, "--out", tmp_path / "split.json")
+    first = audit_split(data, tmp_path / "split.json", tmp_path / "own-links.json")
+    monkeypatch.setattr("stablesdg.data.links.search_links", None)
+    second = audit_split(data, tmp_path / "split.json", tmp_path / "plan" / "links.json")
+    assert second.as_json() == first.as_json()
+    assert [[(o.first, o.second) for o in found.shown["fine"]] for found in (first, second)] == [
+        [(p.first, p.second) for p in choose([p for p in first.links.overlaps if p.first.startswith("fine")])]] * 2
 
 
 def test_the_plan_recommends_in_its_first_line_and_at_its_end_and_writes_its_figures(data, tmp_path, capsys):

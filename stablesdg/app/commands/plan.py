@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,8 @@ def main(argv: list[str] | None = None) -> None:
         found = audit.audit_folders(args.data, args.parts, out / "links-parts.json")
     else:
         say(f"comparing the images of {args.data}")
-        found = audit.audit_split(args.data, out.parent / "split.json", out / "links.json")
+        with redirect_stdout(sys.stderr):  # what dealing out the images says
+            found = audit.audit_split(args.data, out.parent / "split.json", out / "links.json")
     written = report.save_linked_pairs(out, found)
     if args.audit_only or args.parts:
         lines, figures = report.audit_lines(found), {"audit": found.as_json()}

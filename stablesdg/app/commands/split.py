@@ -51,6 +51,7 @@ def main(argv: list[str] | None = None) -> None:
 
     from stablesdg.app import split_check
     from stablesdg.data import split
+    from stablesdg.data.links import find_or_read
 
     categories = list_categories(args.data)
     manifest = args.out or runs_root() / args.data.resolve().name / "split.json"
@@ -78,10 +79,13 @@ def main(argv: list[str] | None = None) -> None:
             fresh = manifest.with_suffix(".new")  # the old one stays until the new one is whole
             fresh.unlink(missing_ok=True)
             method = method or (split.read_split(manifest)["method"] if manifest.is_file() else None)
+        found = None
         if method != "random" and not fresh.is_file():
             print(f"comparing the images of {args.data}", flush=True)
+            files = {name: file for folder in categories for name, file in split.named_files(folder).items()}
+            found = find_or_read(files, manifest.parent / "plan" / "links.json")
         made = split.load_split(fresh, categories, method, SEED if args.seed is None else args.seed,
-                                args.ratios or RATIOS)
+                                args.ratios or RATIOS, found)
         if args.replace:
             fresh.replace(manifest)
     print(f"{manifest}: {made['method']} split of {split.count(len(made['files']), 'image')}")
