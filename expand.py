@@ -50,6 +50,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     method.add_argument("--number", type=positive, help="images of each class (default: 1000; 100 with a small prior)")
     method.add_argument("--iterations", type=positive,
                         help="optimiser steps of each training (default: 1000; 150 with a small prior)")
+    method.add_argument("--masks", type=Path, help="folder with one folder of masks for each class, as sample.py "
+                                                   "--compose takes them: white where the defect is")
+    method.add_argument("--boxes", type=Path, help="the same with boxes: VOC xml, YOLO txt or COCO json")
     recognition = p.add_argument_group("recognition")
     recognition.add_argument("--networks", type=names, default="squeezenet", metavar="A,B",
                              help="alexnet, vgg, resnet, squeezenet, densenet; nano, the classifier on frozen "

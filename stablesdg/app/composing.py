@@ -39,7 +39,7 @@ def open_composer(settings: SamplingSettings, real: RealImages) -> Composer:
           f"redraws the {settings.region}")
     if given is None:
         print("warning: found defects are often wrong on striped or shaded surfaces: look at the preview, and give "
-              "--masks or --boxes there (expand.py: --method image)")
+              "--masks or --boxes there")
     return Composer(real.grounds, surfaces, given)
 
 

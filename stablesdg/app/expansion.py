@@ -44,6 +44,8 @@ class ExpandSettings:
     weights: str
     method: str
     hyperparameters: str
+    masks: Path | None
+    boxes: Path | None
     number: int
     iterations: int
     networks: tuple[str, ...]
@@ -98,7 +100,19 @@ def resolve(data: Path, categories: tuple[str, ...] | None, good: str | None, we
                               iterations=iterations or usual[1], all_categories=there, **others)
     if not settings.generated:
         raise UserError(f"--good {good} leaves no class to generate: name others with --categories.")
+    require_marks(settings)
     return settings
+
+
+def require_marks(settings: ExpandSettings) -> None:
+    """Raise UserError if given masks or boxes are of no use, or if a class has none."""
+    if settings.masks and settings.boxes:
+        raise UserError("--masks and --boxes both say where the defects are: pass one of them.")
+    if marks := settings.masks or settings.boxes:
+        if not settings.composes:
+            raise UserError("--masks and --boxes belong to composites: pass --method compose, or --good, too.")
+        if missing := [name for name in settings.generated if not (marks / name).is_dir()]:
+            raise UserError(f"{marks} has no folder {missing[0]}: it needs one for each class that images are made of.")
 
 
 def is_nano(weights: str) -> bool:

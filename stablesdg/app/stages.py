@@ -90,16 +90,28 @@ def category_stages(settings: ExpandSettings, run: Path, category: str) -> list[
              "--halving", *SAMPLER, *common), (images, split, lora), chosen, ("--resume",),
             operations=("images", number * 8 / 3)))
     samples = run / "samples"
-    compose = ("--compose", *(("--ground", str(settings.data / settings.good)) if settings.good else ()))
+    compose, marks = composition(settings, category)
     stages.append(Stage(
         "images", category, "sample.py",
-        ("--run", str(run), "--number", str(settings.number), *(compose if settings.composes else ()), *SAMPLER,
-         *common), (images, split, lora, *chosen), (samples,), ("--resume",), operations=("images", settings.number)))
+        ("--run", str(run), "--number", str(settings.number), *compose, *SAMPLER,
+         *common), (images, split, lora, *chosen, *marks), (samples,), ("--resume",),
+        operations=("images", settings.number)))
     features = () if settings.has_inception else ("--features", "nano")
     stages.append(Stage("score", category, "fid.py",
                         (str(data), str(samples), *features, "--json", str(run / "fid.json"), "--device",
                          settings.device), (images, split, samples), (run / "fid.json",)))
     return stages
+
+
+def composition(settings: ExpandSettings, category: str) -> tuple[tuple[str, ...], tuple[Path, ...]]:
+    """(arguments of sample.py, the folder of masks or boxes that it reads) where images are composed."""
+    if not settings.composes:
+        return (), ()
+    arguments = ("--compose", *(("--ground", str(settings.data / settings.good)) if settings.good else ()))
+    for option, marks in (("--masks", settings.masks), ("--boxes", settings.boxes)):
+        if marks:
+            return (*arguments, option, str(marks / category)), (marks / category,)
+    return arguments, ()
 
 
 def tunes(settings: ExpandSettings) -> bool:

@@ -22,7 +22,7 @@ SMALL = ("--weights", "toy", "--iterations", "2", "--number", "3", "--method", "
 def settings_of(data, **changed):
     values = dict(data=data, categories=None, good=None, weights="weights/nano", method="auto", hyperparameters="tune",
                   number=None, iterations=None, networks=("squeezenet",), steps=10, side=64, seeds=1, budget=None,
-                  dry_run=False, seed=0, device="cpu")
+                  dry_run=False, seed=0, device="cpu", masks=None, boxes=None)
     return resolve(**{**values, **changed})
 
 
@@ -156,6 +156,20 @@ def test_good_surfaces_are_the_ground_and_get_no_images(steel):
     assert any("--real-only pits" in command for command in commands)
     with pytest.raises(UserError, match="has no class Fine"):
         settings_of(steel, good="Fine")
+
+
+def test_given_masks_go_to_each_class_and_belong_to_composites(tmp_path, steel):
+    for name in ("patches", "scratches"):
+        (tmp_path / name).mkdir()
+    settings = settings_of(steel, good="pits", masks=tmp_path)
+    images = [stage for stage in list_stages(settings, True) if stage.name == "images"]
+    assert [f"--masks {tmp_path / stage.category}" in stage.command for stage in images] == [True, True]
+    assert all(tmp_path / stage.category in stage.reads for stage in images)
+    for message, wrong in (("belong to composites", {"masks": tmp_path}),
+                           ("has no folder pits", {"boxes": tmp_path, "method": "compose"}),
+                           ("pass one of them", {"masks": tmp_path, "boxes": tmp_path, "good": "pits"})):
+        with pytest.raises(UserError, match=message):
+            settings_of(steel, **wrong)
 
 
 def test_a_change_of_what_a_stage_reads_makes_it_run_again(tmp_path):
