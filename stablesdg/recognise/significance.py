@@ -146,7 +146,8 @@ def verdict(name_a: str, name_b: str, found: Comparison, adjusted: float | None 
     adjusted  what `holm` makes of the p value where the comparison is one of several; it decides then
     """
     p = found.p if adjusted is None else adjusted
-    difference, low, high = (f"{100 * share:+.1f}" for share in (found.difference, found.low, found.high))
+    shares = found.difference, found.low, found.high
+    difference, low, high = (f"{round(100 * share, 1) + 0.0:+.1f}" for share in shares)  # + 0.0 makes +0.0 of -0.0
     figures = f"{difference} points, 95 % interval {low} to {high}, {p_in_words(found.p)}"
     if adjusted is not None:
         figures += f", adjusted {p_in_words(adjusted)}"

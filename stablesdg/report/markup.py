@@ -106,7 +106,7 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 def points(share: float) -> str:
     """A difference of shares as +2.5 or −1.0 points."""
-    return f"{100 * share:+.1f}".replace("-", "−")
+    return f"{round(100 * share, 1) + 0.0:+.1f}".replace("-", "−")  # + 0.0 makes +0.0 of -0.0
 
 
 def count(n: int, what: str) -> str:

@@ -129,7 +129,7 @@ def what_would_settle(gain: Gain) -> str:
                 "(classify.py --control steps).")
     found, setup = gain.comparison, gain.result.setup
     if found.seeds < MIN_SEEDS:
-        return f"Train {MIN_SEEDS} seeds of both or more (--seeds {MIN_SEEDS}): {found.seeds} cannot tell."
+        return f"Train {MIN_SEEDS} seeds of both or more: {found.seeds} cannot tell."
     half = (found.high - found.low) / 2
     times = (half / max(abs(found.difference), WORTHWHILE_GAIN)) ** 2
     have = len(setup.test_files)
