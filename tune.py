@@ -15,13 +15,14 @@ from stablesdg.app import runs
 from stablesdg.app.command_line import add_common, add_model, numbers, parser, positive, run_main
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.lock import alone_in
+from stablesdg.storage.torchrun import is_first
 
 GUIDANCES = (3.0, 4.0, 5.0, 6.0, 7.0)  # Table IV, as the default of --strengths is
 LEAST_IMAGES = 2  # of a cell: a distance needs that many
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    p = parser(__doc__, "python tune.py --run runs/neu/Pa --strengths 0.3,0.5,0.7 --guidances 1.5,3")
+    p = parser(__doc__, "python tune.py --run runs/neu/Pa --strengths 0.3,0.5,0.7 --guidances 1.5,3", many=True)
     add_model(p)
     p.add_argument("--strengths", type=numbers, default="0.3,0.4,0.5,0.6,0.7", help="values of s, between commas")
     p.add_argument("--guidances", type=numbers,
@@ -55,11 +56,13 @@ def main(argv: list[str] | None = None) -> None:
 
 def tune(args: argparse.Namespace, folder: Path) -> None:
     """Search the grid for a run folder, and write the choice into its run.json."""
-    from stablesdg.app import model, sampling, tuning
+    from stablesdg.app import model, processes, sampling, tuning
     from stablesdg.evaluate.tuning import Cell, CellSettings, choose, search
 
+    processes.start()
     record = runs.require_run(folder)
-    images = tuning.find_images(Path(record["data"]))
+    with processes.first_alone():
+        images = tuning.find_images(Path(record["data"]))
     print(f"run: {folder}; sources: {len(images.sources)} training images; compared with {len(images.held_out)} "
           "validation images")
     sd = model.open_model(args.weights, args.device, args.dtype, record)
@@ -81,6 +84,8 @@ def tune(args: argparse.Namespace, folder: Path) -> None:
         results = search(grid, cells, rounds, args.min_novelty)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(tuning.finished_cells(grid)) from None
+    if not is_first():
+        return
     best, least = choose(results, args.min_novelty)
     tuning.save_pictures(folder, grid, strengths, guidances, best.cell)
     runs.add_choice(folder, {"s": best.s, "w": best.w, "fid": best.fid, "novelty": best.novelty, "n": best.number,

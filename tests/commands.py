@@ -1,11 +1,13 @@
-"""Two ways to run a script in a test."""
+"""Three ways to run a script in a test."""
 import contextlib
 import importlib
 import io
+import json
 import os
 import subprocess
 import sys
 
+import pytest
 from conftest import ROOT
 
 from stablesdg.app.command_line import run_main
@@ -40,3 +42,16 @@ def here(cwd, *command, ok=True):
         os.chdir(before)
     assert (code == 0) == ok, out.getvalue() + err.getvalue()
     return out.getvalue() if ok else err.getvalue()
+
+
+def torchrun(place, n, commands, ok=True):
+    """Run commands in n processes. Returns what they printed."""
+    if sys.platform == "win32":
+        pytest.skip("PyTorch for Windows comes without the library that torchrun needs")
+    (place / f"commands-{n}.json").write_text(json.dumps(commands))
+    result = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={n}",
+         str(ROOT / "tests" / "in_turn.py"), f"commands-{n}.json"], cwd=place, capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, timeout=300)
+    assert (result.returncode == 0) == ok, result.stdout + result.stderr
+    return result.stdout if ok else result.stderr

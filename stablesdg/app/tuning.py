@@ -9,6 +9,9 @@ from ..evaluate.tuning import Cell, CellResult, CellSettings, Grid
 from ..models.stable_diffusion import StableDiffusion
 from ..report.tuning import save_first_images, save_heat_map
 from ..storage.errors import UserError
+from ..storage.torchrun import is_first
+from . import processes
+from .distance import features_of
 from .paths import split_file
 
 MOST_NAMED = 6  # cells in a sentence
@@ -40,8 +43,10 @@ def find_images(data: Path) -> TuningImages:
 def open_grid(sd: StableDiffusion, settings: CellSettings, images: TuningImages, features: str | None, folder: Path,
               resume: bool) -> Grid:
     """The grid of a run folder. `features` is the argument --features; `resume` keeps the finished cells."""
-    return Grid(sd, settings, open_extractor(features, sd.device), images.sources, images.held_out, folder, resume,
-                surfaces_of(images.split, images.sources))
+    extractor = open_extractor(features, sd.device)
+    features_of([*images.sources, *images.held_out], extractor, settings.batch_size)  # in shares, into the cache
+    return Grid(sd, settings, extractor, images.sources, images.held_out, folder, resume,
+                surfaces_of(images.split, images.sources), processes.in_shares, is_first())
 
 
 def images_of_a_cell(asked: int, sources: Sequence[Path]) -> int:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -82,15 +82,26 @@ class Floor:
 
 
 COLUMNS = tuple(f.name for f in fields(CellResult))
+Share = Callable[[Sequence[Any], Callable[[Sequence[Any]], Sequence[Any]]], list[Any]]  # see Grid
+
+
+class Measured(NamedTuple):
+    """One image."""
+    image: Image.Image | None  # of the first job only, for the picture
+    features: Tensor  # (d,)
+    novelty: float
+    similarity: float
 
 
 @dataclass
 class CellImages:
     """What is known of the images of one cell so far."""
-    first: Image.Image | None = None
-    features: list[Tensor] = field(default_factory=list)  # (d,) each
-    novelties: list[float] = field(default_factory=list)
-    similarities: list[float] = field(default_factory=list)
+    made: list[Measured] = field(default_factory=list)
+
+    @property
+    def first(self) -> Image.Image | None:
+        """The image of the first job, if it is made."""
+        return self.made[0].image if self.made else None
 
 
 class ResultTable:
@@ -128,14 +139,17 @@ class Grid:
     sources   training images: images are made from them, and novelty is measured against them
     held_out  images that the distance is measured from
     surfaces  of each source, named: novelty compares those of different surfaces
+    share     share(items, work) is work(items), which gives a result for each item; it may let others do a part
+    writes    whether tune.csv and tune.json are written: by one of many processes
 
     The floor is at the number of images of a cell if there are at least as many sources.
     """
 
     def __init__(self, sd: StableDiffusion, settings: CellSettings, extractor: FeatureExtractor,
                  sources: Sequence[Path], held_out: Sequence[Path], folder: Path, resume: bool,
-                 surfaces: Sequence[str] | None = None) -> None:
-        self.sd, self.settings, self.extractor = sd, settings, extractor
+                 surfaces: Sequence[str] | None = None, share: Share = lambda items, work: list(work(items)),
+                 writes: bool = True) -> None:
+        self.sd, self.settings, self.extractor, self.share, self.writes = sd, settings, extractor, share, writes
         self.reference = gaussian(extractor.of_files(held_out))
         training = extractor.of_files(sources)
         order = torch.randperm(len(training), generator=torch.Generator().manual_seed(settings.seed))
@@ -145,7 +159,7 @@ class Grid:
         self.meter = NoveltyMeter(load_nano_network(sd.device), sources, surfaces)
         self.jobs = list_jobs(sources, settings.number, settings.seed)
         used = sorted({job.source for job in self.jobs})
-        self.posteriors = dict(zip(used, encode_images(sd, used, settings.resolution)))
+        self.posteriors = dict(zip(used, share(used, lambda own: encode_images(sd, own, settings.resolution))))
         self.originals = {source: read_image(source) for source in used}
         self.images: dict[Cell, CellImages] = {}
         self.results: dict[Cell, CellResult] = {}  # with the most images so far
@@ -162,43 +176,48 @@ class Grid:
         result = self.table.rows.get((cell, number))
         if result is None:
             start = time.monotonic()
-            while (made := len(images.features)) < number:
-                self.make_images(cell, self.jobs[made:min(number, made + self.settings.batch_size)])
-            generated = torch.stack(images.features[:number])
+            self.make_images(cell, self.jobs[len(images.made):number])
+            made = images.made[:number]
+            generated = torch.stack([one.features for one in made])
             result = CellResult(
                 cell.s, cell.w, number, fid=round(frechet_distance(self.reference, generated), 4),
                 fid_sd=round(bootstrap_sd(self.reference, generated, np.random.default_rng(0)), 4),
-                novelty=round(float(torch.tensor(images.novelties[:number]).median()), 4),
-                ssim=round(sum(images.similarities[:number]) / number, 4), seconds=round(time.monotonic() - start, 1))
+                novelty=round(float(torch.tensor([one.novelty for one in made]).median()), 4),
+                ssim=round(sum(one.similarity for one in made) / number, 4), seconds=round(time.monotonic() - start, 1))
             self.table.put(result)
-            self.table.write()
+            if self.writes:
+                self.table.write()
         elif images.first is None:
             self.make_images(cell, self.jobs[:1])  # for the picture
         self.results[cell] = result
         return result
 
-    @torch.no_grad()
     def make_images(self, cell: Cell, jobs: Sequence[Job]) -> None:
         """Make the images of `jobs` and append what is measured of each to those of the cell."""
-        images = self.images[cell]
-        for batch in self.of_one_size(jobs):
-            posterior = Posterior(*(torch.stack(part).to(self.sd.device)
-                                    for part in zip(*(self.posteriors[job.source] for job in batch))))
-            y = generate(self.sd, posterior, [job.seed for job in batch], self.settings.prompt, strength=cell.s,
-                         guidance=cell.w, steps=self.settings.steps, sampler=self.settings.sampler)
-            for job, x in zip(batch, y):
-                original, mode = self.originals[job.source]
-                image = to_image(x, original.size, mode)
-                images.first = image if images.first is None else images.first
-                images.features.append(self.extractor.of_image(image))
-                images.novelties.append(self.meter.measure([image])[0][0])
-                images.similarities.append(similarity(image, original))
+        for batch in self.share([*self.in_batches(jobs)], lambda own: [self.measure_batch(cell, b) for b in own]):
+            self.images[cell].made += batch
 
-    def of_one_size(self, jobs: Sequence[Job]) -> Iterator[list[Job]]:
+    @torch.no_grad()
+    def measure_batch(self, cell: Cell, jobs: Sequence[Job]) -> list[Measured]:
+        """Make the images of jobs whose sources have one size, and measure each."""
+        posterior = Posterior(*(torch.stack(part).to(self.sd.device)
+                                for part in zip(*(self.posteriors[job.source] for job in jobs))))
+        y = generate(self.sd, posterior, [job.seed for job in jobs], self.settings.prompt, strength=cell.s,
+                     guidance=cell.w, steps=self.settings.steps, sampler=self.settings.sampler)
+        measured = []
+        for job, x in zip(jobs, y):
+            original, mode = self.originals[job.source]
+            image = to_image(x, original.size, mode)
+            measured.append(Measured(image if job == self.jobs[0] else None, self.extractor.of_image(image),
+                                     self.meter.measure([image])[0][0], similarity(image, original)))
+        return measured
+
+    def in_batches(self, jobs: Sequence[Job]) -> Iterator[list[Job]]:
         """Batches of neighbouring jobs whose sources have one size."""
         batch: list[Job] = []
         for job in jobs:
-            if batch and self.posteriors[job.source].mean.shape != self.posteriors[batch[0].source].mean.shape:
+            if batch and (len(batch) == self.settings.batch_size or self.posteriors[job.source].mean.shape
+                          != self.posteriors[batch[0].source].mean.shape):
                 yield batch
                 batch = []
             batch.append(job)

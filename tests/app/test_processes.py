@@ -2,13 +2,10 @@
 import csv
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 import torch
-from commands import FLOAT32, here
-from conftest import ROOT
+from commands import FLOAT32, here, torchrun
 from safetensors.torch import load_file
 
 from stablesdg.app import devices, processes
@@ -30,19 +27,6 @@ def stages(n):
             ["sample.py", *SAMPLING, "--out", f"./images-{n}"], *([classifying] if n < 3 else []),
             ["fid.py", "steel/patches", "images-1", "--features", "nano", "--batch-size", "3", "--device", "cpu",
              "--json", f"fid-{n}.json", "--runs", f"cache-{n}"]]
-
-
-def torchrun(place, n, commands, ok=True):
-    """Run commands in n processes. Returns what they printed."""
-    if sys.platform == "win32":
-        pytest.skip("PyTorch for Windows comes without the library that torchrun needs")
-    (place / f"commands-{n}.json").write_text(json.dumps(commands))
-    result = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={n}",
-         str(ROOT / "tests" / "in_turn.py"), f"commands-{n}.json"], cwd=place, capture_output=True, text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, timeout=300)
-    assert (result.returncode == 0) == ok, result.stdout + result.stderr
-    return result.stdout if ok else result.stderr
 
 
 @pytest.fixture(scope="module")

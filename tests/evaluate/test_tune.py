@@ -8,7 +8,7 @@ import signal
 
 import numpy as np
 import pytest
-from commands import FLOAT32, TRAINING, here
+from commands import FLOAT32, TRAINING, call, here, torchrun
 from PIL import Image
 
 from stablesdg.app.commands import steel
@@ -76,6 +76,20 @@ def test_a_cell_has_the_images_that_sample_py_makes_at_its_s_and_w(place, tmp_pa
     cell = next(row for row in rows(tmp_path / "runs/steel/pits/tune.csv") if (row["s"], row["w"]) == ("0.6", "3.0"))
     manifest = rows(tmp_path / "cell" / "manifest.csv")
     assert float(cell["ssim"]) == pytest.approx(np.mean([float(row["ssim"]) for row in manifest]), abs=2e-3)
+
+
+def test_a_search_by_many_processes_is_that_of_one(place, tmp_path):
+    command = ["tune.py", "--run", "runs/steel/pits", *CELLS, "--batch-size", "3", "--halving"]
+    made = []
+    for n in (1, 2, 3):
+        shutil.copytree(place / "runs", tmp_path / str(n) / "runs")
+        (tmp_path / str(n) / "steel").symlink_to(place / "steel")
+        said = call(tmp_path / "1", *command) if n == 1 else torchrun(tmp_path / str(n), n, [command])
+        assert said.count("(N = 4)") == 2 and said.count("chosen: s = ") == 1
+        folder = tmp_path / str(n) / "runs" / "steel" / "pits"
+        made.append(([{**row, "seconds": ""} for row in rows(folder / "tune.csv")],
+                     (folder / "tune-images.png").read_bytes(), json.loads((folder / "run.json").read_text())["tuned"]))
+    assert made[0] == made[1] == made[2]
 
 
 def test_a_search_that_sigterm_stops_keeps_its_cells_and_the_record_says_what_speaks_against_the_choice(
