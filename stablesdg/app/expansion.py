@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image
 
 from ..data.folders import list_categories, list_images
@@ -21,7 +20,7 @@ from ..storage.files import read_optional_json
 from ..weights.read import NANO, WEIGHTS, default_weights
 from .command_line import duration
 from .commands.plan import LEAK
-from .devices import pick_device
+from .devices import pick_device, pick_dtype
 from .environment import ROOT
 from .expanded import export_expanded
 from .journal import Journal, fingerprint, keep_warnings
@@ -229,7 +228,8 @@ def stage_costs(settings: ExpandSettings) -> dict[str, tuple[float, float]]:
     first = list_images(settings.data / settings.generated[0])[0]
     with Image.open(first) as image:
         width, height = image.size
-    found = (costs.nano_costs(width, height, torch.device(pick_device(settings.device))) if settings.is_small
+    device = pick_device(settings.device)
+    found = (costs.nano_costs(width, height, device, pick_dtype("auto", device)) if settings.is_small
              else costs.stable_diffusion_costs())
     per = {"token embedding": costs.ITERATIONS, "LoRA": costs.ITERATIONS, IMAGES_STAGE: costs.IMAGES}
     said = {cost.stage: (cost.minutes / per[cost.stage], cost.gib) for cost in found if cost.stage in per}

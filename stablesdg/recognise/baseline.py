@@ -84,10 +84,12 @@ class Plan:
 
 
 def plan_data(audit: Audit, features: Path | None = None, device: torch.device | str = "cpu",
+              dtype: torch.dtype = torch.float32,
               say: Callable[[str], None] = lambda text: None) -> Plan:
     """Measure the baselines of an audited data set and recommend what to do.
 
     features  a state dict of torchvision, whose network takes the place of ImageNet's
+    dtype     of the UNet, for the minutes of each stage
     say       is told what is done next
 
     Raises UserError if the training and validation part have a class with no images, or only one class.
@@ -114,7 +116,7 @@ def plan_data(audit: Audit, features: Path | None = None, device: torch.device |
         curves, {k: len({audit.groups[name] for name in known if category_of(name) == k}) for k in audit.classes},
         Counter(map(category_of, known)), test.surfaces, test.gains[0].gain if test.gains else float("inf")))
     return Plan(audit, len(names), len(known) - len(names), curves, test,
-                nano_costs(width, height, torch.device(device)), stable_diffusion_costs(), advice)
+                nano_costs(width, height, torch.device(device), dtype), stable_diffusion_costs(), advice)
 
 
 def choose_images(audit: Audit) -> tuple[list[str], Labelled]:

@@ -46,19 +46,23 @@ def stable_diffusion_costs() -> list[StageCost]:
             for stage, (peta, gib, gib_float32) in STABLE_DIFFUSION.items()]
 
 
-def nano_costs(width: int, height: int, device: torch.device) -> list[StageCost]:
-    """With weights/nano at this size in pixels. Steps of the UNet and the VAE are timed here, for a few seconds."""
-    sd = load_stable_diffusion(NANO, device)
+def nano_costs(width: int, height: int, device: torch.device, dtype: torch.dtype) -> list[StageCost]:
+    """With weights/nano at this size in pixels. Steps of the UNet and the VAE are timed here, for a few seconds.
+
+    Training sees crops as large as the weights' recipe says.
+    """
+    sd = load_stable_diffusion(NANO, device, dtype)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     h, w = (max(1, side // sd.vae.factor) for side in (height, width))
     z = torch.zeros(BATCH_SIZE, sd.unet.conv_in.in_channels, h, w, device=device)
+    crop = z[..., :sd.recipe["all"]["crop"] // sd.vae.factor, :sd.recipe["all"]["crop"] // sd.vae.factor]
     t = torch.full((BATCH_SIZE,), MIDDLE_TIMESTEP)
     context = sd.text.encode([PROMPT]).detach()
 
     def training_step() -> None:
         learned = context.clone().requires_grad_(True)  # gradients run back to the prompt, as for v_d and BA
-        denoising_loss(sd, z, learned, t, z).backward()
+        denoising_loss(sd, crop, learned, t, crop).backward()
 
     def denoising_step() -> None:
         with torch.no_grad():
@@ -66,8 +70,7 @@ def nano_costs(width: int, height: int, device: torch.device) -> list[StageCost]
 
     def round_trip() -> None:
         with torch.no_grad():
-            sd.vae.decode(z)
-            sd.vae.encode(torch.zeros(BATCH_SIZE, 3, h * sd.vae.factor, w * sd.vae.factor, device=device))
+            sd.encode(sd.decode(z))
 
     training, step, vae = (seconds(work, device) for work in (training_step, denoising_step, round_trip))
     gib = torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else NANO_GIB

@@ -92,7 +92,8 @@ def measure(args: argparse.Namespace, found: Audit) -> Plan:
     from stablesdg.app import devices
     from stablesdg.recognise import baseline
 
-    return baseline.plan_data(found, args.features, devices.pick_device(args.device), say)
+    device = devices.pick_device(args.device)
+    return baseline.plan_data(found, args.features, device, devices.pick_dtype("auto", device), say)
 
 
 def say(text: str) -> None:
