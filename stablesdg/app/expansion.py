@@ -25,7 +25,7 @@ from .environment import ROOT
 from .expanded import export_expanded
 from .journal import Journal, fingerprint, keep_warnings
 from .paths import dataset_folder
-from .stages import TRAINING, Stage, can_tune, evaluation_stages, tunes, with_arguments
+from .stages import FEWEST_TO_CHOOSE_BY, TRAINING, Stage, can_tune, evaluation_stages, tunes, with_arguments
 
 PAPER_NUMBER, PAPER_ITERATIONS = 1000, 1000
 SMALL_NUMBER, SMALL_ITERATIONS = 100, 150
@@ -136,8 +136,8 @@ def say_not_tuned(settings: ExpandSettings, folder: Path) -> None:
     """Name the classes that have too few validation images for a choice of s and w."""
     few = [name for name in settings.generated if tunes(settings) and not can_tune(folder / "split.json", name)]
     if few:
-        print(f"s and w are not chosen for {', '.join(few)}: too few validation images to compare with. The weights' "
-              "recipe, or else Table I, has them")
+        print(f"s and w are not chosen for {', '.join(few)}: fewer than {FEWEST_TO_CHOOSE_BY} validation images to "
+              "compare with. The weights' recipe, or else Table I, has them")
 
 
 # ---- one stage --------------------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from ..data.split import read_split
 from ..data.surfaces import category_of
 from .paths import dataset_folder
-from .tuning import LEAST_VALIDATION_IMAGES
 
 if TYPE_CHECKING:
     from .expansion import ExpandSettings
@@ -19,6 +18,7 @@ TUNED_STRENGTHS = "0.2,0.35,0.5,0.65"
 TUNED_GUIDANCES = {True: "1,2", False: "3,5,7"}  # for a small prior, and for Stable Diffusion
 TUNED_IMAGES = {True: 24, False: 100}  # of a cell
 SAMPLER = ("--sampler", "dpm", "--steps", "25")
+FEWEST_TO_CHOOSE_BY = 5  # validation images: with 2 to 4, no cell could be told from another in a trial
 TRAINING = "training"
 
 
@@ -120,12 +120,12 @@ def tunes(settings: ExpandSettings) -> bool:
 
 
 def can_tune(split: Path, category: str) -> bool:
-    """Whether a class has the validation images that tune.py compares with. True where there is no split yet."""
+    """Whether a class has enough validation images to choose s and w by. True where there is no split yet."""
     if not split.is_file():
         return True
     held_out = [name for name, entry in read_split(split)["files"].items()
                 if entry["part"] == "val" and category_of(name) == category]
-    return len(held_out) >= LEAST_VALIDATION_IMAGES
+    return len(held_out) >= FEWEST_TO_CHOOSE_BY
 
 
 # ---- recognition ------------------------------------------------------------------------------------------------

@@ -134,10 +134,10 @@ def test_the_plan_decides_where_the_method_is_left_open(tmp_path, steel, capsys)
     assert [s.name for s in list_stages(settings_of(steel), False)] == ["split and plan", "nano, none"]
 
 
-def test_a_class_with_one_validation_image_gets_no_choice_of_s_and_w(tmp_path, steel, monkeypatch, capsys):
+def test_a_class_with_four_validation_images_gets_no_choice_of_s_and_w(tmp_path, steel, monkeypatch, capsys):
     monkeypatch.setenv("STABLESDG_RUNS", str(tmp_path))
     settings = settings_of(steel, method="image")
-    parts = {"pits": ["train", "val"], "patches": ["train", "val", "val"], "scratches": ["val", "val"]}
+    parts = {"pits": ["train", *["val"] * 4], "patches": ["train", *["val"] * 5], "scratches": ["val"] * 6}
     files = {f"{name}/{k}.png": {"sha256": "", "group": name, "part": part}
              for name, own in parts.items() for k, part in enumerate(own)}
     before = [stage.label for stage in list_stages(settings, True)]
@@ -145,7 +145,7 @@ def test_a_class_with_one_validation_image_gets_no_choice_of_s_and_w(tmp_path, s
     after = [stage.label for stage in list_stages(settings, True)]
     assert set(before) - set(after) == {"pits: choose s and w"}
     expansion.say_not_tuned(settings, tmp_path / "steel")
-    assert "not chosen for pits: too few validation images" in capsys.readouterr().out
+    assert "not chosen for pits: fewer than 5 validation images" in capsys.readouterr().out
 
 
 def test_good_surfaces_are_the_ground_and_get_no_images(steel):
