@@ -4,9 +4,9 @@
 
 Every cell of the grid makes images from the same training images with the same seeds, so that cells differ by s and w
 alone. They are compared with the validation part, never with the test part. FID falls towards s = 0, where images are
-copies: --min-novelty excludes cells whose median novelty is lower. Cells within a standard deviation of the best one
-may have been ranked by chance, so the one of least s among them is chosen. sample.py then uses the choice by itself,
-with the sampler and steps that it was made with.
+copies: --min-novelty excludes cells whose median novelty is lower. Cells within a standard deviation of the best one,
+or below the floor, may have been ranked by chance, so the one of least s among them is chosen. sample.py then uses the
+choice by itself, with the sampler and steps that it was made with.
 """
 import argparse
 from pathlib import Path
@@ -86,7 +86,7 @@ def tune(args: argparse.Namespace, folder: Path) -> None:
         raise KeyboardInterrupt(tuning.finished_cells(grid)) from None
     if not is_first():
         return
-    best, least = choose(results, args.min_novelty)
+    best, least = choose(results, args.min_novelty, grid.floor.fid)
     tuning.save_pictures(folder, grid, strengths, guidances, best.cell)
     runs.add_choice(folder, {"s": best.s, "w": best.w, "fid": best.fid, "novelty": best.novelty, "n": best.number,
                              "sampler": args.sampler, "steps": args.steps, "features": grid.extractor.kind,

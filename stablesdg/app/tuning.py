@@ -72,7 +72,7 @@ def report_choice(folder: Path, grid: Grid, best: CellResult, least: CellResult)
     name, floor = grid.extractor.distance_name, grid.floor
     if best is not least:
         print(f"s = {least.s:g}, w = {least.w:g} has the least {name}, {least.fid:.3f} +- {least.fid_sd:.3f}; "
-              "within that, the cell nearest to the sources is taken")
+              "of those within that, or below the floor, the cell nearest to the sources is taken")
     for line in doubts(best, [r for r in grid.results.values() if r.number == best.number], floor.fid):
         print(line)
     print(f"chosen: s = {best.s:g}, w = {best.w:g} ({name} {best.fid:.3f} +- {best.fid_sd:.3f}; floor of real against "

@@ -243,17 +243,23 @@ def search(grid: Grid, cells: Sequence[Cell], rounds: Sequence[int], min_novelty
 
 
 def better_half(results: Sequence[CellResult], min_novelty: float) -> list[Cell]:
-    """The half of the cells, but at least two, of least distance. Cells that are not novel enough come last."""
-    ranked = sorted(results, key=lambda result: (result.novelty < min_novelty, result.fid))
+    """The half of the cells, but at least two, of least distance. Cells that are not novel enough come last.
+
+    Of those within a standard deviation of the least distance, the ones of least s and w come first, as in `choose`:
+    few images rank them by chance.
+    """
+    least = min(results, key=lambda result: (result.novelty < min_novelty, result.fid))
+    limit = least.fid + least.fid_sd
+    ranked = sorted(results, key=lambda result: (result.novelty < min_novelty, max(result.fid, limit), result.cell))
     return [result.cell for result in ranked[:max(2, len(ranked) // 2)]]
 
 
-def choose(results: Sequence[CellResult], min_novelty: float) -> tuple[CellResult, CellResult]:
+def choose(results: Sequence[CellResult], min_novelty: float, floor: float) -> tuple[CellResult, CellResult]:
     """(the result chosen, the one of least distance) of those that are novel enough. Raises UserError if there is none.
 
-    Within a standard deviation of the least distance, chance alone may have ranked the cells. Of these, the one of
-    least s is chosen, and of equal s the one of least w: it is nearest to the sources. A distance of whole sets may not
-    notice that the defects themselves are gone.
+    Within a standard deviation of the least distance, and below the floor, chance alone may have ranked the cells. Of
+    these, the one of least s is chosen, and of equal s the one of least w: it is nearest to the sources. A distance of
+    whole sets may not notice that the defects themselves are gone.
     """
     novel = [result for result in results if result.novelty >= min_novelty]
     if not novel:
@@ -261,5 +267,5 @@ def choose(results: Sequence[CellResult], min_novelty: float) -> tuple[CellResul
         raise UserError(f"No cell is as novel as --min-novelty {min_novelty:g}; the most novel one, s = {most.s:g}, "
                         f"w = {most.w:g}, has {most.novelty:.2f}: lower it, or try larger --strengths.")
     least = min(novel, key=lambda result: result.fid)
-    as_good = [result for result in novel if result.fid <= least.fid + least.fid_sd]
+    as_good = [result for result in novel if result.fid <= max(least.fid + least.fid_sd, floor)]
     return min(as_good, key=lambda result: result.cell), least

@@ -126,9 +126,12 @@ def test_of_cells_within_a_standard_deviation_of_the_best_the_novel_one_of_least
     a, b, c, d = cells = [tuning.CellResult(s, 1.0, 4, fid, sd, novelty, ssim=0.5, seconds=1.0)
                           for s, fid, sd, novelty in ((0.2, 6.5, 1.0, 0.3), (0.4, 6.4, 0.1, 0.7), (0.6, 6.0, 0.5, 0.8),
                                                       (0.8, 9.0, 9.0, 0.9))]
-    assert tuning.choose(cells, 0) == (a, c) and tuning.choose(cells, 0.5) == (b, c)
+    assert tuning.choose(cells, 0, floor=2) == (a, c) and tuning.choose(cells, 0.5, floor=2) == (b, c)
     surer = dataclasses.replace(c, fid_sd=0.3)
-    assert tuning.choose([a, b, surer, d], 0) == (surer, surer)
+    assert tuning.choose([a, b, surer, d], 0, floor=2) == (surer, surer)
+    assert tuning.choose([a, b, surer, d], 0, floor=6.45) == (b, surer)  # below the floor a distance does not rank
+    assert tuning.better_half(cells, 0) == [a.cell, b.cell] and tuning.better_half(cells, 0.5) == [b.cell, c.cell]
+    assert tuning.better_half([a, b, surer, d], 0) == [surer.cell, b.cell]
 
 
 def test_no_cell_novel_enough_is_said_with_the_most_novel_one(place, tmp_path):
