@@ -11,7 +11,7 @@ from ..data.generated import source_name
 from ..data.images import save_image
 from ..data.split import PARTS, load_split, part_files, surfaces_of
 from ..evaluate.extract import FeatureExtractor, nano_extractor
-from ..evaluate.filter import KEPT, ImageVerdict, count_reasons
+from ..evaluate.filter import NOT_JUDGED, USED, ImageVerdict, count_reasons
 from ..recognise import classifiers
 from ..recognise.arms import (
     FilesByClass,
@@ -163,8 +163,12 @@ def judge_generated(experiment: Experiment, teacher: Teacher | None, seed: int) 
     if not (experiment.settings.filter and teacher):
         return None
     verdicts = filter_generated(teacher, experiment.generated.files)
-    for name, own in zip(experiment.setup.classes, verdicts):
-        print(f"seed {seed}: generated images of {name}: {count_reasons(own)}")
+    for name, recall, own in zip(experiment.setup.classes, teacher.recalls().tolist(), verdicts):
+        if own:
+            print(f"seed {seed}: generated images of {name}: {count_reasons(own)}")
+        if any(one.reason == NOT_JUDGED for one in own):
+            print(f"warning: the probe recognises {recall:.0%} of the real {name} images when it has not seen their "
+                  "surface: --filter cannot tell whether generated ones still show the defect. Look at them")
     return verdicts
 
 
@@ -172,7 +176,7 @@ def draw_images(experiment: Experiment, filtered: list[list[ImageVerdict]] | Non
     """What a seed trains on, without the generated images that were filtered out."""
     settings, setup, generated = experiment.settings, experiment.setup, experiment.generated.files
     if filtered is not None:
-        generated = [[one.file for one in own if one.reason == KEPT] for own in filtered]
+        generated = [[one.file for one in own if one.reason in USED] for own in filtered]
         empty = [name for name, files in zip(setup.classes, generated) if not files]
         if empty := [name for name in empty if name not in settings.real_only]:
             tell_of_empty_classes(experiment, empty, seed, filtered)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ TUNED_GUIDANCES = {True: "1,2", False: "3,5,7"}  # for a small prior, and for St
 TUNED_IMAGES = {True: 24, False: 100}  # of a cell
 SAMPLER = ("--sampler", "dpm", "--steps", "25")
 FEWEST_TO_CHOOSE_BY = 5  # validation images: with 2 to 4, no cell could be told from another in a trial
+UNEQUAL = 2  # then a network that is trained on all images alike tends to answer with the largest class
 TRAINING = "training"
 
 
@@ -139,8 +141,9 @@ def recognition_stages(settings: ExpandSettings, folder: Path, generates: bool) 
     stages = [classify(settings, "nano", (), (settings.data, split), results, "none")]
     if not generates:
         return stages
-    length = ("--steps", str(settings.steps), "--augment", "strong", "--average", "--side", str(settings.side),
-              "--seeds", str(settings.seeds))
+    length = ("--steps", str(settings.steps), "--augment", "strong", "--average",
+              *(("--balanced",) if is_unequal(split) else ()), "--side", str(settings.side), "--seeds",
+              str(settings.seeds))
     arms = {"none": (), "steps": ("--control", "steps", "--filter", *generated),
             "expand": ("--mode", "expand", "--filter", *generated)}
     stages.append(classify(settings, "nano", arms["expand"], (settings.data, split, *made), results, "expand"))
@@ -148,6 +151,14 @@ def recognition_stages(settings: ExpandSettings, folder: Path, generates: bool) 
         stages += [classify(settings, network, (*arm, *length), (settings.data, split, *(made if arm else ())), results,
                             name) for name, arm in arms.items()]
     return stages
+
+
+def is_unequal(split: Path) -> bool:
+    """Whether the largest class has more than UNEQUAL times as many training images as the smallest one."""
+    if not split.is_file():
+        return False
+    sizes = Counter(category_of(name) for name, entry in read_split(split)["files"].items() if entry["part"] == "train")
+    return max(sizes.values()) > UNEQUAL * min(sizes.values())
 
 
 def evaluation_stages(settings: ExpandSettings, folder: Path, generates: bool) -> list[Stage]:

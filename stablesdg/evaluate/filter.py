@@ -7,6 +7,8 @@
                    real images. The floor is the EVIDENCE_QUANTILE of the probabilities that real images have for their
                    own class. Each of these comes from a classifier that has not seen the image (out of fold), so that
                    they say how sure it is of new images
+    not judged     the image is kept, since it is neither copy nor strange; but that classifier recognises less than
+                   LEAST_RECALL of the class's real images out of fold, and so cannot say whether the defect is there
 """
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +21,9 @@ from ..storage.files import read_csv
 from .novelty import COPY_NOVELTY, STRANGE_NOVELTY
 
 EVIDENCE_QUANTILE = 0.02  # of real images would be dropped, too
-KEPT, COPY, STRANGE, EVIDENCE_GONE = REASONS = ("kept", "copy", "strange", "evidence gone")
+LEAST_RECALL = 0.5
+KEPT, COPY, STRANGE, EVIDENCE_GONE, NOT_JUDGED = REASONS = ("kept", "copy", "strange", "evidence gone", "not judged")
+USED = (KEPT, NOT_JUDGED)  # for training
 
 
 @dataclass(frozen=True)
@@ -36,11 +40,14 @@ def evidence_floor(own: Tensor, quantile: float = EVIDENCE_QUANTILE) -> float:
     return float(torch.quantile(own.double(), quantile))
 
 
-def filter_images(files: Sequence[Path], novelty: Sequence[float], evidence: Sequence[float], floor: float,
+def filter_images(files: Sequence[Path], novelty: Sequence[float], evidence: Sequence[float], floor: float | None,
                   least_novelty: float = COPY_NOVELTY) -> list[ImageVerdict]:
-    """The verdicts on generated images. `novelty` and `evidence` have a number for each, `floor` is of the evidence."""
+    """The verdicts on generated images. `novelty` and `evidence` have a number for each.
+
+    floor  of the evidence, or None if what gave the evidence does not know the class
+    """
     return [ImageVerdict(file, new, seen, COPY if new < least_novelty else STRANGE if new > STRANGE_NOVELTY
-                         else EVIDENCE_GONE if seen < floor else KEPT)
+                         else NOT_JUDGED if floor is None else EVIDENCE_GONE if seen < floor else KEPT)
             for file, new, seen in zip(files, novelty, evidence)]
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..evaluate.extract import FeatureExtractor
-from ..evaluate.filter import ImageVerdict, evidence_floor, filter_images, read_novelty
+from ..evaluate.filter import LEAST_RECALL, ImageVerdict, evidence_floor, filter_images, read_novelty
 from ..evaluate.neighbours import nearest
 from ..evaluate.novelty import novelty_unit
 from ..storage.errors import UserError
@@ -36,6 +36,12 @@ class Teacher:
     surface: Sequence[str]  # of each image
     logits: Tensor  # (N, classes), out of fold
     known: Tensor  # (N,) whether the class is known outside the image's fold
+
+    def recalls(self) -> Tensor:
+        """The share (classes,) of each class's real images that a probe recognises which has not seen their surface."""
+        right = (self.logits.argmax(dim=1) == self.y) & self.known
+        classes = self.logits.shape[1]
+        return torch.bincount(self.y[right], minlength=classes) / torch.bincount(self.y, minlength=classes)
 
     def label(self, files: Sequence[Path], temperature: float = TEMPERATURE) -> Tensor:
         """Soft labels (M, classes) of image files, real or generated, at a temperature."""
@@ -89,7 +95,9 @@ def filter_generated(teacher: Teacher, generated: FilesByClass) -> list[list[Ima
     An image's novelty is what its manifest says, or else it is measured against the teacher's real images.
     """
     own = teacher.logits.softmax(dim=1)[torch.arange(len(teacher.y)), teacher.y]
-    floor = evidence_floor(own[teacher.known])
+    knows = teacher.recalls() >= LEAST_RECALL  # (classes,)
+    judged = own[teacher.known & knows[teacher.y]]
+    floor = evidence_floor(judged) if len(judged) else None
     verdicts = []
     for k, files in enumerate(generated):
         if not files:
@@ -101,7 +109,8 @@ def filter_generated(teacher: Teacher, generated: FilesByClass) -> list[list[Ima
         if None in novelty:
             measured = measure_novelty(teacher, k, features)
             novelty = [value if said is None else said for said, value in zip(novelty, measured)]
-        verdicts.append(filter_images(files, [float(v) for v in novelty if v is not None], evidence.tolist(), floor))
+        verdicts.append(filter_images(files, [float(v) for v in novelty if v is not None], evidence.tolist(),
+                                      floor if knows[k] else None))
     return verdicts
 
 

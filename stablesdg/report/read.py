@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..evaluate.filter import KEPT
+from ..evaluate.filter import KEPT, USED
 from ..recognise.results import Result, read_results
 from ..storage.errors import UserError
 from ..storage.files import read_csv, read_optional_json
@@ -39,7 +39,7 @@ class GeneratedImage:
     ssim: float | None
     evidence: float | None  # how sure the classifier of real images is that the image shows its class, 0 to 1
     kept: bool | None  # by the filter; None where it has not run
-    why: str  # it was rejected
+    why: str  # it was rejected, or not judged
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ def read_generated(folder: Path, verdicts: Mapping[str, Mapping[str, str]]) -> l
             said = found.get("verdict")
             images.append(GeneratedImage(file, row.get("source") or "", row.get("nearest") or "",
                                          number(row, "novelty"), number(row, "ssim"), number(found, "evidence"),
-                                         said == KEPT if said else None, "" if said in (None, KEPT) else said))
+                                         said in USED if said else None, "" if said in (None, KEPT) else said))
     return images
 
 

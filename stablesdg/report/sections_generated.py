@@ -3,6 +3,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
+from ..evaluate.filter import NOT_JUDGED
 from ..evaluate.novelty import COPY_NOVELTY, STRANGE_NOVELTY
 from . import commands
 from .charts import Limit, histogram
@@ -118,24 +119,37 @@ def evidence_section(findings: Findings) -> Html:
             "No classifier of real images has judged the generated ones yet. Until then, look at section 4: would a "
             "person give them the same label? This judges them:",
             commands.classify(findings, "expand", " --filter")))
-    rows, parts = [], []
+    rows, parts, unknown = [], [], []
     for category in judged:
         made, rejected = len(category.generated), category.rejected
+        known = not any(image.why == NOT_JUDGED for image in category.generated)
+        unknown += [] if known else [category.name]
         reasons = ", ".join(f"{sum(image.why == why for image in rejected)} {why}" for why in
                             sorted({image.why for image in rejected}) if why)
-        rows.append([category.name, made, made - len(rejected), percent((made - len(rejected)) / made, 0),
-                     reasons or "–"])
+        share = percent((made - len(rejected)) / made, 0) if known else NOT_JUDGED
+        rows.append([category.name, made, made - len(rejected), share, reasons or "–"])
         pictures = [(image, embed_file(image.file, REJECTED_SIDE, f"{category.name}, rejected"))
                     for image in rejected[:REJECTED_SHOWN if len(rows) <= MOST_PICTURED else 0]]
         shown = [tag("li", figure(picture, f"{image.file.name}: {image.why or 'rejected'}. {scores(image)}"))
                  for image, picture in pictures if picture]
         if shown:
             parts += [tag("h3", f"{category.name}: rejected"), tag("ul", *shown, class_="pictures")]
-    made, kept = (sum(row[k] for row in rows) for k in (1, 2))
-    said = (f"A classifier that has seen real images alone recognises the class of {kept} of {count(made, 'image')} "
-            f"({percent(kept / made, 0)}). The others are not used for training.")
-    return section(5, "Is the defect still there?", tag("p", said), table(
+    return section(5, "Is the defect still there?", tag("p", evidence_in_words(rows, unknown)), table(
         "Generated images that passed the filter", ("class", "generated", "kept", "share", "rejected"), rows), *parts)
+
+
+def evidence_in_words(rows: Sequence[Sequence[str | int]], unknown: Sequence[str]) -> str:
+    """What the rows (class, generated, kept, ..) say. `unknown` are the classes that could not be judged."""
+    judged = [row for row in rows if row[0] not in unknown]
+    made, kept = (sum(int(row[k]) for row in judged) for k in (1, 2))
+    said = [] if not made else [
+        f"A classifier that has seen real images alone recognises the class of {kept} of {count(made, 'image')} "
+        f"({percent(kept / made, 0)}). The others are not used for training."]
+    if unknown:
+        said.append(f"A classifier recognises less than half of the real images of {', '.join(unknown)} when it has "
+                    "not seen their surface. So it cannot tell whether the generated ones still show the defect. They "
+                    "are used for training all the same: look at them in section 4.")
+    return " ".join(said)
 
 
 # ---- 6: copies and outliers -------------------------------------------------------------------------------------

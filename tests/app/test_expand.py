@@ -158,6 +158,17 @@ def test_good_surfaces_are_the_ground_and_get_no_images(steel):
         settings_of(steel, good="Fine")
 
 
+def test_unequal_classes_are_drawn_equally_often(tmp_path, steel, monkeypatch):
+    monkeypatch.setenv("STABLESDG_RUNS", str(tmp_path))
+    for pits, balanced in ((6, False), (5, True)):
+        files = {f"{name}/{k}.png": {"sha256": "", "group": name, "part": "train"}
+                 for name, n in (("pits", pits), ("patches", 12), ("scratches", 9)) for k in range(n)}
+        split = {"method": "group", "seed": 0, "ratios": [8, 1, 1], "files": files}
+        write_json(tmp_path / "steel" / "split.json", split)
+        trained = [stage for stage in list_stages(settings_of(steel), True) if stage.name.startswith("squeezenet")]
+        assert len(trained) == 3 and all(("--balanced" in stage.command) == balanced for stage in trained)
+
+
 def test_given_masks_go_to_each_class_and_belong_to_composites(tmp_path, steel):
     for name in ("patches", "scratches"):
         (tmp_path / name).mkdir()

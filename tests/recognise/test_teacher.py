@@ -1,6 +1,7 @@
 """The teacher's labels come from probes that have not seen the image's surface; the filter has two sides."""
 import csv
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,9 +11,18 @@ from PIL import Image
 from steel_place import make_generated, make_place  # noqa: F401 (fixtures)
 
 from stablesdg.evaluate.extract import nano_extractor
-from stablesdg.evaluate.filter import COPY, EVIDENCE_GONE, KEPT, STRANGE, evidence_floor, filter_images, read_novelty
+from stablesdg.evaluate.filter import (
+    COPY,
+    EVIDENCE_GONE,
+    KEPT,
+    NOT_JUDGED,
+    STRANGE,
+    evidence_floor,
+    filter_images,
+    read_novelty,
+)
 from stablesdg.recognise.probe import assign_folds, fit_probe
-from stablesdg.recognise.teacher import filter_generated, fit_teacher, out_of_fold
+from stablesdg.recognise.teacher import Teacher, filter_generated, fit_teacher, out_of_fold
 from stablesdg.storage.errors import UserError
 
 NAMES = ("patches", "pits", "scratches")
@@ -135,6 +145,19 @@ def test_the_floor_is_the_quantile_of_what_real_images_have():
 def test_a_copy_is_named_before_lost_evidence():
     reasons = [one.reason for one in filter_images(["a", "b", "c", "d"], [0.1, 4, 0.5, 0.5], [0, 0, 0, 0.9], floor=0.1)]
     assert reasons == [COPY, STRANGE, EVIDENCE_GONE, KEPT]
+
+
+def test_images_of_a_class_that_the_probe_does_not_know_are_kept_and_not_judged(tmp_path):
+    """Of two classes the probe takes all images for the first one."""
+    (tmp_path / "manifest.csv").write_text("file,novelty\na.png,0.5\nb.png,0.5\nc.png,0.1\n")
+    teacher = Teacher(
+        extractor=SimpleNamespace(of_files=lambda files, progress: torch.zeros(len(files), 2)),
+        probe=SimpleNamespace(probabilities=lambda x: torch.full((len(x), 2), 0.5)), row={}, features=torch.zeros(4, 2),
+        y=torch.tensor([0, 0, 1, 1]), surface="abcd", logits=torch.tensor([[3.0, 0.0]] * 4), known=torch.ones(4) > 0)
+    assert teacher.recalls().tolist() == [1, 0]
+    a, b, c = (tmp_path / f"{name}.png" for name in "abc")
+    found = filter_generated(teacher, [[a], [b, c]])
+    assert [[one.reason for one in own] for own in found] == [[EVIDENCE_GONE], [NOT_JUDGED, COPY]]
 
 
 def test_novelty_is_read_from_the_manifest_beside_an_image(tmp_path):

@@ -219,6 +219,17 @@ def test_a_class_whose_images_the_filter_rejects_is_not_used(tmp_path):
     assert f"{MADE} evidence gone" in page_of(folder).text
 
 
+def test_a_class_that_the_probe_does_not_know_is_said_not_to_be_judged(tmp_path):
+    folder = make_run_folder(tmp_path)
+    rows = [("expand", 0, f"{folder}/{name}/samples/{i:05d}.png", 0.5, 0.5, verdict) for i in range(MADE)
+            for name, verdict in (("pits", "not judged"), ("scratches", "kept"))]
+    write_rows(folder / "classify" / "filter.csv", ("name", "seed", "file", "novelty", "evidence", "verdict"), rows)
+    text = page_of(folder).text
+    assert f"recognises the class of {MADE} of {MADE} images (100 %)" in text
+    assert "less than half of the real images of pits when it has not seen their surface" in text
+    assert {one.name: len(one.rejected) for one in read_findings(folder).categories} == {"pits": 0, "scratches": 0}
+
+
 def test_a_good_class_needs_no_generated_images(tmp_path, monkeypatch):
     folder = make_run_folder(tmp_path, classes=("good", "pits"))
     monkeypatch.chdir(tmp_path)
