@@ -9,9 +9,9 @@ from PIL import Image, ImageDraw
 from ..data.images import save_image
 from ..data.overlap import Overlap
 from ..data.surfaces import NamedOverlap
+from .lettering import NORMAL, line_height, text_width, write
 
 GAP = 6  # pixels between the pictures
-LABEL_HEIGHT = 14  # pixels
 WHITE, INK, BLUE, ORANGE = (255, 255, 255), (20, 20, 20), (60, 110, 200), (230, 120, 30)
 
 
@@ -49,22 +49,21 @@ def save_named_overlaps(path: Path, pairs: Sequence[NamedOverlap]) -> None:
 def save_overlap_picture(path: Path, images: Sequence[Image.Image], overlaps: Sequence[Overlap],
                          labels: Sequence[str] | None = None) -> None:
     """Draw a row for each pair: image i, image j, and both laid over each other. `labels` stand above the rows."""
-    space = LABEL_HEIGHT if labels else 0
+    space = line_height(NORMAL) if labels else 0
     rows = [(framed(images[o.i], BLUE), framed(images[o.j], ORANGE), lay_over(images[o.i], images[o.j], o.dy, o.dx))
             for o in overlaps]
     columns = [max(row[k].width for row in rows) for k in range(3)]
     heights = [max(image.height for image in row) for row in rows]
-    width_needed = max([ImageDraw.Draw(rows[0][0]).textlength(label) for label in labels or [""]])
-    sheet = Image.new("RGB", (max(sum(columns) + 4 * GAP, round(width_needed) + 2 * GAP),
-                              sum(heights) + len(rows) * (GAP + space) + GAP), WHITE)
+    width = max(sum(columns) + 4 * GAP, round(text_width(labels or [""], NORMAL)) + 2 * GAP)
+    sheet = Image.new("RGB", (width, sum(heights) + len(rows) * (GAP + space) + GAP), WHITE)
     top = GAP
     for k, (row, height) in enumerate(zip(rows, heights)):
         if labels:
-            ImageDraw.Draw(sheet).text((GAP, top), labels[k], fill=INK)
+            write(ImageDraw.Draw(sheet), GAP, top, labels[k], INK)
         top += space
         left = GAP
-        for image, width in zip(row, columns):
+        for image, column in zip(row, columns):
             sheet.paste(image, (left, top))
-            left += width + GAP
+            left += column + GAP
         top += height + GAP
     save_image(path, sheet)

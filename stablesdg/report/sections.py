@@ -11,7 +11,7 @@ from .thumbnails import contact_sheet, embed, embed_file, evenly
 from .verdict import ClassVerdict, Gain, Word, find_gain, judge, judge_classes
 
 SHEET_IMAGES, SHEET_SIDE = 12, 96
-PAIRS_SIDE, MOST_PAIRS = 760, 12  # pixels of a picture of overlapping pairs, and pictures
+PAIRS_SIDE, MOST_PAIRS = 1200, 12  # pixels of a picture of overlapping pairs, and pictures
 MOST_NAMED = 5  # files in a sentence
 MOST_PICTURED = 24  # classes that get a contact sheet
 SHAPES = {  # one for each word, so that colour is not needed to tell them apart
@@ -174,11 +174,11 @@ def overlap_pictures(findings: Findings) -> list[Html]:
     """Pairs of images that share a surface."""
     if not findings.overlaps and findings.plan.get("audit"):
         return []  # they were searched for, and none was found
-    shown = [(file, embed_file(file, PAIRS_SIDE, f"Overlapping images: {file.stem.partition('-')[2]}"))
+    named = [("Images of two classes" if (name := file.stem.partition("-")[2]) == "across" else name, file)
              for file in findings.overlaps[:MOST_PAIRS]]
-    figures = [figure(image, f"{file.stem.partition('-')[2]}: each row is a pair that shows one surface. On the right "
-                             "they are laid over each other; pairs with least in common are shown.")
-               for file, image in shown if image]
+    shown = [(name, embed_file(file, PAIRS_SIDE, f"Overlapping images: {name}")) for name, file in named]
+    figures = [figure(image, f"{name}: each row is a pair that shows one surface. On the right they are laid over each "
+                             "other.") for name, image in shown if image]
     if figures:
         return [tag("h3", "Images that overlap"), *figures]
     return [missing("No picture of overlapping pairs is here. This searches for them, and draws those it finds:",
@@ -193,9 +193,18 @@ def most_common(counter: Counter[str]) -> str:
     return value if not rest else f"{value} ({n} of {counter.total()}; {count(rest, 'other')})"
 
 
+def range_of(sizes: Counter[str]) -> str:
+    """The size that most images have, or from what to what both sides go."""
+    if not sizes or 2 * sizes.most_common(1)[0][1] > sizes.total():
+        return most_common(sizes)
+    sides = zip(*[map(int, size.split(" × ")) for size in sizes])
+    return " × ".join(f"{min(side)}" if min(side) == max(side) else f"{min(side)} to {max(side)}"
+                      for side in map(list, sides))
+
+
 def files_table(surveys: Sequence[Survey]) -> Html:
     """Sizes, bits and brightness of the files of each class."""
-    rows = [[one.name, len(one.files), most_common(one.sizes), most_common(one.bits), f"{one.brightness[1]:.0f}",
+    rows = [[one.name, len(one.files), range_of(one.sizes), most_common(one.bits), f"{one.brightness[1]:.0f}",
              len(one.odd)] for one in surveys]
     return table("Files of each class", ("class", "images", "pixels", "bits", "median gray level", "odd files"), rows)
 
