@@ -50,8 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
 
     from stablesdg.app import split_check
-    from stablesdg.data import split
-    from stablesdg.data.links import find_or_read
+    from stablesdg.data import links, split
 
     categories = list_categories(args.data)
     manifest = args.out or runs_root() / args.data.resolve().name / "split.json"
@@ -83,7 +82,7 @@ def main(argv: list[str] | None = None) -> None:
         if method != "random" and not fresh.is_file():
             print(f"comparing the images of {args.data}", flush=True)
             files = {name: file for folder in categories for name, file in split.named_files(folder).items()}
-            found = find_or_read(files, manifest.parent / "plan" / "links.json")
+            found = links.find_or_read(files, manifest.parent / "plan" / "links.json")
         made = split.load_split(fresh, categories, method, SEED if args.seed is None else args.seed,
                                 args.ratios or RATIOS, found)
         if args.replace:
