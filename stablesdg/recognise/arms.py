@@ -23,7 +23,8 @@ from ..data.augment import augment
 from ..data.folders import list_images
 from ..data.generated import source_name
 from ..data.overlap import Progress, no_progress
-from ..data.split import Split, find_groups, kept_out, refuse_leak
+from ..data.split import Split, kept_out, refuse_leak
+from ..data.surfaces import components, find_links, find_links_across, same_photograph
 from ..storage.errors import UserError
 from ..storage.files import read_csv, read_optional_json, sha256
 from .classifiers import load_images
@@ -281,4 +282,9 @@ def surfaces(test: FilesByClass, split: Split | None, progress: Progress = no_pr
     names = [{source_name(file): file for file in files} for files in test]
     if split and split["method"] == "group":
         return [split["files"][name]["group"] for files in names for name in files]
-    return [group for files in names for group in find_groups(files, progress)[0].values()]
+    files = {name: file for own in names for name, file in own.items()}
+    pairs = {pair for own in names for pair in find_links(own, progress).pairs} | same_photograph(files)
+    if len(names) > 1:
+        pairs |= find_links_across(files, progress).pairs
+    group_of = components(files, pairs)
+    return [group_of[name] for own in names for name in own]

@@ -152,8 +152,10 @@ def test_overlapping_test_images_of_a_random_split_are_one_surface(tmp_path):
     (tmp_path / "a").mkdir()
     for k, crop in enumerate(crops):
         Image.fromarray(crop).save(tmp_path / "a" / f"{k}.png")
-    groups = arms.surfaces([sorted((tmp_path / "a").iterdir())], {"method": "random"})
-    assert groups == ["a/0.png", "a/0.png", "a/2.png", "a/3.png"]
+    (tmp_path / "b").mkdir()
+    Image.fromarray(large[2, 8:72, 8:72]).save(tmp_path / "b" / "0.png")
+    groups = arms.surfaces([sorted((tmp_path / name).iterdir()) for name in "ab"], {"method": "random"})
+    assert groups == ["a/0.png", "a/0.png", "a/2.png", "a/3.png", "a/3.png"]
 
 
 def test_round_trips_must_be_there_and_as_many_as_the_generated_images(place, generated, tmp_path):
