@@ -49,7 +49,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
                    help="run folder of the data set (runs/neu), or any folder of class folders")
     p.add_argument("--network", default="squeezenet", choices=classify_options.NETWORKS,
                    help="AlexNet, VGG-16, ResNet-18, SqueezeNet 1.1 or DenseNet-121; nano is a linear classifier on "
-                        "the frozen feature network of weights/nano, fitted in seconds")
+                        "the frozen feature network of weights/nano, fitted in seconds; imagenet is the same on a "
+                        "network trained on ImageNet, which needs two more packages")
     classify_options.add_arm(p.add_argument_group("training set"))
     classify_options.add_training(p.add_argument_group("training"))
     classify_options.add_weighting(p.add_argument_group("what counts in training"))

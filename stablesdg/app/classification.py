@@ -201,7 +201,7 @@ def train_network(experiment: Experiment, images: TrainingSet, teacher: Teacher 
     """Train a network on one draw of images, or fit a probe on frozen features."""
     settings, setup, validation = experiment.settings, experiment.setup, experiment.validation
     on = f"seed {seed}: training on {images.n_real} real and {images.n_other} other images"
-    if setup.network == FROZEN and experiment.extractor:
+    if setup.network in FROZEN and experiment.extractor:
         print(f"{on}, frozen features")
         return fit_frozen(experiment.extractor, images.x, images.y, len(setup.classes), validation.x, validation.y)
     print(f"{on}, {f'{settings.steps} steps' if settings.steps else f'{settings.recipe.epochs} epochs'}")

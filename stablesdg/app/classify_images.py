@@ -88,17 +88,18 @@ def say_origin(settings: ClassifySettings, generated: GeneratedClasses) -> None:
 
 
 def open_features(settings: ClassifySettings, device: torch.device) -> FeatureExtractor | None:
-    """The frozen features that --network nano, --teacher and --filter need, or None."""
-    if settings.teacher == "imagenet":
+    """The frozen features that --network nano or imagenet, --teacher and --filter need, or None."""
+    if "imagenet" in (settings.network, settings.teacher):
         extractor = imagenet_extractor(device)
         if extractor is None:
-            raise UserError(f"--teacher imagenet needs two more packages: pip install {' '.join(PACKAGES)}.")
+            option = "--teacher" if settings.teacher else "--network"
+            raise UserError(f"{option} imagenet needs two more packages: pip install {' '.join(PACKAGES)}.")
         return extractor
-    return nano_extractor(device) if settings.network == FROZEN or settings.teacher or settings.filter else None
+    return nano_extractor(device) if settings.network == "nano" or settings.teacher or settings.filter else None
 
 
 def loader(settings: ClassifySettings, extractor: FeatureExtractor | None) -> Callable[[list[Path]], Tensor]:
     """What makes a tensor of image files."""
-    if settings.network == FROZEN and extractor:
+    if settings.network in FROZEN and extractor:
         return partial(extractor.of_files, progress="features")
     return partial(classifiers.load_images, side=settings.side)

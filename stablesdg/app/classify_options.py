@@ -5,9 +5,10 @@ from pathlib import Path
 from ..storage.errors import UserError
 from .command_line import Arguments, add_device, add_split, positive, rate
 
-NETWORKS = ("alexnet", "vgg", "resnet", "squeezenet", "densenet", "nano")
+NETWORKS = ("alexnet", "vgg", "resnet", "squeezenet", "densenet", "nano", "imagenet")
+FROZEN = ("nano", "imagenet")  # of these, linear classifiers on frozen features
 SIDES = (64, 200)  # pixels, the least and the most
-NO_EFFECT_ON_NANO = {  # options that change how a network is trained, and their defaults
+NO_EFFECT_ON_FROZEN = {  # options that change how a network is trained, and their defaults
     "epochs": None, "steps": None, "patience": None, "average": False, "side": SIDES[1], "augment": "paper",
     "upright": False, "mix": None, "teacher": None, "balanced": False, "share": None, "generated_weight": 1.0,
     "finish_real": 0.0, "pretrain_generated": False, "pretrained": None, "dtype": "auto"}
@@ -198,8 +199,8 @@ def check_generated(args: argparse.Namespace) -> None:
 
 def check_training(args: argparse.Namespace) -> None:
     """Whether each option of the training has an effect."""
-    if args.network == "nano":
-        check_nano(args)
+    if args.network in FROZEN:
+        check_frozen(args)
     if args.epochs and args.steps:
         raise UserError("--epochs and --steps both say how long a training is: pass one of them.")
     if args.upright and args.augment != "strong":
@@ -216,13 +217,14 @@ def check_training(args: argparse.Namespace) -> None:
                             "generated images together: leave out one of them.")
 
 
-def check_nano(args: argparse.Namespace) -> None:
+def check_frozen(args: argparse.Namespace) -> None:
     """Frozen features are not trained, so that most options would do nothing."""
-    if chosen := changed(args, NO_EFFECT_ON_NANO):
-        raise UserError(f"{chosen[0]} has no effect on --network nano, which fits a linear classifier to frozen "
-                        f"features: leave out {chosen[0]}.")
+    if chosen := changed(args, NO_EFFECT_ON_FROZEN):
+        raise UserError(f"{chosen[0]} has no effect on --network {args.network}, which fits a linear classifier to "
+                        f"frozen features: leave out {chosen[0]}.")
     if args.control == "classic":
-        raise UserError("--control classic has no image files, which --network nano needs: choose another --control.")
+        raise UserError(f"--control classic has no image files, which --network {args.network} needs: choose another "
+                        "--control.")
 
 
 def changed(args: argparse.Namespace, defaults: dict[str, object]) -> list[str]:

@@ -61,7 +61,7 @@ class ClassifySettings:
     @property
     def recipe(self) -> Recipe:
         """How the networks are trained. The frozen features are fitted once, which counts as one epoch."""
-        epochs = 1 if self.network == FROZEN else min(LOOKS, self.steps) if self.steps else self.epochs or EPOCHS
+        epochs = 1 if self.network in FROZEN else min(LOOKS, self.steps) if self.steps else self.epochs or EPOCHS
         drawing = Drawing(self.balanced, self.share, self.finish_real, self.pretrain_generated)
         return Recipe(epochs, self.steps, self.patience, self.augment, self.upright, self.mix, self.average, drawing)
 

