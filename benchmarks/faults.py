@@ -9,8 +9,8 @@ compared with the undisturbed result. Trainings save after every step here, so t
 
 Left out of the comparison: times, versions and memory in JSON and CSV files; metadata of safetensors files, which hold
 times (tensors are compared bit by bit), and the hash of a rival's file in the settings of its images; report.html and
-the prior's README.md, which tell the time; plan.json, which times a few steps; files named .unfinished-*, which the
-next run removes after a minute; empty lock files.
+the prior's README.md, which tell the time; plan.json, which times a few steps; files named .unfinished-* and
+.tmp??????, which the next run removes after a minute; empty lock files.
 Linux and macOS only.
 """
 import argparse
@@ -43,7 +43,7 @@ from stablesdg.prior.denoiser import DenoiserSettings
 from stablesdg.prior.feature_network import FeatureSettings
 from stablesdg.rivals import common
 from stablesdg.storage.errors import UserError
-from stablesdg.storage.files import UNFINISHED
+from stablesdg.storage.files import BEING_WRITTEN
 from stablesdg.storage.lock import NAME
 from stablesdg.storage.tensors import load_tensors
 
@@ -143,7 +143,7 @@ def contents(place: Path) -> dict[str, Any]:
     """{path: what is compared} of all files that a run made."""
     files = [file for file in sorted(place.rglob("*")) if file.is_file() and not file.is_relative_to(place / "steel")]
     return {file.relative_to(place).as_posix(): content(file, place) for file in files
-            if not file.name.startswith(UNFINISHED) and not file.name.endswith(NOT_COMPARED)}
+            if not any(map(file.match, BEING_WRITTEN)) and not file.name.endswith(NOT_COMPARED)}
 
 
 def content(file: Path, place: Path) -> Any:

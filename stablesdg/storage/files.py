@@ -17,6 +17,7 @@ from typing import Any
 from .errors import UserError
 
 UNFINISHED = ".unfinished-"  # how the names of files begin that are being written
+BEING_WRITTEN = (f"{UNFINISHED}*", ".tmp??????")  # patterns of such names: ours, and those of safetensors
 
 
 @contextlib.contextmanager

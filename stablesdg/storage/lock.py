@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import UserError
-from .files import UNFINISHED
+from .files import BEING_WRITTEN
 from .torchrun import is_first
 
 if sys.platform == "win32":
@@ -67,7 +67,7 @@ def _held(file: Path, folder: Path) -> Iterator[None]:
 
 def remove_unfinished(folder: Path) -> None:
     """Remove the files that a killed run was writing. What is younger than a minute may be another command's."""
-    for file in folder.glob(f"{UNFINISHED}*"):
+    for file in [file for pattern in BEING_WRITTEN for file in folder.glob(pattern)]:
         with contextlib.suppress(OSError):
             if time.time() - file.stat().st_mtime > UNFINISHED_SECONDS:
                 file.unlink()

@@ -47,9 +47,10 @@ def test_a_lock_leaves_nothing_behind_and_keeps_what_was_written(tmp_path):
 
 
 def test_what_a_killed_run_was_writing_goes_when_the_next_one_begins(tmp_path):
-    for name in (".unfinished-lora-abc.safetensors", ".unfinished-young.png", "lora.safetensors"):
+    for name in (".unfinished-lora-abc.safetensors", ".tmpAb12Cd", ".unfinished-young.png", "lora.safetensors"):
         (tmp_path / name).touch()
-    os.utime(tmp_path / ".unfinished-lora-abc.safetensors", (1e9, 1e9))
+    for name in (".unfinished-lora-abc.safetensors", ".tmpAb12Cd"):  # the second as safetensors names it
+        os.utime(tmp_path / name, (1e9, 1e9))
     with alone_in(tmp_path):
         assert {file.name for file in tmp_path.iterdir()} == {NAME, ".unfinished-young.png", "lora.safetensors"}
 
