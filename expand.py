@@ -55,8 +55,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     method.add_argument("--boxes", type=Path, help="the same with boxes: VOC xml, YOLO txt or COCO json")
     recognition = p.add_argument_group("recognition")
     recognition.add_argument("--networks", type=names, default="squeezenet", metavar="A,B",
-                             help="alexnet, vgg, resnet, squeezenet, densenet; nano, the classifier on frozen "
-                                  "features, is always there")
+                             help="alexnet, vgg, resnet, squeezenet, densenet; the classifier on the frozen features "
+                                  "that plan found better, nano or imagenet, is always there")
     recognition.add_argument("--steps", type=positive, default=1000,
                              help="optimiser steps of a classifier, in each arm")
     recognition.add_argument("--side", type=positive, default=200, help="side of the classifiers' images in pixels")

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from ..data.split import read_split
 from ..data.surfaces import category_of
+from ..storage.files import read_optional_json
+from .classify_options import FROZEN
 from .paths import dataset_folder
 
 if TYPE_CHECKING:
@@ -138,7 +140,8 @@ def recognition_stages(settings: ExpandSettings, folder: Path, generates: bool) 
     split, results = folder / "split.json", folder / "classify"
     made = tuple(folder / category / "samples" for category in settings.generated)
     generated = ("--generated", str(folder), *(("--real-only", *settings.real_only) if settings.real_only else ()))
-    stages = [classify(settings, "nano", (), (settings.data, split), results, "none")]
+    frozen = frozen_network(folder)
+    stages = [classify(settings, frozen, (), (settings.data, split), results, "none")]
     if not generates:
         return stages
     length = ("--steps", str(settings.steps), "--augment", "strong", "--average",
@@ -146,11 +149,16 @@ def recognition_stages(settings: ExpandSettings, folder: Path, generates: bool) 
               str(settings.seeds))
     arms = {"none": (), "steps": ("--control", "steps", "--filter", *generated),
             "expand": ("--mode", "expand", "--filter", *generated)}
-    stages.append(classify(settings, "nano", arms["expand"], (settings.data, split, *made), results, "expand"))
+    stages.append(classify(settings, frozen, arms["expand"], (settings.data, split, *made), results, "expand"))
     for network in settings.networks:
         stages += [classify(settings, network, (*arm, *length), (settings.data, split, *(made if arm else ())), results,
                             name) for name, arm in arms.items()]
     return stages
+
+
+def frozen_network(folder: Path) -> str:
+    """What --network is called on the frozen features that the plan found to be the better ones."""
+    return read_optional_json(folder / "plan" / "plan.json").get("frozen", FROZEN[0])
 
 
 def is_unequal(split: Path) -> bool:
@@ -165,7 +173,7 @@ def evaluation_stages(settings: ExpandSettings, folder: Path, generates: bool) -
     """What each kept classifier says of each test image: the report counts missed defects and false alarms in it."""
     results, images = folder / "classify", folder / "expanded" / "test"
     stages = []
-    for network in settings.networks if generates else ("nano",):
+    for network in settings.networks if generates else (frozen_network(folder),):
         stem = f"{network}-{'expand' if generates else 'none'}-1"
         stages.append(Stage(f"{network}, each test image", "", "classify.py",
                             ("--evaluate", str(images), "--model", str(results / f"{stem}.safetensors"), "--device",
@@ -177,7 +185,7 @@ def evaluation_stages(settings: ExpandSettings, folder: Path, generates: bool) -
 def classify(settings: ExpandSettings, network: str, arguments: tuple[str, ...], reads: tuple[Path, ...],
              results: Path, name: str) -> Stage:
     """One arm of one network."""
-    steps = 0 if network == "nano" else settings.steps * settings.seeds
+    steps = 0 if network in FROZEN else settings.steps * settings.seeds
     return Stage(f"{network}, {name}", "", "classify.py",
                  ("--data", str(settings.data), "--network", network, "--name", name, "--device", settings.device,
                   *arguments), reads, (results / f"{network}-{name}-1.json",), ("--resume",), ("--replace",),

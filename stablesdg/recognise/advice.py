@@ -96,6 +96,12 @@ def what_more_bring(curve: LearningCurve) -> str:
             f"{100 * found.high:+.1f}), if the curve goes on as it did")
 
 
+def frozen_classifier(curves: Sequence[LearningCurve]) -> str:
+    """What --network is called on the better frozen features: nano, unless ImageNet's know clearly more."""
+    balanced = {curve.name: curve.best.balanced for curve in curves}
+    return "imagenet" if balanced.get(IMAGENET, 0) > balanced[NANO] + NEAR else "nano"
+
+
 def what_to_try(found: Findings) -> list[str]:
     """The classifier to try first, and the class that is recognised worst."""
     nano = next(curve for curve in found.curves if curve.name == NANO).best.balanced

@@ -29,7 +29,7 @@ from ..data.images import read_image
 from ..data.surfaces import category_of
 from ..evaluate.extract import FeatureExtractor, cached_features
 from ..storage.errors import UserError
-from .advice import DESCRIPTOR, Advice, Findings, advise
+from .advice import DESCRIPTOR, Advice, Findings, advise, frozen_classifier
 from .backbones import open_extractors
 from .costs import StageCost, nano_costs, stable_diffusion_costs
 from .discriminant import fit_discriminant
@@ -77,8 +77,9 @@ class Plan:
     def as_json(self) -> dict[str, Any]:
         """The figures."""
         parts = ("advice", "test", "nano", "stable_diffusion")
-        return {"headline": self.advice.headline, "audit": self.audit.as_json(), "images": self.images,
-                "images_left_out": self.images_left_out, "curves": [asdict(curve) for curve in self.curves],
+        return {"headline": self.advice.headline, "frozen": frozen_classifier(self.curves),
+                "audit": self.audit.as_json(), "images": self.images, "images_left_out": self.images_left_out,
+                "curves": [asdict(curve) for curve in self.curves],
                 **{part: [asdict(one) for one in value] if isinstance(value, list) else asdict(value)
                    for part in parts for value in [getattr(self, part)]}}
 

@@ -158,6 +158,15 @@ def test_good_surfaces_are_the_ground_and_get_no_images(steel):
         settings_of(steel, good="Fine")
 
 
+@pytest.mark.parametrize("network", ["nano", "imagenet"])
+def test_the_classifier_on_frozen_features_is_the_one_that_plan_found_better(tmp_path, steel, monkeypatch, network):
+    monkeypatch.setenv("STABLESDG_RUNS", str(tmp_path))
+    write_json(tmp_path / "steel" / "plan" / "plan.json", {"frozen": network})
+    names = [stage.name for stage in list_stages(settings_of(steel), True)]
+    assert f"{network}, none" in names and f"{network}, expand" in names
+    assert [s.name for s in list_stages(settings_of(steel), False)] == ["split and plan", f"{network}, none"]
+
+
 def test_unequal_classes_are_drawn_equally_often(tmp_path, steel, monkeypatch):
     monkeypatch.setenv("STABLESDG_RUNS", str(tmp_path))
     for pits, balanced in ((6, False), (5, True)):

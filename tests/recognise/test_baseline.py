@@ -237,3 +237,11 @@ def test_the_first_rule_that_fits_decides(found, verdict, word):
         found = replace(found, images={"a": 200, "b": 300})
     said = advise(found)
     assert said.verdict == verdict and word in said.headline and said.further
+
+
+@pytest.mark.parametrize("imagenet, network", [(0.87, "nano"), (0.95, "imagenet")])
+def test_the_classifier_to_try_first_is_nano_unless_imagenet_knows_clearly_more(imagenet, network):
+    nano, = findings(balanced=0.85).curves
+    other = replace(nano, name="ImageNet", points=[replace(nano.best, balanced=imagenet)])
+    assert advice.frozen_classifier([nano, other]) == network and advice.frozen_classifier([nano]) == "nano"
+    assert f"classify.py --network {network}" in " ".join(advise(replace(findings(), curves=[nano, other])).further)
