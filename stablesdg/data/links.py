@@ -71,14 +71,18 @@ def find_or_read(files: Files, kept: Path) -> FoundLinks:
 
 
 def overlaps_to_show(links: FoundLinks, files: Files) -> dict[str, list[NamedOverlap]]:
-    """A few pairs of each class, and of two classes under "across", laid over each other anew for pictures."""
+    """A few pairs of each class, and of two classes under "across", laid over each other anew for pictures.
+
+    What is not found again when the two are compared alone is left out.
+    """
     by_class: dict[str, list[LinkedPair]] = {}
     for pair in links.overlaps:
         pair_class = "across" if is_across((pair.first, pair.second)) else category_of(pair.first)
         by_class.setdefault(pair_class, []).append(pair)
-    return {k: [overlap for pair in choose(pairs) for overlap in
-                find_links({name: files[name] for name in (pair.first, pair.second)}).overlaps]
-            for k, pairs in by_class.items()}
+    shown = {k: [overlap for pair in choose(pairs) for overlap in
+                 find_links({name: files[name] for name in (pair.first, pair.second)}).overlaps]
+             for k, pairs in by_class.items()}
+    return {k: overlaps for k, overlaps in shown.items() if overlaps}
 
 
 def choose(pairs: Sequence[LinkedPair]) -> list[LinkedPair]:
