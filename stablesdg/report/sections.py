@@ -91,10 +91,10 @@ def lights_section(findings: Findings) -> Html:
 
 def light_row(category: Category, found: ClassVerdict) -> list[str | int]:
     """The cells of one class."""
-    change = "–"
+    change: str = "–"
     if found.comparison:
-        change = join([points(found.comparison.difference), Html("<br>"),
-                       tag("small", f"{points(found.comparison.low)} to {points(found.comparison.high)}")])
+        change = tag("div", points(found.comparison.difference), Html("<br>"),
+                     tag("small", f"{points(found.comparison.low)} to {points(found.comparison.high)}"))
     made = len(category.generated)
     kept = f"{made - len(category.rejected)}" if category.is_filtered else "–"
     why = tag("div", light(found.word), tag("span", found.why, class_="why"), class_="light")
