@@ -38,9 +38,11 @@ def expanded(tmp_path_factory, toy, steel):
 def test_one_command_ends_with_adapters_images_classifiers_folders_and_a_report(expanded):
     place, said = expanded
     run = place / "runs" / "steel"
+    frozen = json.loads((run / "plan" / "plan.json").read_text())["frozen"]
     for file in ("plan/plan.json", "patches/lora.safetensors", "patches/samples/manifest.csv", "patches/fid.json",
-                 "classify/nano-none-1.json", "classify/squeezenet-steps-1.json", "classify/squeezenet-expand-1.json",
-                 "classify/filter.csv", "expanded/origin.csv", "report.html"):
+                 f"classify/{frozen}-none-1.json", f"classify/{frozen}-expand-1.json",
+                 "classify/squeezenet-steps-1.json", "classify/squeezenet-expand-1.json", "classify/filter.csv",
+                 "expanded/origin.csv", "report.html"):
         assert (run / file).is_file(), file
     assert "$ python train_lora.py --rank 1 --data" in said and "report.html in a browser" in said
     assert not (run / "pits" / "samples").exists()

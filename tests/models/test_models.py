@@ -55,6 +55,7 @@ def test_two_contexts_an_image_give_what_each_gives_alone(unets, t):
 
 @pytest.mark.parametrize("height", [1, 5])
 def test_the_gradient_of_halving_one_column_in_bfloat16_is_that_of_float32_up_to_rounding(height):
+    torch.manual_seed(0)
     downsample, x = Downsample(32), torch.randn(2, 32, height, 1)
 
     def gradient(dtype):
@@ -66,7 +67,7 @@ def test_the_gradient_of_halving_one_column_in_bfloat16_is_that_of_float32_up_to
 
     expected = gradient(torch.float32)
     for _ in range(20):
-        assert relative_error(gradient(torch.bfloat16), expected) < 0.02
+        assert relative_error(gradient(torch.bfloat16), expected) < 0.05  # what is left unset is far larger, or NaN
 
 
 @pytest.mark.parametrize("size", [None, (10, 14), (9, 13)])
