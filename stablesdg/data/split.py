@@ -25,9 +25,9 @@ from .deal import NewImages, deal
 from .folders import list_images
 from .links import FoundLinks
 from .parts import LEFT_OUT, METHODS, PARTS, RATIOS, Split, SplitEntry, count, group_parts, random_parts
-from .surfaces import category_of, find_groups, progress_bar
+from .surfaces import category_of, progress_bar
 
-__all__ = ["METHODS", "PARTS", "RATIOS", "Split", "SplitEntry", "count", "find_groups", "group_parts", "progress_bar",
+__all__ = ["METHODS", "PARTS", "RATIOS", "Split", "SplitEntry", "count", "group_parts", "progress_bar",
            "random_parts"]  # what others ask here for, and parts and surfaces have
 SEEN = "train_sha256"  # metadata key of an adapter: which images it was trained on
 

@@ -145,12 +145,6 @@ def components(names: Iterable[str], pairs: Collection[Pair]) -> dict[str, str]:
     return {name: first[label] for name, label in zip(names, labels)}
 
 
-def find_groups(files: Files, progress: Progress = no_progress) -> tuple[dict[str, str], list[Pair]]:
-    """({name: group}, pairs of names that overlap) of one class, {name: path}."""
-    pairs = find_links(files, progress).pairs
-    return components(files, pairs | same_photograph(files)), sorted(pairs)
-
-
 def progress_bar(label: str) -> Progress:
     """A bar that vanishes when it is full. There is none where the output is no terminal."""
     return lambda rows: tqdm(rows, unit="image", desc=label, leave=False, disable=None)

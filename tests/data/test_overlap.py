@@ -11,7 +11,7 @@ from stablesdg.data.copies import find_copies
 from stablesdg.data.folders import list_images
 from stablesdg.data.images import save_image
 from stablesdg.data.overlap import find_overlaps, find_overlaps_across
-from stablesdg.data.split import find_groups
+from stablesdg.data.surfaces import components, find_links
 from stablesdg.prior.textures import draw
 
 
@@ -79,8 +79,9 @@ def test_images_of_very_different_sizes_are_not_shrunk_alike(tmp_path):
     images = {"a": small[:200, :200], "b": small[60:260, 60:260], "c": large[:, :3000], "d": large[:, 1000:]}
     for name, pixels in images.items():
         save_image(tmp_path / f"{name}.png", Image.fromarray(pixels))
-    groups, pairs = find_groups({file.stem: file for file in list_images(tmp_path)})
-    assert pairs == [("a", "b"), ("c", "d")] and groups == {"a": "a", "b": "a", "c": "c", "d": "c"}
+    files = {file.stem: file for file in list_images(tmp_path)}
+    pairs = find_links(files).pairs
+    assert pairs == {("a", "b"), ("c", "d")} and components(files, pairs) == {"a": "a", "b": "a", "c": "c", "d": "c"}
 
 
 def test_overlaps_across_classes_are_those_that_the_full_search_finds():

@@ -7,7 +7,7 @@ from PIL import Image
 from stablesdg.data.folders import list_images
 from stablesdg.data.images import save_image
 from stablesdg.data.prepare import find_piece, otsu_threshold, tile_starts
-from stablesdg.data.split import find_groups
+from stablesdg.data.surfaces import components, find_links, same_photograph
 from stablesdg.prior.textures import draw
 from stablesdg.storage.files import read_csv
 
@@ -28,7 +28,8 @@ def test_prepare_cuts_the_piece_out_tiles_it_and_keeps_the_tiles_of_a_photograph
     assert "Sc: 24 tiles of 4 photographs" in out and (tmp_path / "set" / "contact-Sc.png").is_file()
     tiles = list_images(tmp_path / "set" / "Sc")
     assert {(Image.open(tile).size, Image.open(tile).mode) for tile in tiles} == {((64, 64), "L")}
-    groups, _ = find_groups({tile.name: tile for tile in tiles})
+    files = {tile.name: tile for tile in tiles}
+    groups = components(files, find_links(files).pairs | same_photograph(files))
     for row in read_csv(tmp_path / "set" / "Sc" / "tiles.csv"):
         assert groups[row["file"]] == row["photograph"].replace(".png", "_00.png")
     assert "is not empty" in here(tmp_path, "-m", "stablesdg.prepare", "raw", "set", ok=False)
