@@ -63,7 +63,7 @@ def save_pictures(folder: Path, grid: Grid, strengths: Sequence[float], guidance
     title = (f"{grid.extractor.distance_name} on validation images (floor {grid.floor.fid:.2f} +- "
              f"{grid.floor.fid_sd:.2f}); in brackets: novelty; chosen: framed")
     save_heat_map(folder / "tune.png", strengths, guidances, grid.results, title, chosen)
-    firsts = {cell: images.first for cell, images in grid.images.items() if images.first is not None}
+    firsts = {cell: made[0].image for cell, made in grid.images.items() if made and made[0].image}
     save_first_images(folder / "tune-images.png", strengths, guidances, firsts)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -93,17 +93,6 @@ class Measured(NamedTuple):
     similarity: float
 
 
-@dataclass
-class CellImages:
-    """What is known of the images of one cell so far."""
-    made: list[Measured] = field(default_factory=list)
-
-    @property
-    def first(self) -> Image.Image | None:
-        """The image of the first job, if it is made."""
-        return self.made[0].image if self.made else None
-
-
 class ResultTable:
     """tune.csv, and tune.json with the settings that its rows were made with.
 
@@ -161,7 +150,7 @@ class Grid:
         used = sorted({job.source for job in self.jobs})
         self.posteriors = dict(zip(used, share(used, lambda own: encode_images(sd, own, settings.resolution))))
         self.originals = {source: read_image(source) for source in used}
-        self.images: dict[Cell, CellImages] = {}
+        self.images: dict[Cell, list[Measured]] = {}
         self.results: dict[Cell, CellResult] = {}  # with the most images so far
         depends_on = {
             "weights": sd.sha256, "adapters": [sha256(file) for file in sd.adapter_files], "prompt": settings.prompt,
@@ -172,12 +161,12 @@ class Grid:
 
     def measure(self, cell: Cell, number: int) -> CellResult:
         """The result of one cell with its first `number` images. Writes it down."""
-        images = self.images.setdefault(cell, CellImages())
+        images = self.images.setdefault(cell, [])
         result = self.table.rows.get((cell, number))
         if result is None:
             start = time.monotonic()
-            self.make_images(cell, self.jobs[len(images.made):number])
-            made = images.made[:number]
+            self.make_images(cell, self.jobs[len(images):number])
+            made = images[:number]
             generated = torch.stack([one.features for one in made])
             result = CellResult(
                 cell.s, cell.w, number, fid=round(frechet_distance(self.reference, generated), 4),
@@ -187,7 +176,7 @@ class Grid:
             self.table.put(result)
             if self.writes:
                 self.table.write()
-        elif images.first is None:
+        elif not images:
             self.make_images(cell, self.jobs[:1])  # for the picture
         self.results[cell] = result
         return result
@@ -195,7 +184,7 @@ class Grid:
     def make_images(self, cell: Cell, jobs: Sequence[Job]) -> None:
         """Make the images of `jobs` and append what is measured of each to those of the cell."""
         for batch in self.share([*self.in_batches(jobs)], lambda own: [self.measure_batch(cell, b) for b in own]):
-            self.images[cell].made += batch
+            self.images[cell] += batch
 
     @torch.no_grad()
     def measure_batch(self, cell: Cell, jobs: Sequence[Job]) -> list[Measured]:
