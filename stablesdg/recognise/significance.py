@@ -140,14 +140,18 @@ def p_in_words(p: float) -> str:
     return f"p = {p:.3f}" if p >= SMALLEST_P_SHOWN else "p < 0.001"
 
 
+def in_points(share: float) -> str:
+    """A difference of shares as +2.5 or -1.0 points."""
+    return f"{round(100 * share, 1) + 0.0:+.1f}"  # + 0.0 makes +0.0 of -0.0
+
+
 def verdict(name_a: str, name_b: str, found: Comparison, adjusted: float | None = None) -> str:
     """One sentence that claims no more than the figures do, and a second one where it could be misread.
 
     adjusted  what `holm` makes of the p value where the comparison is one of several; it decides then
     """
     p = found.p if adjusted is None else adjusted
-    shares = found.difference, found.low, found.high
-    difference, low, high = (f"{round(100 * share, 1) + 0.0:+.1f}" for share in shares)  # + 0.0 makes +0.0 of -0.0
+    difference, low, high = map(in_points, (found.difference, found.low, found.high))
     figures = f"{difference} points, 95 % interval {low} to {high}, {p_in_words(found.p)}"
     if adjusted is not None:
         figures += f", adjusted {p_in_words(adjusted)}"

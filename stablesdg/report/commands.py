@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..recognise.frozen import FROZEN
 from .read import Findings
 
 SEEDS = 3
 LEFT_OUT = ("resume", "replace", "verdicts")  # of the arguments of a finished run: they do not change its result
 OFF = {"finish_real": 0.0}  # arguments of a finished run that cannot be typed with this value
 DEFAULT_ROOT = "runs"
-FROZEN = ("nano", "imagenet")  # classifiers that are fitted, and not trained in epochs
 
 
 def relative(path: Path | str) -> str:

@@ -6,6 +6,8 @@
 import html
 from collections.abc import Iterable, Sequence
 
+from ..recognise.significance import in_points
+
 NO_BREAK = "\u00a0"  # a space at which no line ends
 VOID = ("img", "meta", "br", "hr")  # elements that have no end tag
 
@@ -106,7 +108,7 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 def points(share: float) -> str:
     """A difference of shares as +2.5 or −1.0 points."""
-    return f"{round(100 * share, 1) + 0.0:+.1f}".replace("-", "−")  # + 0.0 makes +0.0 of -0.0
+    return in_points(share).replace("-", "−")
 
 
 def count(n: int, what: str) -> str:
