@@ -13,8 +13,7 @@ classes, unless they say otherwise. --curve comes first: it measures, on validat
 "real" needs until it stops improving, or those of --arms. What is finished is not run again. The files summary.txt and
 results.csv grow arm by arm.
 
-Two arms are missing. classify.py cannot repeat the images that it gets wrong, and no command pretrains a classifier on
-drawn textures.
+The arm pretrain-on-drawn takes as many steps before, on drawn textures, which no other arm has.
 """
 import argparse
 import time
@@ -24,8 +23,8 @@ from pathlib import Path
 
 import calls
 from calls import ROOT, keep_settings
-from pays_arms import ARMS, PaysSettings, Task, all_tasks, draw_name, draws
-from pays_draws import draw_parts, find_regimes, make_draw
+from pays_arms import ARMS, DRAWN, PaysSettings, Task, all_tasks, draw_name, draws
+from pays_draws import draw_parts, draw_textures, find_regimes, make_draw
 from pays_summary import curve_lines, read_seconds, summarise
 
 from stablesdg.app.command_line import parser, positive, run_main
@@ -106,8 +105,8 @@ def main(argv: list[str] | None = None) -> None:
     if args.summary:
         write_summary(settings)
     elif args.dry_run:
-        say_dry_run([task for regime, draw in draws(settings) for task in all_tasks(settings, regime, draw)],
-                    read_seconds(settings.out))
+        tasks = [task for regime, draw in draws(settings) for task in all_tasks(settings, regime, draw)]
+        say_dry_run(list(dict.fromkeys(tasks)), read_seconds(settings.out))
     else:
         keep_settings(settings.out, {name: getattr(settings, name) for name in GENERATION_SETTINGS})
         run_all(settings)
@@ -120,6 +119,8 @@ def run_all(settings: PaysSettings) -> None:
     """Run what is not finished. An arm that fails is told at the end, and the others go on."""
     split = load_split(runs_root() / settings.data.name / "split.json", list_categories(settings.data), "group")
     failed: list[UserError] = []
+    if any(arm.from_drawn for arm in settings.arms):
+        draw_textures(settings.out / "data" / DRAWN, settings.out / "runs" / DRAWN / "split.json")
     for regime, draw in draws(settings):
         name, parts = draw_name(regime, draw), draw_parts(split["files"], regime, draw)
         make_draw(settings.out / "data" / name, settings.out / "runs" / name / "split.json", settings.data, split,

@@ -16,6 +16,7 @@ SETS: dict[str, tuple[object, ...]] = {  # generated images -> arguments of samp
     "welded": ("--compose",),
     "mixed": ("--strength", 0.4, 0.8),  # each image starts from one of the next class
 }
+DRAWN = "drawn-textures"  # the data set of drawn textures, one class for each kind of mark
 TEACHER, FILTER, PRETRAIN = ("--teacher", "nano"), ("--filter",), ("--pretrain-generated",)
 
 
@@ -26,6 +27,8 @@ class Arm:
     generated: str | None = None  # one of SETS
     arguments: tuple[str, ...] = ()  # of classify.py
     protocol: str = "equal"  # equal steps; "paper": epochs and its augmentation; "frozen": a probe, not a network
+    sees_again: bool = False  # real images, those the more often that the arm "real" gets wrong on validation
+    from_drawn: bool = False  # starts from a classifier of drawn textures
 
 
 ARMS = (
@@ -33,6 +36,8 @@ ARMS = (
     Arm("teacher-on-real", None, TEACHER),
     Arm("teacher-on-real-mix", None, (*TEACHER, "--mix", "both")),
     Arm("frozen-real", None, (), "frozen"),
+    Arm("hard-again", sees_again=True),
+    Arm("pretrain-on-drawn", from_drawn=True),
     Arm("pasted", "pasted"),
     Arm("welded", "welded"),
     Arm("redrawn", "redrawn"),
@@ -121,9 +126,12 @@ def all_tasks(settings: PaysSettings, regime: Regime, draw: int) -> list[Task]:
     tasks: list[Task] = []
     for steps in settings.curve or (settings.steps,):
         for arm in settings.arms:
-            if arm.generated:
-                tasks += [task for task in generate(settings, name, arm.generated) if task not in tasks]
-            tasks.append(classify(settings, name, arm, steps))
+            before = list(generate(settings, name, arm.generated)) if arm.generated else []
+            if arm.sees_again:
+                before.append(classify(settings, name, ARMS[0], steps))
+            if arm.from_drawn:
+                before.append(classify_drawn(settings, steps))
+            tasks += [task for task in (*before, classify(settings, name, arm, steps)) if task not in tasks]
     return tasks
 
 
@@ -162,16 +170,34 @@ def classify(settings: PaysSettings, draw: str, arm: Arm, steps: int) -> Task:
         if arm.protocol == "equal" and arm.arguments != PRETRAIN:
             mixed = (*mixed, "--share", settings.share)
     how: tuple[object, ...] = ()
+    start = classify_drawn(settings, steps).mark.with_suffix(".safetensors") if arm.from_drawn else settings.pretrained
     if arm.protocol != "frozen":
-        how = ("--side", settings.side, *(("--pretrained", settings.pretrained) if settings.pretrained else ()))
+        how = ("--side", settings.side, *(("--pretrained", start) if start else ()))
     if arm.protocol == "equal":
-        how = (*how, "--steps", steps, "--augment", "strong", "--average", "--balanced",
-               *(("--upright",) if settings.upright else ()))
+        how = (*how, *equal_terms(settings, steps))
     elif arm.protocol == "paper":
         how = (*how, "--epochs", settings.paper_epochs)
     out = settings.out / "results" / draw / settings.training(steps)
+    if arm.sees_again:
+        mixed = ("--control", "steps", "--number", settings.number, "--share", settings.share, "--hard",
+                 out / f"hard-{network}-{ARMS[0].name}-1.csv")
     kind = f"classify {arm.name}" + (f", {steps} steps" if arm.protocol == "equal" else "")
     return Task(kind, draw,
                 ("classify.py", "--data", settings.out / "data" / draw, "--runs", settings.out / "runs", "--network",
                  network, *mixed, *how, *arm.arguments, "--name", arm.name, "--seeds", settings.seeds, "--resume",
                  "--out", out), out / f"{network}-{arm.name}-1.json", settings.seeds)
+
+
+def equal_terms(settings: PaysSettings, steps: int) -> tuple[object, ...]:
+    """What all arms of the protocol "equal" have in common."""
+    return ("--steps", steps, "--augment", "strong", "--average", "--balanced",
+            *(("--upright",) if settings.upright else ()))
+
+
+def classify_drawn(settings: PaysSettings, steps: int) -> Task:
+    """One classifier of drawn textures, by the kind of their marks. All draws share it."""
+    out = settings.out / "results" / DRAWN / settings.training(steps)
+    return Task(f"classify {DRAWN}, {steps} steps", DRAWN,
+                ("classify.py", "--data", settings.out / "data" / DRAWN, "--runs", settings.out / "runs", "--network",
+                 settings.network, "--side", settings.side, *equal_terms(settings, steps), "--name", DRAWN, "--resume",
+                 "--out", out), out / f"{settings.network}-{DRAWN}-1-random.json", 1)

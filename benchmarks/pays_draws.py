@@ -3,6 +3,7 @@
 Half of the surfaces of each class are for testing. They are the same in all draws. The training and validation images
 of a draw show other surfaces. What is not drawn is in no part.
 """
+import itertools
 import os
 import random
 import shutil
@@ -10,12 +11,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
+from stablesdg.data.folders import list_categories
+from stablesdg.data.images import save_image
 from stablesdg.data.parts import LEFT_OUT, Split, SplitEntry
+from stablesdg.data.split import load_split
 from stablesdg.data.surfaces import category_of
+from stablesdg.prior.textures import MARKS, draw
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.files import atomic_folder, write_json
 
 MOST_OF_A_SURFACE = 10  # so many of its images are tested; more of them tell little
+TEXTURES, TEXTURE_SIDE, TEXTURE_SEED = 200, 128, 7  # of each kind of mark; pixels; another seed than the prior's
 RARE_OTHERS = 80  # training images of each other class beside a rare one
 
 Groups = Mapping[str, Sequence[str]]  # surface -> the names of its images, CATEGORY/FILE
@@ -120,6 +128,23 @@ def make_draw(folder: Path, manifest: Path, data: Path, split: Split, parts: Map
             link(data / name, inside / name)
     write_json(manifest, {**split, "files": {name: {**split["files"][name], "part": part}
                                              for name, part in sorted(parts.items())}})
+
+
+def draw_textures(folder: Path, manifest: Path, number: int = TEXTURES) -> None:
+    """Make a data set of drawn textures, `number` of each kind of mark, and its split, unless it is there."""
+    if manifest.is_file():
+        return
+    counts = dict.fromkeys(MARKS, 0)
+    with atomic_folder(folder) as inside:
+        for index in itertools.count():
+            texture = draw(index, TEXTURE_SEED, TEXTURE_SIDE)
+            mark = texture.attributes["mark"]
+            if counts[mark] < number:
+                save_image(inside / mark / f"{counts[mark]}.png", Image.fromarray(texture.image))
+                counts[mark] += 1
+            if min(counts.values()) == number:
+                break
+    load_split(manifest, list_categories(folder), "random")
 
 
 def link(source: Path, file: Path) -> None:

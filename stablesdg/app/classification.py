@@ -9,7 +9,7 @@ from torch import Tensor
 from ..data.folders import list_categories
 from ..data.generated import source_name
 from ..data.images import save_image
-from ..data.split import PARTS, load_split, part_files, surfaces_of
+from ..data.split import PARTS, Split, load_split, part_files, surfaces_of
 from ..evaluate.extract import FeatureExtractor, nano_extractor
 from ..evaluate.filter import NOT_JUDGED, USED, ImageVerdict, count_reasons
 from ..recognise import classifiers
@@ -55,6 +55,7 @@ from .classify_images import (
 from .classify_settings import ClassifySettings
 from .devices import pick_device, pick_dtype
 from .paths import split_file
+from .sources import read_weights
 from .training_window import training_window
 
 # ---- images -----------------------------------------------------------------------------------------------------
@@ -68,6 +69,7 @@ class Experiment:
     device: torch.device
     dtype: torch.dtype
     train: FilesByClass
+    repeated: Mapping[Path, float] | None  # how often each is seen again, relative to the others; None: all alike
     generated: GeneratedClasses
     surface_of: Mapping[Path, str]  # of each training image
     extractor: FeatureExtractor | None  # of frozen features, where these are needed
@@ -116,8 +118,16 @@ def open_experiment(settings: ClassifySettings) -> Experiment:
     seen = frozenset(sha256(file) for files in parts["val"] for file in files)
     train_files = [file for files in parts["train"] for file in files]
     surface_of = dict(zip(train_files, surfaces_of(split, train_files)))
-    return Experiment(settings, setup, device, dtype, parts["train"], generated, surface_of, extractor, validation,
-                      parts["val"], seen, test, settings.results_folder)
+    repeated = read_repeated(settings, parts["train"], split)
+    return Experiment(settings, setup, device, dtype, parts["train"], repeated, generated, surface_of, extractor,
+                      validation, parts["val"], seen, test, settings.results_folder)
+
+
+def read_repeated(settings: ClassifySettings, train: FilesByClass, split: Split) -> Mapping[Path, float] | None:
+    """The weights of --hard, of each training image; None without it."""
+    if not settings.hard:
+        return None
+    return {file: weight for files in train for file, weight in zip(files, read_weights(settings.hard, files, split))}
 
 
 # ---- one seed ---------------------------------------------------------------------------------------------------
@@ -180,7 +190,7 @@ def draw_images(experiment: Experiment, filtered: list[list[ImageVerdict]] | Non
         empty = [name for name, files in zip(setup.classes, generated) if not files]
         if empty := [name for name in empty if name not in settings.real_only]:
             tell_of_empty_classes(experiment, empty, seed, filtered)
-    return training_set(settings.arm, experiment.train, generated, seed, experiment.load)
+    return training_set(settings.arm, experiment.train, generated, seed, experiment.load, experiment.repeated)
 
 
 def tell_of_empty_classes(experiment: Experiment, empty: list[str], seed: int,
@@ -248,7 +258,7 @@ def add_seed(experiment: Experiment, result: Result, run: SeedRun) -> Result:
     """The result with one more seed, written to disk so that --resume can go on from it.
 
     The weights are kept if they are better on the validation part than those of all earlier seeds. So are the weights
-    of images in hard.csv.
+    of images in hard-STEM.csv.
     """
     setup, tested = result.setup, run.tested
     drawn = {sha256(file) for file in run.real}
@@ -258,7 +268,7 @@ def add_seed(experiment: Experiment, result: Result, run: SeedRun) -> Result:
         classifiers.save(experiment.out / f"{setup.stem}.safetensors", run.state, setup.network, setup.classes,
                          drawn | experiment.generated.seen | experiment.validation_sha256, experiment.settings.side,
                          training_window(run.real))
-        write_hard(experiment.out / "hard.csv", experiment.train, experiment.validation_files, run.missed,
+        write_hard(experiment.out / f"hard-{setup.stem}.csv", experiment.train, experiment.validation_files, run.missed,
                    experiment.extractor or nano_extractor(experiment.device))
     result = result.add(tested, run.n_added, len(experiment.generated.seen - drawn))
     keep_result(experiment, result)
@@ -291,8 +301,8 @@ def say_result(experiment: Experiment, result: Result) -> None:
     print(summary_lines(result))
     for line in describe(find_family(result, read_results(out)), out):
         print(line)
-    print(f"wrote {out}/results.csv, {stem}.json, confusion-{stem}.png, hard.csv and {stem}.safetensors, which "
-          "--predict and --evaluate take as --model")
+    print(f"wrote {out}/results.csv, {stem}.json, confusion-{stem}.png, hard-{stem}.csv and {stem}.safetensors, "
+          "which --predict and --evaluate take as --model")
 
 
 def say_verdicts(folder: Path, name: str | None) -> None:

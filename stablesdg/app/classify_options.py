@@ -24,6 +24,9 @@ def add_arm(arm: Arguments) -> None:
                      help="how generated images are used")
     arm.add_argument("--control", choices=["steps", "copies", "classic"],
                      help="what expand must be better than, instead of --mode")
+    arm.add_argument("--hard", type=Path, metavar="FILE",
+                     help="with --control steps: see those images again more often that have a greater weight in this "
+                          "file; hard-NAME.csv of an earlier result is one")
     arm.add_argument("--alpha", type=float, default=1.0, help="share of the real training images that is used")
     arm.add_argument("--per-class", type=positive, help="use so many real training images a class, instead of --alpha")
     arm.add_argument("--number", type=positive,
@@ -159,6 +162,8 @@ def check_arm(args: argparse.Namespace) -> None:
         raise UserError(f"--alpha {args.alpha} is not a share in (0, 1].")
     if args.control and args.mode != "none":
         raise UserError(f"--control {args.control} takes the place of --mode: leave out --mode {args.mode}.")
+    if args.hard and args.control != "steps":
+        raise UserError("--hard says which real images are seen again: it needs --control steps.")
     if args.mode == "substitute" and args.alpha == 1 and not args.per_class:
         raise UserError("--mode substitute replaces real images, and --alpha 1 leaves none out: pass --alpha 0.4, for "
                         "example.")

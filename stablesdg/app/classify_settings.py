@@ -18,6 +18,7 @@ class ClassifySettings:
     network: str
     mode: str
     control: str | None
+    hard: Path | None
     alpha: float
     per_class: int | None
     number: int | None
@@ -68,7 +69,7 @@ class ClassifySettings:
     @property
     def result_name(self) -> str:
         """--name, or else the arm and what changes how it learns: "expand-teacher-mix"."""
-        how = {"filter": self.filter, "teacher": self.teacher == "nano",
+        how = {"hard": self.hard, "filter": self.filter, "teacher": self.teacher == "nano",
                "imagenet-teacher": self.teacher == "imagenet", "mix": self.mix, "balanced": self.balanced,
                "share": self.share, "weighted": self.generated_weight != 1, "finish-real": self.finish_real,
                "pretrain": self.pretrain_generated}

@@ -53,9 +53,9 @@ def find_real_images(data: Path, other: Path | None = None, compose: bool = Fals
 
 
 def read_weights(file: Path, sources: Sequence[Path], split: Split) -> list[float]:
-    """How often each source is to be taken, relative to the others.
+    """How often each source, or each image that is seen again, is to be taken, relative to the others.
 
-    file  CSV with the columns `file` (CATEGORY/FILE) and `weight`. A source that it does not name has weight 1. Rows of
+    file  CSV with the columns `file` (CATEGORY/FILE) and `weight`. An image that it does not name has weight 1. Rows of
           other classes do not count
 
     Raises UserError for an image that is kept out of training, and if no row is of this class.
@@ -68,13 +68,14 @@ def read_weights(file: Path, sources: Sequence[Path], split: Split) -> list[floa
     names = [source_name(source) for source in sources]
     if strange := sorted(set(given) - set(names)):
         part = split["files"][strange[0]]["part"] if strange[0] in split["files"] else "no"
-        raise UserError(f"{file} weights {strange[0]}, which is in {part} part of the split: only training images can "
-                        "be sources.")
+        raise UserError(f"{file} weights {strange[0]}, which is in {part} part of the split: only training images "
+                        "may have a weight.")
     weights = [given.get(name, 1.0) for name in names]
     if not given or not sum(weights):
         raise UserError(f"{file} gives no weight to any image of {category}: names are written CATEGORY/FILE.")
-    print(f"{file} weights {len(given)} of the {len(sources)} sources, from {min(weights):g} to {max(weights):g}"
-          + (": all alike, so it changes nothing within this class" if min(weights) == max(weights) else ""))
+    low, high = min(weights), max(weights)
+    print(f"{file} weights {len(given)} of the {len(sources)} images of {category}, from {low:g} to {high:g}"
+          + (": all alike, so it changes nothing within this class" if low == high else ""))
     return weights
 
 

@@ -4,7 +4,8 @@
     substitute   these, and a generated image for each real one that the share leaves out
     expand       these, and all generated images
     synthetic    the generated images alone
-    steps        control of expand: as many real images again, so that there is nothing new but the optimiser steps
+    steps        control of expand: as many real images again, so that there is nothing new but the optimiser steps.
+                 With weights, the hard ones among them more often
     copies       control of expand: the sources' round trips through the VAE
     classic      control of expand: rotated and mirrored real images
 
@@ -27,6 +28,7 @@ from ..data.split import Split, kept_out, refuse_leak
 from ..data.surfaces import components, find_links, find_links_across, same_photograph
 from ..storage.errors import UserError
 from ..storage.files import read_csv, read_optional_json, sha256
+from .batches import draw_by_weight
 from .classifiers import load_images
 
 CONTROLS = ("steps", "copies", "classic")
@@ -208,20 +210,26 @@ def choose_generated(arm: Arm, train: FilesByClass, real: FilesByClass, generate
     return chosen
 
 
-def see_again(files: Sequence[Path], number: int, seed: int) -> list[Path]:
-    """`number` of the files. Each occurs as often as any other, or once more."""
+def see_again(files: Sequence[Path], number: int, seed: int,
+              weights: Mapping[Path, float] | None = None) -> list[Path]:
+    """`number` of the files. Each occurs as often as its weight says, rounded up or down. None: all weights are 1."""
     order = random.Random(seed).sample(list(files), len(files))
-    return [order[i % len(order)] for i in range(number)]
+    if weights is None:
+        return [order[i % len(order)] for i in range(number)]
+    generator = torch.Generator().manual_seed(seed)
+    return [order[i] for i in draw_by_weight(torch.tensor([weights[file] for file in order]), number, generator)]
 
 
 def training_set(arm: Arm, train: FilesByClass, generated: FilesByClass, seed: int,
-                 load: Callable[[list[Path]], Tensor] = load_images) -> TrainingSet:
+                 load: Callable[[list[Path]], Tensor] = load_images,
+                 weights: Mapping[Path, float] | None = None) -> TrainingSet:
     """What an arm trains on with one seed.
 
     train      the files of the training part, of each class
     generated  the generated files of each class; [] for none. Steps and classic count them only, and add arm.number
                images of each class where there are none
     load       what makes a tensor of files; classic needs images
+    weights    of the files of the training part: how often steps shows each again. None: all alike
     """
     real = choose_real(train, arm.alpha, arm.per_class, seed)
     added = choose_generated(arm, train, real, generated, seed)
@@ -231,7 +239,7 @@ def training_set(arm: Arm, train: FilesByClass, generated: FilesByClass, seed: i
         raise UserError(f"All {n_real} real images are used, so there is nothing to substitute: lower --alpha or "
                         "--per-class.")
     if arm.name == "steps":
-        added = [see_again(files, n, seed) for files, n in zip(real, counts)]
+        added = [see_again(files, n, seed, weights) for files, n in zip(real, counts)]
     nothing: list[list[Path]] = [[] for _ in real]
     used, more = nothing if arm.name == "synthetic" else real, nothing if arm.name in ("none", "classic") else added
     x, y = as_tensors([own + new for own, new in zip(used, more)], load)

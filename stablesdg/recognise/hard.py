@@ -1,4 +1,4 @@
-"""Weights towards what a classifier gets wrong, for the choice of sources: hard.csv.
+"""Weights towards what a classifier gets wrong, for the choice of sources: hard-NAME.csv.
 
 The classifier looks at the validation images. Each one that it does not recognise raises the weights of the NEAREST
 training images of its class that are most like it:
@@ -32,7 +32,7 @@ def shares_of_missed(train: Tensor, missed: Tensor, n_validation: int) -> Tensor
 
 def write_hard(path: Path, train: FilesByClass, validation: FilesByClass, missed: Sequence[bool],
                extractor: FeatureExtractor) -> None:
-    """Write hard.csv: file (CATEGORY/FILE) and weight. `missed` is of all validation images, class by class."""
+    """Write file (CATEGORY/FILE) and weight, for --hard. `missed` is of all validation images, class by class."""
     rest, shares = iter(missed), []
     for files, held_out in zip(train, validation):
         wrong = [file for file, is_missed in zip(held_out, rest) if is_missed]

@@ -1,5 +1,6 @@
 """benchmarks/pays.py: draws of whole surfaces, the arithmetic of its tables, and a real run that is resumed."""
 import csv
+import functools
 import sys
 
 import pytest
@@ -8,6 +9,7 @@ from conftest import ROOT
 
 from stablesdg.data import steel
 from stablesdg.data.images import save_image
+from stablesdg.prior.textures import MARKS
 from stablesdg.recognise.results import Result, SeedResult, Setup
 from stablesdg.storage.errors import UserError
 
@@ -197,6 +199,11 @@ def test_a_small_run_makes_the_table_and_runs_nothing_twice(tmp_path, monkeypatc
     shown = capsys.readouterr().out
     assert len(ran) == 19  # the table has one with 2 steps
     assert "| images-4 | real | 1 | 1 | 1 |" in shown and "| images-4 | real | 2 | 2 | 2 |" in shown
+    monkeypatch.setattr(pays, "draw_textures", functools.partial(pays.draw_textures, number=6))
+    pays.main([*command, "--arms", "hard-again", "pretrain-on-drawn", "--draws", "1"])
+    assert len(ran) == 22 and {row["arm"] for row in csv.DictReader(open(tmp_path / "out" / "results.csv"))} == {
+        "hard-again", "pretrain-on-drawn"}
+    assert sorted(folder.name for folder in (tmp_path / "out" / "data" / "drawn-textures").iterdir()) == sorted(MARKS)
     with pytest.raises(UserError, match="number was 2"):
         pays.main([*command, "--number", "3"])
     with pytest.raises(UserError, match="how many real images"):

@@ -33,6 +33,11 @@ def test_the_control_steps_adds_each_real_image_as_often_as_any_other():
     assert [sorted(Counter(files).values()) for files in again] == [[1, 1, 1], [1] * 5, [2, 2, 2, 3, 3]]
 
 
+def test_with_weights_the_control_steps_adds_an_image_as_often_as_its_weight_says():
+    counts = Counter(arms.see_again(list("abcd"), 20, 0, {"a": 0.0, "b": 1.0, "c": 1.5, "d": 2.5}))
+    assert counts == {"b": 4, "c": 6, "d": 10}
+
+
 def test_two_arms_are_compared_on_the_same_images_and_a_classifier_can_be_used(place, generated):
     base = ["classify.py", "--data", "steel", "--epochs", "1", "--seeds", "2", "--alpha", "0.5", "--out", "pair"]
     here(place, *base, "--mode", "none")

@@ -30,6 +30,11 @@ def run(place, words, name):
     return load_file(place / "options" / name / f"{result.setup.stem}.safetensors")
 
 
+def weights_of(file):
+    """{CATEGORY/FILE: weight} of a file for --hard."""
+    return {row["file"]: float(row["weight"]) for row in csv.DictReader(open(file))}
+
+
 @pytest.mark.parametrize("words, name", [
     (["--augment", "strong"], "expand"), (["--augment", "strong", "--upright"], "expand"),
     (["--balanced"], "expand-balanced"), (["--share", "0.3"], "expand-share"),
@@ -84,7 +89,7 @@ def test_a_classifier_of_small_images_is_used_with_small_images(place):
 
 def test_hard_images_are_those_that_are_like_what_is_mistaken(place):
     run(place, [], "hard")
-    rows = {row["file"]: float(row["weight"]) for row in csv.DictReader(open(place / "options" / "hard" / "hard.csv"))}
+    rows = weights_of(place / "options" / "hard" / "hard-squeezenet-none-1.csv")
     split = json.loads((place / "runs" / "steel" / "split.json").read_text())["files"]
     names = {part: [name for name, entry in split.items() if entry["part"] == part] for part in ("train", "val")}
     assert set(rows) == set(names["train"])
@@ -105,7 +110,21 @@ def test_hard_images_are_those_that_are_like_what_is_mistaken(place):
     assert found_any and rows == pytest.approx({name: weight / mean for name, weight in expected.items()}, abs=1e-5)
 
 
+def test_hard_images_are_seen_again_more_often(place):
+    split = json.loads((place / "runs" / "steel" / "split.json").read_text())["files"]
+    train = sorted(name for name, entry in split.items() if entry["part"] == "train")
+    for name, step in (("alike", 0), ("uneven", 1)):
+        rows = "".join(f"{file},{1 + step * k}\n" for k, file in enumerate(train))
+        (place / f"{name}.csv").write_text(f"file,weight\n{rows}")
+    again = ["--control", "steps", "--number", "6"]
+    trained = {name: run(place, [*again, "--hard", f"{name}.csv"], f"again-{name}") for name in ("alike", "uneven")}
+    assert any(not torch.equal(trained["alike"][k], trained["uneven"][k]) for k in trained["alike"])
+    result, = read_results(place / "options" / "again-uneven")
+    assert result.name == "steps-hard" and result.setup.arm == "steps"
+
+
 @pytest.mark.parametrize("words, said", [
+    (["--hard", "no.csv"], "it needs --control steps"),
     (["--epochs", "2", "--steps", "3"], "both say how long"), (["--upright"], "belongs to --augment strong"),
     (["--share", "0.5"], "--share has no effect on --mode none"),
     (["--mode", "synthetic", "--generated", "generated", "--finish-real", "0.2"], "--finish-real has no effect"),
