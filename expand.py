@@ -10,6 +10,8 @@ report.
 Where the plan says that generation is not worth it, only the classifier on frozen features is trained. --method image
 or compose generates all the same.
 
+torchrun shares the work of its stages among many processes. A stage that fails ends them all then.
+
 Stop it at any time. The same command goes on: a stage is skipped if its command is the same and if neither what it read
 nor what it wrote has changed. A class that fails does not stop the others. It is named at the end.
 """
@@ -29,10 +31,11 @@ from stablesdg.app.command_line import (
 from stablesdg.app.paths import dataset_folder
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.lock import alone_in
+from stablesdg.storage.torchrun import by_itself, is_first
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    p = parser(__doc__, "python expand.py --data neu --budget 8h")
+    p = parser(__doc__, "python expand.py --data neu --budget 8h", many=True)
     p.add_argument("--data", type=Path, required=True, help="folder with one folder of real images for each class")
     p.add_argument("--categories", type=names, metavar="A,B",
                    help="generate for these classes alone, for example on one of many machines (default: all)")
@@ -96,14 +99,18 @@ def main(argv: list[str] | None = None) -> None:
 
 def expand(args: argparse.Namespace, folder: Path) -> None:
     """Run all stages, or list them."""
-    from stablesdg.app import expansion, journal, model
+    from stablesdg.app import expansion, journal, model, processes
     from stablesdg.app.stages import list_stages
 
     settings = expansion.resolve(**vars(args))
+    if settings.dry_run and not is_first():
+        return
     if settings.dry_run:
-        print("\n".join(expansion.dry_run_lines(settings, list_stages(settings, generates=True))))
+        with by_itself():
+            print("\n".join(expansion.dry_run_lines(settings, list_stages(settings, generates=True))))
         return
 
+    processes.start()
     notes = journal.Journal(folder / "expand.json", settings.good)
     clock = expansion.Clock(settings)
     with model.keep_model():

@@ -76,12 +76,12 @@ def describe_dtype(name: str, device: torch.device, dtype: torch.dtype) -> str:
     return f"{chosen}: bfloat16 {tense} {bfloat16_speed():.1f} times as fast here"
 
 
-@functools.cache
 def bfloat16_speed() -> float:
-    """What the first process measures: all of them must choose alike."""
+    """What the first process has measured: all of them must choose alike."""
     return of_first(measure_bfloat16)
 
 
+@functools.cache
 def measure_bfloat16() -> float:
     """Speed of bfloat16 over that of float32 on this CPU, in matrix products and convolutions. Takes milliseconds."""
     operands = {dtype: [torch.ones(shape, dtype=dtype) for shape in ((256, 256), (1, 64, 25, 25), (64, 64, 3, 3))]

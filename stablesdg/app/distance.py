@@ -69,7 +69,8 @@ def features_of(files: Sequence[Path], extractor: FeatureExtractor, batch_size: 
     """Features (N, d) of image files. Process k of N computes every N-th batch, and all meet in the cache on disk."""
     if size() > 1:
         at_once = extractor.images_at_once(batch_size)
-        extractor.of_files([file for i, file in enumerate(files) if i // at_once % size() == rank()], batch_size)
+        if own := [file for i, file in enumerate(files) if i // at_once % size() == rank()]:
+            extractor.of_files(own, batch_size)
         processes.wait_for_all()
     return extractor.of_files(files, batch_size, progress)
 

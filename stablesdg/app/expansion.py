@@ -17,7 +17,9 @@ from ..recognise.advice import DO_NOT
 from ..report.html import write_report
 from ..storage.errors import UserError
 from ..storage.files import read_optional_json
+from ..storage.torchrun import is_first, size
 from ..weights.read import NANO, WEIGHTS, default_weights
+from . import processes
 from .command_line import duration
 from .commands.plan import LEAK
 from .devices import pick_device, pick_dtype
@@ -161,29 +163,44 @@ class Clock:
 def run_stage(stage: Stage, notes: Journal, clock: Clock) -> bool:
     """Run a stage, or say why not. Returns whether there is time for further stages.
 
+    Of many processes, the first one decides. The others help where work can be shared, and wait where it cannot.
+    Raises UserError in a process of many whose part of the stage fails: the others may wait for it.
+    """
+    in_time, chosen = processes.of_first(lambda: choose(stage, notes, clock))
+    if not chosen:
+        return in_time
+    started = time.monotonic()
+    with keep_warnings() as warnings:
+        why = (run_program(chosen) if chosen.is_shared
+               else processes.of_first_by_itself(lambda: run_program(chosen)))
+    if why:
+        print(f"== {stage.label} failed: {why}", flush=True)
+    if is_first():
+        notes.fail(stage, why) if why else notes.end(stage, time.monotonic() - started, warnings)
+    if why and size() > 1:
+        raise UserError(f"{stage.label} failed ({why.rstrip('.')}). Mend that, and the same command goes on.")
+    processes.wait_for_all()
+    return True
+
+
+def choose(stage: Stage, notes: Journal, clock: Clock) -> tuple[bool, Stage | None]:
+    """(whether there is time, the stage as it is to be run now, or None for not at all). Says so.
+
     A stage is not run if its category has failed before.
     """
     read = fingerprint(stage.reads)
     if notes.is_done(stage, read):
         print(f"== {stage.label}: done before, skipped", flush=True)
-        return True
+        return True, None
     if stage.category and any(one["category"] == stage.category for one in notes.failed):
-        return True
+        return True, None
     if clock.is_used_up():
         print(f"== the budget is used up before {stage.label}; the same command goes on with it", flush=True)
-        return False
+        return False, None
     begun = notes.is_begun(stage, read)
     notes.begin(stage, read)
     print(f"== {stage.label}, {duration(clock.seconds())} after the start\n$ {stage.command}", flush=True)
-    started = time.monotonic()
-    with keep_warnings() as warnings:
-        why = run_program(with_arguments(stage, begun))
-    if why:
-        print(f"== {stage.label} failed: {why}", flush=True)
-        notes.fail(stage, why)
-    else:
-        notes.end(stage, time.monotonic() - started, warnings)
-    return True
+    return True, with_arguments(stage, begun)
 
 
 def run_program(stage: Stage) -> str:
@@ -241,11 +258,12 @@ def close(settings: ExpandSettings, notes: Journal, clock: Clock, generates: boo
     """Write the expanded data set, test the classifiers once more image by image, and write the report."""
     folder = dataset_folder(settings.data)
     out = folder / "expanded"
-    if count := export_expanded(settings.data, folder, out):
+    if count := processes.of_first_by_itself(lambda: export_expanded(settings.data, folder, out)):
         print(f"wrote {out}: {count} images in folders train, val and test, and origin.csv, which says where each is "
               "from")
     for stage in evaluation_stages(settings, folder, generates):
         if stage.reads[-1].is_file():
             run_stage(stage, notes, clock)
-    notes.save()
-    print(f"wrote {write_report(folder, settings.data)}")
+    if is_first():
+        notes.save()
+    print(f"wrote {processes.of_first_by_itself(lambda: write_report(folder, settings.data))}")

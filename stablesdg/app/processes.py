@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from ..storage.errors import UserError
-from ..storage.torchrun import rank, size
+from ..storage.torchrun import by_itself, rank, size
 
 PATIENCE = datetime.timedelta(days=1)  # how long a process waits for the others; torchrun ends all if one ends badly
 MOST_VALUES = 2**24  # of the gradients that are sent at once; 64 MiB
@@ -78,6 +78,11 @@ def of_first(make: Callable[[], T]) -> T:
     with said_plainly():
         dist.broadcast_object_list(made)
     return made[0]  # type: ignore[return-value]
+
+
+def of_first_by_itself(make: Callable[[], T]) -> T:
+    """The same, where `make` must not share out work, because the other processes do not take part in it."""
+    return of_first(by_itself()(make))
 
 
 def gather(value: T) -> list[T]:

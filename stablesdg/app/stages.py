@@ -24,6 +24,7 @@ SAMPLER = ("--sampler", "dpm", "--steps", "25")
 FEWEST_TO_CHOOSE_BY = 5  # validation images: with 2 to 4, no cell could be told from another in a trial
 UNEQUAL = 2  # then a network that is trained on all images alike tends to answer with the largest class
 TRAINING = "training"
+SHARED = ("train_ti.py", "train_lora.py", "tune.py", "sample.py", "fid.py", "classify.py")
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ class Stage:
         typed = ["python", self.program] if self.program.endswith(".py") else ["python", "-m",
                                                                                f"stablesdg.{self.program}"]
         return shlex.join([*typed, *self.arguments])
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether many processes can share its work."""
+        return self.program in SHARED and "--evaluate" not in self.arguments
 
     @property
     def label(self) -> str:

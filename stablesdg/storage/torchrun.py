@@ -12,10 +12,12 @@ from typing import TextIO
 
 from .errors import UserError
 
+_by_itself = False  # within `by_itself`
+
 
 def size() -> int:
     """How many processes share this command's work. One without torchrun."""
-    return int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+    return int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ and not _by_itself else 1
 
 
 def rank() -> int:
@@ -37,6 +39,17 @@ def refuse_many() -> None:
     """Raise UserError if there are several processes: for commands that do not share out their work."""
     if size() > 1:
         raise UserError("This command works in one process: type python in the place of torchrun and its options.")
+
+
+@contextlib.contextmanager
+def by_itself() -> Iterator[None]:
+    """A block in which the first process works as if it were the only one. No other process may enter it."""
+    global _by_itself
+    before, _by_itself = _by_itself, True
+    try:
+        yield
+    finally:
+        _by_itself = before
 
 
 class ErrorsOnly(io.TextIOBase):

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from commands import here
+from commands import here, torchrun
 
 from stablesdg.app import expansion
 from stablesdg.app.expanded import export_expanded
@@ -75,6 +75,20 @@ def test_a_stage_by_hand_gives_the_same_bytes(expanded):
     for name in ("embedding", "lora"):
         assert (place / "hand" / f"{name}.safetensors").read_bytes() == (
             place / "runs" / "steel" / "patches" / f"{name}.safetensors").read_bytes()
+
+
+def test_many_processes_share_the_stages_and_what_one_makes_is_done_for_the_other_number(tmp_path, toy, steel):
+    shutil.copytree(steel, tmp_path / "steel")
+    shutil.copytree(toy, tmp_path / "toy")
+    said = torchrun(tmp_path, 2, [["expand.py", "--data", "steel", *SMALL]])
+    assert said.count("$ python train_ti.py") == said.count("$ python -m stablesdg.plan") == 1
+    run = tmp_path / "runs" / "steel"
+    assert (run / "report.html").is_file() and len(list((run / "patches" / "samples").glob("*.png"))) == 3
+    again = here(tmp_path, "expand.py", "--data", "steel", *SMALL)
+    assert again.count("done before, skipped") == again.count("== ") > 10
+    (tmp_path / "steel" / "patches" / "000.png").write_bytes(b"damaged")
+    error = torchrun(tmp_path, 2, [["expand.py", "--data", "steel", *SMALL]], ok=False)
+    assert "Mend that, and the same command goes on" in error
 
 
 def test_the_expanded_data_set_names_the_origin_of_each_image(expanded, monkeypatch):
