@@ -89,10 +89,10 @@ def say_origin(settings: ClassifySettings, generated: GeneratedClasses) -> None:
 
 def open_features(settings: ClassifySettings, device: torch.device) -> FeatureExtractor | None:
     """The frozen features that --network nano or imagenet, --teacher and --filter need, or None."""
-    if "imagenet" in (settings.network, settings.teacher):
+    wanted = {"--network": settings.network, "--teacher": settings.teacher, "--filter": settings.filter}
+    if option := next((option for option, features in wanted.items() if features == "imagenet"), None):
         extractor = imagenet_extractor(device)
         if extractor is None:
-            option = "--teacher" if settings.teacher else "--network"
             raise UserError(f"{option} imagenet needs two more packages: pip install {' '.join(PACKAGES)}.")
         return extractor
     return nano_extractor(device) if settings.network == "nano" or settings.teacher or settings.filter else None

@@ -7,6 +7,7 @@ from .command_line import Arguments, add_device, add_split, positive, rate
 
 NETWORKS = ("alexnet", "vgg", "resnet", "squeezenet", "densenet", "nano", "imagenet")
 FROZEN = ("nano", "imagenet")  # of these, linear classifiers on frozen features
+OWN_FEATURES = "own"
 SIDES = (64, 200)  # pixels, the least and the most
 NO_EFFECT_ON_FROZEN = {  # options that change how a network is trained, and their defaults
     "epochs": None, "steps": None, "patience": None, "average": False, "side": SIDES[1], "augment": "paper",
@@ -34,9 +35,11 @@ def add_arm(arm: Arguments) -> None:
                           "images to add to each class, also without --generated")
     arm.add_argument("--real-only", nargs="+", default=[], metavar="CLASS",
                      help="classes that have no generated images, good surfaces for example")
-    arm.add_argument("--filter", action="store_true",
+    arm.add_argument("--filter", nargs="?", const=OWN_FEATURES, choices=[OWN_FEATURES, *FROZEN],
                      help="leave out generated images that are copies, that are like nothing real, or in which a "
-                          "probe on the real ones does not see their class; filter.csv lists them")
+                          "probe on the real ones does not see their class; filter.csv lists them. The probe is on the "
+                          f"features that are named here; {OWN_FEATURES}, which is --filter alone: those of --network "
+                          "or --teacher, else nano")
     arm.add_argument("--name", help="name of this result, where one mode is tried with several generators, numbers or "
                                     "settings (default: the mode or control, and what is chosen below)")
     add_split(arm)
@@ -198,6 +201,10 @@ def check_generated(args: argparse.Namespace) -> None:
         raise UserError(f"--real-only {args.real_only[0]} belongs to --generated FOLDER: add that, or leave it out.")
     if args.filter and args.control == "copies":
         raise UserError("--filter would leave out the copies that --control copies is made of: leave out --filter.")
+    own = args.network if args.network in FROZEN else args.teacher
+    if own and args.filter not in (None, OWN_FEATURES, own):
+        raise UserError(f"--filter {args.filter} and features of {own} are two probes, and one call fits one: write "
+                        f"--filter {own}.")
     if args.filter and not args.generated:
         raise UserError("--filter judges generated images: pass --generated FOLDER, or leave out --filter.")
 

@@ -40,7 +40,7 @@ class ClassifySettings:
     finish_real: float
     pretrain_generated: bool
     real_only: list[str]
-    filter: bool
+    filter: str | None
     pretrained: Path | None
     device: str
     dtype: str
@@ -69,7 +69,8 @@ class ClassifySettings:
     @property
     def result_name(self) -> str:
         """--name, or else the arm and what changes how it learns: "expand-teacher-mix"."""
-        how = {"hard": self.hard, "filter": self.filter, "teacher": self.teacher == "nano",
+        how = {"hard": self.hard, "filter": self.filter in ("own", "nano"),
+               "imagenet-filter": self.filter == "imagenet", "teacher": self.teacher == "nano",
                "imagenet-teacher": self.teacher == "imagenet", "mix": self.mix, "balanced": self.balanced,
                "share": self.share, "weighted": self.generated_weight != 1, "finish-real": self.finish_real,
                "pretrain": self.pretrain_generated}

@@ -2,6 +2,7 @@
 import ctypes
 import functools
 import platform
+import sys
 import time
 
 import torch
@@ -10,6 +11,11 @@ from torch.nn import functional as F
 from ..storage.errors import UserError
 from ..storage.torchrun import local_rank, size
 from .processes import of_first
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 MIN_BFLOAT16_SPEED = 1.2  # times float32's: a smaller gain is not worth the digits
 SPEED_TRIALS = 10
@@ -95,3 +101,12 @@ def measure_bfloat16() -> float:
                 torch.matmul(a, a)
             seconds[dtype] = min(seconds[dtype], time.perf_counter() - start)
     return seconds[torch.float32] / seconds[torch.bfloat16]
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes at the peak so far: what PyTorch had allocated on a GPU, the whole process elsewhere. 0 if unknown."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if resource is None:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -21,16 +21,12 @@ from ..storage.files import read_optional_json, sha256, write_json
 from ..storage.settings import as_json, changed_settings
 from ..storage.tensors import load_tensors, read_metadata, save_tensors
 from .command_line import duration
+from .devices import peak_memory
 from .interrupt import stop_when_asked
 from .makers import ImageMaker
 from .paths import split_file
 from .rivals import Opened, RivalSettings, open_rival
 from .sampling import make_images, save_pictures, say_novelty
-
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None
 
 MODEL, CHECKPOINT = "model.safetensors", "checkpoint.safetensors"
 LARGEST_SIDE = 256  # pixels at which images are read for their size and mode
@@ -94,15 +90,6 @@ def run_loop(settings: RivalSettings, opened: Opened) -> Trained:
         done = json.loads(read_metadata(checkpoint.path)["record"])["step"]
         raise KeyboardInterrupt(f"saved after {done} steps; the same command with --resume goes on") from None
     return Trained(progress.step, round(progress.seconds + opened.prepared_seconds, 1), peak_memory(opened.device))
-
-
-def peak_memory(device: torch.device) -> int:
-    """Bytes at the peak so far: what PyTorch had allocated on a GPU, the whole process elsewhere. 0 if unknown."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    if resource is None:
-        return 0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 # ---- drawing ----------------------------------------------------------------------------------------------------

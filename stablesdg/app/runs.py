@@ -56,14 +56,17 @@ def add_choice(folder: Path, tuned: Mapping[str, Any]) -> None:
 
 
 def record_training(folder: Path, stage: str, arguments: Mapping[str, Any], sd: StableDiffusion, seconds: float,
-                    embedding_sha256: str | None) -> None:
-    """Add a training stage to run.json. A choice of s and w is removed, because it was made for other adapters."""
+                    memory: int, embedding_sha256: str | None) -> None:
+    """Add a training stage to run.json. A choice of s and w is removed, because it was made for other adapters.
+
+    memory  of its process at the peak, in bytes
+    """
     run = read_run(folder)
     run.pop("tuned", None)
     data = Path(arguments["data"])
     run |= {"weights": str(sd.path.resolve()), "weights_sha256": sd.sha256, "data": str(data.resolve()),
             "split_sha256": sha256(split_file(data))}
-    entry = _entry(arguments, sd, seconds) | {"embedding_sha256": embedding_sha256}
+    entry = _entry(arguments, sd, seconds) | {"peak_memory": memory, "embedding_sha256": embedding_sha256}
     write_json(folder / "run.json", {**run, "stages": {**run.get("stages", {}), stage: entry}})
 
 

