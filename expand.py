@@ -110,16 +110,17 @@ def expand(args: argparse.Namespace, folder: Path) -> None:
             print("\n".join(expansion.dry_run_lines(settings, list_stages(settings, generates=True))))
         return
 
+    expansion.require_shares()
     processes.start()
     notes = journal.Journal(folder / "expand.json", settings.good)
     clock = expansion.Clock(settings)
     with model.keep_model():
         plan, *_ = list_stages(settings, generates=False)
         expansion.run_stage(plan, notes, clock)
-        generates = expansion.decide(settings, folder)
+        generates = processes.of_first(lambda: expansion.decide(settings, folder))
         if generates:
             expansion.say_not_tuned(settings, folder)
-        for stage in list_stages(settings, generates)[1:]:
+        for stage in processes.of_first(lambda: list_stages(settings, generates)[1:]):
             if not expansion.run_stage(stage, notes, clock):
                 break
     expansion.close(settings, notes, clock, generates)

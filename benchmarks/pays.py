@@ -13,7 +13,8 @@ classes, unless they say otherwise. --curve comes first: it measures, on validat
 "real" needs until it stops improving, or those of --arms. What is finished is not run again. The files summary.txt and
 results.csv grow arm by arm.
 
-The arm pretrain-on-drawn takes as many steps before, on drawn textures, which no other arm has.
+The arm pretrain-on-drawn is trained twice, with as many steps each time: first on drawn textures, then on real images.
+No other arm has the first training.
 """
 import argparse
 import time

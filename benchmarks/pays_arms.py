@@ -199,5 +199,6 @@ def classify_drawn(settings: PaysSettings, steps: int) -> Task:
     out = settings.out / "results" / DRAWN / settings.training(steps)
     return Task(f"classify {DRAWN}, {steps} steps", DRAWN,
                 ("classify.py", "--data", settings.out / "data" / DRAWN, "--runs", settings.out / "runs", "--network",
-                 settings.network, "--side", settings.side, *equal_terms(settings, steps), "--name", DRAWN, "--resume",
+                 settings.network, "--side", settings.side, *equal_terms(settings, steps),
+                 *(("--pretrained", settings.pretrained) if settings.pretrained else ()), "--name", DRAWN, "--resume",
                  "--out", out), out / f"{settings.network}-{DRAWN}-1-random.json", 1)

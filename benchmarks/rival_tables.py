@@ -131,7 +131,7 @@ def of_stablesdg(folder: Path) -> tuple[str, ...]:
     trained = [stages[name] for name in ("ti", "lora")]
     tensors = [tensor for name in ("embedding", "lora")
                for key, tensor in load_tensors(folder / f"{name}.safetensors")[0].items() if not key.endswith("alpha")]
-    memory = max(stage.get("peak_memory", 0) for stage in trained)
+    memory = max(stage.get("peak_memory") or 0 for stage in trained)
     return (f"{sum(stage['seconds'] for stage in trained) / 60:.2f}", f"{stages['sample']['seconds'] / 60:.2f}",
             str(sum(stage["arguments"]["iterations"] for stage in trained)), str(sum(t.numel() for t in tensors)),
             f"{memory / 2**20:.0f}" if memory else "")

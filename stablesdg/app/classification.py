@@ -112,7 +112,8 @@ def open_experiment(settings: ClassifySettings) -> Experiment:
         test_files=[source_name(file) for files in parts["test"] for file in files],
         test_groups=surfaces(parts["test"], split), held_out_sha256=images_sha256(parts["val"], parts["test"]),
         images_sha256=images_sha256(parts["train"], generated.files), arguments=settings.as_arguments(),
-        features=extractor.key if extractor else None)
+        features=extractor.key if extractor else None,
+        hard_sha256=sha256(settings.hard) if settings.hard else None)
     load = loader(settings, extractor)
     validation, test = (LabelledImages(*as_tensors(parts[part], load)) for part in ("val", "test"))
     seen = frozenset(sha256(file) for files in parts["val"] for file in files)
@@ -258,7 +259,7 @@ def add_seed(experiment: Experiment, result: Result, run: SeedRun) -> Result:
     """The result with one more seed, written to disk so that --resume can go on from it.
 
     The weights are kept if they are better on the validation part than those of all earlier seeds. So are the weights
-    of images in hard-STEM.csv.
+    of images in hard-NAME.csv.
     """
     setup, tested = result.setup, run.tested
     drawn = {sha256(file) for file in run.real}

@@ -89,7 +89,7 @@ def say_origin(settings: ClassifySettings, generated: GeneratedClasses) -> None:
 
 def open_features(settings: ClassifySettings, device: torch.device) -> FeatureExtractor | None:
     """The frozen features that --network nano or imagenet, --teacher and --filter need, or None."""
-    wanted = {"--network": settings.network, "--teacher": settings.teacher, "--filter": settings.filter}
+    wanted = {"--network": settings.network, "--teacher": settings.teacher, "--filter": settings.filter_features}
     if option := next((option for option, features in wanted.items() if features == "imagenet"), None):
         extractor = imagenet_extractor(device)
         if extractor is None:

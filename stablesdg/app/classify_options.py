@@ -167,6 +167,8 @@ def check_arm(args: argparse.Namespace) -> None:
         raise UserError(f"--control {args.control} takes the place of --mode: leave out --mode {args.mode}.")
     if args.hard and args.control != "steps":
         raise UserError("--hard says which real images are seen again: it needs --control steps.")
+    if args.hard and not args.hard.is_file():
+        raise UserError(f"There is no {args.hard}: pass a hard-NAME.csv that classify.py wrote, or write file,weight.")
     if args.mode == "substitute" and args.alpha == 1 and not args.per_class:
         raise UserError("--mode substitute replaces real images, and --alpha 1 leaves none out: pass --alpha 0.4, for "
                         "example.")

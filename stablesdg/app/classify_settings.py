@@ -5,8 +5,9 @@ from typing import Any
 
 from ..recognise.arms import Arm
 from ..recognise.batches import Drawing
-from ..recognise.frozen import FROZEN
+from ..recognise.frozen import FROZEN, probe_features
 from ..recognise.training import EPOCHS, LOOKS, Recipe
+from .classify_options import OWN_FEATURES
 from .paths import dataset_folder
 
 
@@ -67,10 +68,16 @@ class ClassifySettings:
         return Recipe(epochs, self.steps, self.patience, self.augment, self.upright, self.mix, self.average, drawing)
 
     @property
+    def filter_features(self) -> str | None:
+        """The features that --filter judges by; None without it."""
+        return probe_features(self.network, self.teacher) if self.filter == OWN_FEATURES else self.filter
+
+    @property
     def result_name(self) -> str:
         """--name, or else the arm and what changes how it learns: "expand-teacher-mix"."""
-        how = {"hard": self.hard, "filter": self.filter in ("own", "nano"),
-               "imagenet-filter": self.filter == "imagenet", "teacher": self.teacher == "nano",
+        own = probe_features(self.network, self.teacher)
+        how = {"hard": self.hard, "filter": self.filter_features == own,
+               "imagenet-filter": self.filter_features not in (None, own), "teacher": self.teacher == "nano",
                "imagenet-teacher": self.teacher == "imagenet", "mix": self.mix, "balanced": self.balanced,
                "share": self.share, "weighted": self.generated_weight != 1, "finish-real": self.finish_real,
                "pretrain": self.pretrain_generated}
@@ -87,4 +94,4 @@ class ClassifySettings:
     def as_arguments(self) -> dict[str, Any]:
         """For the result's JSON file."""
         texts = {name: str(value) if isinstance(value, Path) else value for name, value in vars(self).items()}
-        return texts | {"epochs": self.recipe.epochs}
+        return texts | {"epochs": self.recipe.epochs, "filter": self.filter_features}

@@ -103,10 +103,11 @@ def measure_bfloat16() -> float:
     return seconds[torch.float32] / seconds[torch.bfloat16]
 
 
-def peak_memory(device: torch.device) -> int:
-    """Bytes at the peak so far: what PyTorch had allocated on a GPU, the whole process elsewhere. 0 if unknown."""
+def peak_memory(device: torch.device) -> int | None:
+    """Bytes at the peak: on a GPU what PyTorch had allocated since `open_stage` or `open_rival`, elsewhere the whole
+    process with all that it did before. None if unknown."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if resource is None:
-        return 0
+        return None
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -116,6 +116,13 @@ def require_marks(settings: ExpandSettings) -> None:
             raise UserError(f"{marks} has no folder {missing[0]}: it needs one for each class that images are made of.")
 
 
+def require_shares() -> None:
+    """Raise UserError if there are more processes than images in a training step: torchrun can start too many."""
+    if size() > costs.BATCH_SIZE:
+        raise UserError(f"expand.py trains with {costs.BATCH_SIZE} images a step, which {size()} processes cannot "
+                        f"share: start at most {costs.BATCH_SIZE} by --nproc_per_node.")
+
+
 def is_nano(weights: str) -> bool:
     """Whether the weights are those of the small prior."""
     return Path(weights).resolve() == NANO.resolve()
@@ -261,9 +268,10 @@ def close(settings: ExpandSettings, notes: Journal, clock: Clock, generates: boo
     if count := processes.of_first_by_itself(lambda: export_expanded(settings.data, folder, out)):
         print(f"wrote {out}: {count} images in folders train, val and test, and origin.csv, which says where each is "
               "from")
-    for stage in evaluation_stages(settings, folder, generates):
-        if stage.reads[-1].is_file():
-            run_stage(stage, notes, clock)
+    trained = processes.of_first(lambda: [one for one in evaluation_stages(settings, folder, generates)
+                                          if one.reads[-1].is_file()])
+    for stage in trained:
+        run_stage(stage, notes, clock)
     if is_first():
         notes.save()
     print(f"wrote {processes.of_first_by_itself(lambda: write_report(folder, settings.data))}")

@@ -37,7 +37,7 @@ class Trained:
     """What a training took."""
     steps: int
     seconds: float  # those of the preparation included
-    memory: int  # bytes at the peak: of the process on a CPU, of what was allocated on a GPU
+    memory: int | None  # at the peak, as devices.peak_memory gives it
 
 
 def run(settings: RivalSettings) -> None:

@@ -56,10 +56,10 @@ def add_choice(folder: Path, tuned: Mapping[str, Any]) -> None:
 
 
 def record_training(folder: Path, stage: str, arguments: Mapping[str, Any], sd: StableDiffusion, seconds: float,
-                    memory: int, embedding_sha256: str | None) -> None:
+                    memory: int | None, embedding_sha256: str | None) -> None:
     """Add a training stage to run.json. A choice of s and w is removed, because it was made for other adapters.
 
-    memory  of its process at the peak, in bytes
+    memory  as devices.peak_memory gives it
     """
     run = read_run(folder)
     run.pop("tuned", None)

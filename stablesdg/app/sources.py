@@ -72,7 +72,8 @@ def read_weights(file: Path, sources: Sequence[Path], split: Split) -> list[floa
                         "may have a weight.")
     weights = [given.get(name, 1.0) for name in names]
     if not given or not sum(weights):
-        raise UserError(f"{file} gives no weight to any image of {category}: names are written CATEGORY/FILE.")
+        raise UserError(f"{file} gives no weight to any image of {category}: it needs a row for one of them at least, "
+                        f"with a name like {names[0]}.")
     low, high = min(weights), max(weights)
     print(f"{file} weights {len(given)} of the {len(sources)} images of {category}, from {low:g} to {high:g}"
           + (": all alike, so it changes nothing within this class" if low == high else ""))

@@ -21,7 +21,7 @@ from ..storage.errors import UserError
 from ..storage.files import sha256, write_csv
 from ..storage.settings import changed_settings
 from ..storage.tensors import load_tensors, read_metadata, save_tensors
-from ..storage.torchrun import is_first
+from ..storage.torchrun import by_itself, is_first
 from ..text import contains
 from ..train import HELD_OUT_DRAWS, TrainingLog, adapt
 from ..weights.adapters import Factors, LayerName, save_lora
@@ -135,7 +135,8 @@ def is_finished(settings: TrainingSettings, stage: str, output: str) -> bool:
                         "out --resume to train it again.")
     print(f"{folder / output}.safetensors is already finished; leave out --resume to train it again")
     if is_first() and not settings.no_preview and not (folder / f"preview-{stage}.png").is_file():
-        draw_missing_preview(settings, stage, output, record)
+        with by_itself():
+            draw_missing_preview(settings, stage, output, record)
     return True
 
 
@@ -152,6 +153,8 @@ def open_stage(name: str, settings: TrainingSettings, learning_rate: float) -> T
     files = {part: part_files(split, settings.data, part) for part in ("train", "val")}
     run = read_run(settings.folder) if name != "ti" else None
     sd = open_model(settings.weights, settings.device, settings.dtype, run, torch.float32 if settings.full else None)
+    if sd.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(sd.device)
     arithmetic = pick_dtype(settings.dtype, sd.device) if settings.full else sd.dtype
     settings = settings.resolve(sd, name, learning_rate)
     resolution, crop = pixels(settings.resolution), pixels(settings.crop)

@@ -212,10 +212,16 @@ def choose_generated(arm: Arm, train: FilesByClass, real: FilesByClass, generate
 
 def see_again(files: Sequence[Path], number: int, seed: int,
               weights: Mapping[Path, float] | None = None) -> list[Path]:
-    """`number` of the files. Each occurs as often as its weight says, rounded up or down. None: all weights are 1."""
+    """`number` of the files. Each occurs as often as its weight says, rounded up or down. None: all weights are 1.
+
+    Raises UserError if all weights are 0.
+    """
     order = random.Random(seed).sample(list(files), len(files))
     if weights is None:
         return [order[i % len(order)] for i in range(number)]
+    if not any(weights[file] for file in order):
+        raise UserError(f"--hard gives weight 0 to all {len(order)} real images of {files[0].parent.name} that are "
+                        "used: give one of them a greater weight, or use more images.")
     generator = torch.Generator().manual_seed(seed)
     return [order[i] for i in draw_by_weight(torch.tensor([weights[file] for file in order]), number, generator)]
 

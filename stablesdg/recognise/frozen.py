@@ -20,6 +20,11 @@ FEATURES, PROBE = "features.", "probe."  # how the names of its tensors begin
 PROBE_TENSORS = ("mean", "std", "weight", "bias")
 
 
+def probe_features(network: str, teacher: str | None) -> str:
+    """The features that --filter alone judges by: those of a frozen --network, or else of --teacher, or else nano."""
+    return network if network in FROZEN else teacher or FROZEN[0]
+
+
 class FrozenClassifier(nn.Module):
     """Images to logits: features, then (features - mean) / std W + b."""
 

@@ -1,4 +1,4 @@
-"""Weights towards what a classifier gets wrong, for the choice of sources: hard-NAME.csv.
+"""Weights towards what a classifier gets wrong, for the choice of sources, or of images to see again.
 
 The classifier looks at the validation images. Each one that it does not recognise raises the weights of the NEAREST
 training images of its class that are most like it:

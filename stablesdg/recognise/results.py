@@ -3,6 +3,7 @@
     NETWORK-NAME-AMOUNT.json            a result and its summary
     results.csv                         one line for each seed of every result in the folder
     confusion-NETWORK-NAME-AMOUNT.csv   counts[true][predicted], mean over seeds
+    hard-NETWORK-NAME-AMOUNT.csv        weights of the training images, for --hard
     filter.csv                          with --filter: a line for each generated image of each seed
 
 Verdicts against other results are not kept: verdicts.py computes them when they are shown. Files of the first edition
@@ -24,6 +25,7 @@ from ..storage.errors import UserError
 from ..storage.files import read_csv, read_json, sha256, write_csv, write_json
 from ..storage.settings import changed_settings
 from .arms import FilesByClass
+from .frozen import probe_features
 from .per_class import balanced_accuracy, macro_f1, recalls, scores_in_words
 from .significance import Accuracy, interval
 
@@ -34,11 +36,11 @@ ONE_RESULT = RESULT_COLUMNS[:5]  # columns that tell the results of a folder apa
 FILTER_COLUMNS = ("name", "seed", "file", "novelty", "evidence", "verdict")
 FREE_ARGUMENTS = ("seeds", "resume", "replace", "out", "verdicts", "predict", "evaluate", "threshold", "model", "onnx",
                   # paths, and the split that is asked for: the SHA-256 of all images say what they lead to
-                  "data", "generated", "pretrained", "split")  # of classify.py: a result does not depend on them
+                  "data", "generated", "pretrained", "hard", "split")  # of classify.py: no result depends on them
 DEFAULT_ARGUMENTS = {  # of classify.py, where an earlier version did not write them down
     "steps": None, "augment": "paper", "upright": False, "side": 200, "average": False, "balanced": False,
     "share": None, "generated_weight": 1.0, "finish_real": 0.0, "pretrain_generated": False, "teacher": None,
-    "mix": None, "filter": False, "real_only": []}
+    "mix": None, "filter": None, "real_only": []}
 IN_WORDS = {"test_files": "the test images", "test_groups": "the surfaces of the test images",
             "held_out_sha256": "the validation or test images", "images_sha256": "the training or generated images"}
 FREE_FIELDS = ("n_extra", "unseen", "rows", "correct", "confusion", "summary", "verdicts", "arguments")  # of the JSON
@@ -64,6 +66,7 @@ class Setup:
     images_sha256: str  # of all training images and generated images
     arguments: dict[str, Any]  # of classify.py
     features: str | None = None  # key of the frozen features that had a part in it, by their weights
+    hard_sha256: str | None = None  # of the file of --hard
 
     @property
     def stem(self) -> str:
@@ -200,7 +203,10 @@ def earlier_seeds(out: Path, setup: Setup, seeds: int, resume: bool, replace: bo
 
 def depends_on(record: Mapping[str, Any]) -> dict[str, Any]:
     """The settings and images that a result, as it lies on disk, follows from."""
-    everything = {**DEFAULT_ARGUMENTS, **record["arguments"], **record}
+    everything = {**DEFAULT_ARGUMENTS, "hard_sha256": None, **record["arguments"], **record}
+    if isinstance(everything["filter"], bool):  # before it named its features
+        everything["filter"] = (probe_features(everything["network"], everything["teacher"]) if everything["filter"]
+                                else None)
     return {k: v for k, v in everything.items() if k not in (*FREE_FIELDS, *FREE_ARGUMENTS)}
 
 

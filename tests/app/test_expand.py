@@ -77,18 +77,43 @@ def test_a_stage_by_hand_gives_the_same_bytes(expanded):
             place / "runs" / "steel" / "patches" / f"{name}.safetensors").read_bytes()
 
 
-def test_many_processes_share_the_stages_and_what_one_makes_is_done_for_the_other_number(tmp_path, toy, steel):
+@pytest.fixture
+def untouched(tmp_path, toy, steel):
+    """A folder with data and weights, in which nothing has run."""
     shutil.copytree(steel, tmp_path / "steel")
     shutil.copytree(toy, tmp_path / "toy")
-    said = torchrun(tmp_path, 2, [["expand.py", "--data", "steel", *SMALL]])
+    return tmp_path
+
+
+def test_what_two_processes_make_together_one_process_skips(untouched):
+    said = torchrun(untouched, 2, [["expand.py", "--data", "steel", *SMALL]])
     assert said.count("$ python train_ti.py") == said.count("$ python -m stablesdg.plan") == 1
-    run = tmp_path / "runs" / "steel"
+    run = untouched / "runs" / "steel"
     assert (run / "report.html").is_file() and len(list((run / "patches" / "samples").glob("*.png"))) == 3
-    again = here(tmp_path, "expand.py", "--data", "steel", *SMALL)
+    again = here(untouched, "expand.py", "--data", "steel", *SMALL)
     assert again.count("done before, skipped") == again.count("== ") > 10
-    (tmp_path / "steel" / "patches" / "000.png").write_bytes(b"damaged")
-    error = torchrun(tmp_path, 2, [["expand.py", "--data", "steel", *SMALL]], ok=False)
-    assert "Mend that, and the same command goes on" in error
+
+
+def test_one_process_that_dies_in_a_stage_ends_all_and_the_same_command_goes_on(untouched):
+    command = ["expand.py", "--data", "steel", *SMALL, "--iterations", "4"]
+    error = torchrun(untouched, 2, [["die", 1], command], ok=False)
+    run = untouched / "runs" / "steel" / "patches"
+    assert "exitcode  : 9" in error and not (run / "embedding.safetensors").exists()
+    said = here(untouched, *command)
+    assert "resuming after 2 iterations" in said and said.count("done before, skipped") == 1  # the plan
+
+
+def test_a_stage_that_fails_in_many_processes_ends_all_in_a_sentence(untouched):
+    (untouched / "steel" / "patches" / "000.png").write_bytes(b"damaged")
+    error = torchrun(untouched, 2, [["expand.py", "--data", "steel", *SMALL]], ok=False)
+    assert "error: split and plan failed (" in error and "Mend that, and the same command goes on" in error
+
+
+def test_more_processes_than_images_in_a_training_step_are_refused_before_the_plan(untouched, monkeypatch):
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "8", "RANK": "0", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    error = here(untouched, "expand.py", "--data", "steel", *SMALL, ok=False)
+    assert "start at most 4 by --nproc_per_node" in error and not (untouched / "runs" / "steel" / "plan").exists()
 
 
 def test_the_expanded_data_set_names_the_origin_of_each_image(expanded, monkeypatch):

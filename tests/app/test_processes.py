@@ -2,6 +2,7 @@
 import csv
 import json
 import os
+import sys
 
 import pytest
 import torch
@@ -103,6 +104,19 @@ def test_one_process_that_dies_ends_all_and_another_number_of_processes_goes_on(
     one, many = (load_file(place / name / "lora.safetensors") for name in ("lived", "died"))
     for key in one:
         torch.testing.assert_close(many[key], one[key], rtol=1e-4, atol=1e-4)
+
+
+def test_the_first_process_alone_draws_a_preview_that_a_kill_left_out(place):
+    command = ["train_ti.py", "--data", "steel/patches", "--weights", "toy", "--iterations", "2", "--resolution", "32",
+               "--device", "cpu", "--out", "previewed"]
+    here(place, *command)
+    preview = place / "previewed" / "preview-ti.png"
+    before = preview.read_bytes()
+    preview.unlink()
+    torchrun(place, 2, [[*command, "--resume"]])
+    assert preview.read_bytes() == before
+    stage = json.loads((place / "previewed" / "run.json").read_text())["stages"]["ti"]
+    assert sys.platform == "win32" or stage["peak_memory"] > 2**20
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ import csv
 import json
 import shutil
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from steel_place import make_generated, make_place  # noqa: F401 (fixtures)
 
 from stablesdg.recognise import arms, verdicts
 from stablesdg.recognise.results import from_json, read_results
+from stablesdg.storage.errors import UserError
 from stablesdg.storage.files import write_json
 
 
@@ -36,6 +38,9 @@ def test_the_control_steps_adds_each_real_image_as_often_as_any_other():
 def test_with_weights_the_control_steps_adds_an_image_as_often_as_its_weight_says():
     counts = Counter(arms.see_again(list("abcd"), 20, 0, {"a": 0.0, "b": 1.0, "c": 1.5, "d": 2.5}))
     assert counts == {"b": 4, "c": 6, "d": 10}
+    files = [Path("pits/0.png"), Path("pits/1.png")]
+    with pytest.raises(UserError, match="weight 0 to all 2 real images of pits"):
+        arms.see_again(files, 3, 0, dict.fromkeys(files, 0.0))
 
 
 def test_two_arms_are_compared_on_the_same_images_and_a_classifier_can_be_used(place, generated):

@@ -121,10 +121,15 @@ def test_hard_images_are_seen_again_more_often(place):
     assert any(not torch.equal(trained["alike"][k], trained["uneven"][k]) for k in trained["alike"])
     result, = read_results(place / "options" / "again-uneven")
     assert result.name == "steps-hard" and result.setup.arm == "steps"
+    (place / "uneven.csv").rename(place / "moved.csv")
+    base = ["classify.py", *SMALL, *again, "--out", "options/again-uneven", "--resume", "--hard"]
+    here(place, *base, "moved.csv")
+    assert "hard_sha256" in here(place, *base, "alike.csv", ok=False)
 
 
 @pytest.mark.parametrize("words, said", [
     (["--hard", "no.csv"], "it needs --control steps"),
+    (["--control", "steps", "--number", "3", "--hard", "no.csv"], "There is no no.csv"),
     (["--epochs", "2", "--steps", "3"], "both say how long"), (["--upright"], "belongs to --augment strong"),
     (["--share", "0.5"], "--share has no effect on --mode none"),
     (["--mode", "synthetic", "--generated", "generated", "--finish-real", "0.2"], "--finish-real has no effect"),

@@ -37,6 +37,17 @@ def test_what_an_earlier_version_did_not_write_down_is_unknown():
     assert (setup.origin_unknown, setup.pretrained_sha256, setup.dtype) == (False, None, None)
 
 
+@pytest.mark.parametrize("network, teacher, before, now", [
+    ("squeezenet", None, False, None), ("squeezenet", None, True, "nano"), ("squeezenet", "imagenet", True, "imagenet"),
+    ("imagenet", None, True, "imagenet")])
+def test_a_result_from_before_the_filter_named_its_features_has_not_changed(network, teacher, before, now):
+    old, new = (to_json(made("expand", network=network, arguments={"teacher": teacher, "filter": value}))
+                for value in (before, now))
+    assert not changed_settings(depends_on(old), depends_on(new))
+    del new["hard_sha256"]
+    assert not changed_settings(depends_on(new), depends_on(old))
+
+
 def test_a_line_of_the_table_has_the_columns_of_earlier_versions_and_new_ones_after_them():
     result = made("expand", added=4)
     row = row_of(result.setup, result.seeds[0])
