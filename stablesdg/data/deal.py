@@ -37,12 +37,12 @@ class Surfaces:
     across: set[Pair]  # pairs of two classes that share surface
 
 
-def deal(split: Split, new: Sequence[NewImages], adding: bool = False,
+def deal(split: Split, new: Sequence[NewImages], to: str | None = None,
          found: FoundLinks | None = None) -> dict[str, SplitEntry]:
     """The manifest's entries of new images. Says what is dealt out and why.
 
-    adding  the categories are known already: what shows no known surface goes to the training part
-    found   what a comparison of all images has found before (default: they are compared)
+    to     the part that takes what shows no known surface, where the categories are known already
+    found  what a comparison of all images has found before (default: they are compared)
 
     Raises UserError if, under a random split, one picture would lie in two parts.
     """
@@ -52,15 +52,15 @@ def deal(split: Split, new: Sequence[NewImages], adding: bool = False,
     fixed, entries = dict(surfaces.fixed), dict[str, SplitEntry]()
     for images in new:
         groups = {name: surfaces.groups[name] for name in images.files if name not in surfaces.left_out}
-        if adding:
-            parts = {name: fixed.get(group, "train") for name, group in groups.items()}
+        if to:
+            parts = {name: fixed.get(group, to) for name, group in groups.items()}
         else:
             parts = group_parts(groups, split["seed"], split["ratios"], fixed)
         fixed |= {group: parts[name] for name, group in groups.items()}
         made = {name: SplitEntry(sha256=digests[name], group=groups[name], part=parts[name]) for name in groups}
         if split["method"] == "random":
             require_one_part(made, {**split["files"], **entries})
-        tell(images.category, made, surfaces, adding)
+        tell(images.category, made, surfaces, bool(to))
         entries |= made
     entries |= {name: LeftOutEntry(sha256=digests[name], group=name, part=LEFT_OUT, why=why)
                 for name, why in surfaces.left_out.items()}

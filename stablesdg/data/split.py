@@ -99,26 +99,26 @@ def is_entry(item: tuple[str, object]) -> bool:
             and all(isinstance(entry.get(key), str) for key in ("sha256", "group")))
 
 
-def write_extended(manifest: Path, split: Split, new: Sequence[NewImages], adding: bool = False,
+def write_extended(manifest: Path, split: Split, new: Sequence[NewImages], to: str | None = None,
                    found: FoundLinks | None = None) -> Split:
-    """Deal out new images and write the manifest that knows them. With `adding`, see `deal`."""
+    """Deal out new images and write the manifest that knows them. For `to`, see `deal`."""
     extended = Split(method=split["method"], seed=split["seed"], ratios=split["ratios"],
-                     files={**split["files"], **deal(split, new, adding, found)})
+                     files={**split["files"], **deal(split, new, to, found)})
     write_json(manifest, extended)
     return extended
 
 
-def extend_split(manifest: Path, categories: Iterable[Path]) -> Split:
-    """Take new images of known categories (folders) into the part of their surface, or else into the training part.
+def extend_split(manifest: Path, categories: Iterable[Path], to: str = "train") -> Split:
+    """Take new images of known categories (folders) into the part of their surface, or else into the part `to`.
 
     A category that is new as a whole is dealt out as always. Raises UserError if listed images have changed, or if
     another run is at work on the manifest.
     """
     with alone_at(manifest):
-        return _extend(manifest, categories)
+        return _extend(manifest, categories, to)
 
 
-def _extend(manifest: Path, categories: Iterable[Path]) -> Split:
+def _extend(manifest: Path, categories: Iterable[Path], to: str) -> Split:
     split, grown, new = read_split(manifest), [], []
     for folder in categories:
         category, files = folder.resolve().name, named_files(folder)
@@ -129,7 +129,7 @@ def _extend(manifest: Path, categories: Iterable[Path]) -> Split:
         if fresh.files:
             (grown if known else new).append(fresh)
     if grown:
-        split = write_extended(manifest, split, grown, adding=True)
+        split = write_extended(manifest, split, grown, to)
     return write_extended(manifest, split, new) if new else split
 
 

@@ -85,8 +85,8 @@ def leak_lines(audit: Audit) -> list[str]:
     outside = audit.names(*PARTS[1:])
     kind = "given folders" if audit.method == "folders" else f"{audit.method} split"
     if not audit.leaked:
-        return ["", f"LEAK: none found. None of the {count(len(outside), 'image')} outside the training part of the "
-                f"{kind} shares surface with it."]
+        return ["", "LEAK: none found among images that overlap. None of the "
+                f"{count(len(outside), 'image')} outside the training part of the {kind} shares surface with it."]
     named = ", ".join(audit.leaked[:LEAK_NAMES_SHOWN])
     advice = ("Keep images of one surface in one folder." if audit.method == "folders" else
               f"python -m stablesdg.split {audit.data} --split group --replace makes a split without that leak.")

@@ -75,8 +75,10 @@ def steps_of_results(findings: Findings) -> list[tuple[str, str]]:
     if word is Word.DO_NOT_USE:
         return [("Use the classifier of real images on new images.",
                  f"python classify.py --predict new-images --model {control}")]
-    return [("Put new images into the class folders, take them into the split, and test again.",
-             commands.split(findings, " --add"))]
+    again = [f"{commands.as_run('classify', one.setup.arguments)} --replace{commands.runs_of(findings)}"
+             for one in (gain.control, gain.result)]
+    return [("Put images of new surfaces into the class folders, take them into the test part, and test again.",
+             "\n".join([commands.split(findings, " --add --to test"), *again]))]
 
 
 # ---- 10: origin -------------------------------------------------------------------------------------------------

@@ -36,6 +36,11 @@ def test_new_images_join_the_part_of_their_surface_and_images_that_are_gone_leav
     assert files["Pa/later.png"] == {**files["Pa/later.png"], "part": "test", "group": before[tested]["group"]}
     assert files["Pa/other.png"]["part"] == "train" and {name: files[name] for name in before} == before
     assert "no image is new" in here(strips, "-m", "stablesdg.split", "set", "--add")
+    save_image(strips / "set" / "Pa" / "asked.png", Image.fromarray(draw(30_001, side=96).image))
+    assert "added to Pa: 1 test" in here(strips, "-m", "stablesdg.split", "set", "--add", "--to", "test")
+    assert "belongs to --add" in here(strips, "-m", "stablesdg.split", "set", "--to", "test", ok=False)
+    (strips / "set" / "Pa" / "asked.png").unlink()
+    here(strips, "-m", "stablesdg.split", "set", "--forget")
 
     (strips / "set" / "Pa" / "later.png").unlink()
     with pytest.raises(UserError, match="Pa/later.png first.*gone.*--forget"):

@@ -3,6 +3,7 @@
     python -m stablesdg.split neu              # -> runs/neu/split.json
     python -m stablesdg.split neu --check      # reports how far that split leaks, and draws overlapping pairs
     python -m stablesdg.split neu --add        # new images join the part of their surface, or the training part
+    python -m stablesdg.split neu --add --to test    # .. or the test part
     python -m stablesdg.split neu --forget     # images that are gone leave the split
 """
 from __future__ import annotations
@@ -35,6 +36,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--replace", action="store_true", help="make an existing manifest anew")
     p.add_argument("--add", action="store_true",
                    help="take new images into an existing manifest: into the part of their surface, else for training")
+    p.add_argument("--to", choices=["train", "val", "test"],
+                   help="with --add: the part of new images that show no known surface (default: train)")
     p.add_argument("--forget", action="store_true", help="take images that are gone out of an existing manifest")
     p.add_argument("--check", action="store_true",
                    help="report how far an existing manifest leaks, draw overlapping pairs, and change nothing")
@@ -43,6 +46,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         raise UserError("--ratios takes three shares: the first above 0, as training needs images, and none below 0.")
     if sum((args.replace, args.check, args.add or args.forget)) > 1:
         raise UserError("--replace, --check and --add or --forget exclude each other: pass one of them.")
+    if args.to and not args.add:
+        raise UserError(f"--to {args.to} belongs to --add: add that, or leave out --to.")
     return args
 
 
@@ -66,7 +71,7 @@ def main(argv: list[str] | None = None) -> None:
         print(f"forgotten: {', '.join(gone)}" if gone else "no listed image is gone")
     if args.add:
         before = split.read_split(manifest)["files"]
-        if len(split.extend_split(manifest, categories)["files"]) == len(before):
+        if len(split.extend_split(manifest, categories, args.to or "train")["files"]) == len(before):
             print("no image is new")
     if args.add or args.forget:
         listed = split.read_split(manifest)["files"]
