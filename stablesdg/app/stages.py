@@ -17,7 +17,7 @@ from .paths import dataset_folder
 if TYPE_CHECKING:
     from .expansion import ExpandSettings
 
-TUNED_STRENGTHS = "0.2,0.35,0.5,0.65"
+TUNED_STRENGTHS = "0.3,0.4,0.5,0.6"  # of Table IV; below, an image is nearly its source (docs/results/strength.md)
 TUNED_GUIDANCES = {True: "1,2", False: "3,5,7"}  # for a small prior, and for Stable Diffusion
 TUNED_IMAGES = {True: 24, False: 100}  # of a cell
 SAMPLER = ("--sampler", "dpm", "--steps", "25")
