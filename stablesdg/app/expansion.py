@@ -226,6 +226,9 @@ def run_program(stage: Stage) -> str:
                   "accuracies are too high")
         elif exit.code:
             return f"it ended with exit code {exit.code}"
+    except KeyboardInterrupt:  # what the stage says names its own options
+        raise KeyboardInterrupt(f"{stage.label} is not finished; what was saved is kept, and the same command goes "
+                                "on") from None
     return ""
 
 

@@ -9,7 +9,7 @@ from commands import here, torchrun
 
 from stablesdg.app import expansion
 from stablesdg.app.expanded import export_expanded
-from stablesdg.app.expansion import Clock, decide, resolve, run_stage
+from stablesdg.app.expansion import Clock, decide, resolve, run_program, run_stage
 from stablesdg.app.journal import Journal, fingerprint, keep_warnings
 from stablesdg.app.stages import Stage, list_stages
 from stablesdg.storage.errors import UserError
@@ -159,6 +159,15 @@ def test_a_failed_stage_ends_its_class_and_no_other(tmp_path, steel):
     assert [(one["category"], one["stage"]) for one in notes.failed] == [("patches", "images"), ("pits", "images")]
     assert "missing" in notes.describe_failures()
     assert json.loads((tmp_path / "expand.json").read_text())["failed"] == notes.failed
+
+
+def test_a_stage_that_is_stopped_says_that_the_same_command_goes_on(monkeypatch):
+    def stopped(arguments):
+        raise KeyboardInterrupt("saved after 3 iterations; the same command with --resume goes on")
+
+    monkeypatch.setattr("runpy.run_path", lambda path: {"main": stopped})
+    with pytest.raises(KeyboardInterrupt, match="Pa: LoRA is not finished; .* the same command goes on"):
+        run_program(Stage("LoRA", "Pa", "train_lora.py", (), (), ()))
 
 
 def test_no_stage_starts_when_the_budget_is_used_up(tmp_path, steel, capsys):
