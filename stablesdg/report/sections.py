@@ -113,8 +113,8 @@ def data_section(findings: Findings) -> Html:
         parts = [parts_table(findings), *split_in_words(findings)]
     parts += overlap_pictures(findings)
     if findings.data is None:
-        parts.append(missing("The folder of real images is not where the runs say. Name it, and the report shows "
-                             "sizes, bits, brightness and contact sheets:",
+        parts.append(missing("No run says where the folder of real images is, or it has moved. Name it, and the report "
+                             "shows sizes, bits, brightness and contact sheets:",
                              f"{commands.report(findings)} --data FOLDER"))
         return section(3, "Your data", *parts)
     surveys = [survey_class(findings.data / category.name) for category in findings.categories
