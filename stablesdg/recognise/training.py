@@ -145,9 +145,11 @@ def training_batches(examples: Examples, recipe: Recipe, total: int, generator: 
 
 
 def augmented(x: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """Images uint8 (B, 3, S, S) -> augmented and normalised."""
+    """Images uint8 (B, 3, S, S) -> augmented and normalised. Of gray ones, one channel is augmented for all three."""
     if recipe.augment == "strong":
-        return normalise(255 * augment_strong(x.float() / 255, generator, recipe.upright))
+        is_gray = bool((x[:, :1] == x[:, 1:]).all())
+        made = augment_strong(x[:, :1 if is_gray else 3].float() / 255, generator, recipe.upright)
+        return normalise(255 * made.expand(-1, 3, -1, -1))
     return augment_batch(normalise(x), generator)
 
 

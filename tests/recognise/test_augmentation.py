@@ -3,6 +3,8 @@ import pytest
 import torch
 
 from stablesdg.recognise.augmentation import augment_strong, change_view, cut_out, mix_images, partners
+from stablesdg.recognise.classifiers import normalise
+from stablesdg.recognise.training import Recipe, augmented
 
 
 def images(n=6, height=40, width=40):
@@ -32,6 +34,15 @@ def test_strong_augmentation_follows_from_the_generator_alone():
 def test_a_gray_image_stays_gray():
     made = augment_strong(images()[:, :1].expand(-1, 3, -1, -1), seeded())
     assert torch.allclose(made[:, 0], made[:, 1], atol=1e-5) and torch.allclose(made[:, 0], made[:, 2], atol=1e-5)
+
+
+def test_gray_images_are_augmented_in_one_channel_as_they_would_be_in_three():
+    x = (255 * images()[:, :1]).to(torch.uint8).expand(-1, 3, -1, -1)
+    expected = normalise(255 * augment_strong(x.float() / 255, seeded()))
+    assert torch.allclose(augmented(x, Recipe(augment="strong"), seeded()), expected, atol=1e-5)
+    coloured = (255 * images()).to(torch.uint8)
+    expected = normalise(255 * augment_strong(coloured.float() / 255, seeded()))
+    assert torch.equal(augmented(coloured, Recipe(augment="strong"), seeded()), expected)
 
 
 @pytest.mark.parametrize("upright", [True, False])
