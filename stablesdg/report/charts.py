@@ -17,6 +17,7 @@ LEFT, RIGHT = 44, WIDTH - 12  # of the axes where numbers stand beside them
 ROW_HEIGHT, AXIS_HEIGHT = 34, 34
 PLOT_HEIGHT = 150
 LONGEST_LABEL = 52  # characters in a chart; the tables have whole names
+KEY_HEIGHT = 28  # of the names above a chart
 BINS = 24
 DEEPEST = 0.55  # of the scale's blue: text on it stays legible
 CELL = 50  # units high
@@ -148,11 +149,11 @@ def curve_chart(points: Sequence[Point], least: float, unit: str, quantity: str,
 
 
 def growth_chart(curves: Mapping[str, Sequence[Point]], unit: str, said: str) -> Html:
-    """Lines over an axis of doublings, each named at its end: {name: [(images, percent), ..]}."""
+    """Lines over an axis of doublings, named above: {name: [(images, percent), ..]}."""
     points = [point for own in curves.values() for point in own]
     low, high = (extreme(y for _, y in points) for extreme in (min, max))
     margin, numbers = 0.08 * (high - low) or 1, sorted({x for x, _ in points})
-    top, bottom = 8, 8 + PLOT_HEIGHT
+    top, bottom = KEY_HEIGHT, KEY_HEIGHT + PLOT_HEIGHT
     across = Scale(math.log(numbers[0]), math.log(max(numbers[-1], numbers[0] + 1)), LEFT + 8, RIGHT - 8)
     up = Scale(low - margin, high + margin, bottom, top)
     parts: list[Html] = [y_axis(up, RIGHT), write(WIDTH / 2, bottom + 29, unit, "middle", "unit")]
@@ -161,9 +162,8 @@ def growth_chart(curves: Mapping[str, Sequence[Point]], unit: str, said: str) ->
         spots = [(across.at(math.log(x)), up.at(y)) for x, y in own]
         parts.append(tag("polyline", points=" ".join(f"{x},{y}" for x, y in spots), class_=f"bold dash-{k % 3}"))
         parts += [tag("circle", cx=x, cy=y, r=3, class_="mark") for x, y in spots]
-        x, y = spots[-1]
-        anchor = "end" if x > WIDTH / 3 else "start"
-        parts.append(write(x, y + (16 if y < bottom - 24 else -8), name, anchor, "label"))
+        x = EDGE + k * (WIDTH - EDGE) / len(curves)
+        parts += [tag("line", x1=x, x2=x + 26, y1=10, y2=10, class_=f"bold dash-{k % 3}"), write(x + 31, 14, name)]
     return svg(bottom + AXIS_HEIGHT, said, *parts)
 
 

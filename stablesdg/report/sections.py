@@ -176,9 +176,11 @@ def overlap_pictures(findings: Findings) -> list[Html]:
         return []  # they were searched for, and none was found
     named = [("Images of two classes" if (name := file.stem.partition("-")[2]) == "across" else name, file)
              for file in findings.overlaps[:MOST_PAIRS]]
-    shown = [(name, embed_file(file, PAIRS_SIDE, f"Overlapping images: {name}")) for name, file in named]
-    figures = [figure(image, f"{name}: each row is a pair that shows one surface. On the right they are laid over each "
-                             "other.") for name, image in shown if image]
+    shown = [(name, image) for name, file in named
+             if (image := embed_file(file, PAIRS_SIDE, f"Overlapping images: {name}"))]
+    figures = [tag("details", tag("summary", name), figure(image, "Each row is a pair that shows one surface. On the "
+                                                                  "right they are laid over each other."),
+                   open=None if k else "") for k, (name, image) in enumerate(shown)]
     if figures:
         return [tag("h3", "Images that overlap"), *figures]
     return [missing("No picture of overlapping pairs is here. This searches for them, and draws those it finds:",

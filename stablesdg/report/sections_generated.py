@@ -13,6 +13,7 @@ from .read import Category, Findings, GeneratedImage
 from .sections import section
 from .thumbnails import embed_file, embed_triple
 
+NEARLY_THE_SOURCE = 0.85  # median SSIM: above, the eye sees the same picture with other grain
 MOST_PICTURED = 24  # classes whose images are shown
 SIDES = ((6, 320), (12, 256), (MOST_PICTURED, 160))  # (at most so many classes, pixels of a picture at full size)
 REJECTED_SHOWN, REJECTED_SIDE = 6, 160
@@ -50,6 +51,10 @@ def made_section(findings: Findings) -> Html:
     parts: list[str] = []
     if made:
         parts += [made_table(made), tag("p", measure_in_words(made), class_="soft")]
+        if near := [one.name for one in made if (likeness := likeness_of(one)) and likeness > NEARLY_THE_SOURCE]:
+            parts.append(tag("p", f"The images of {', '.join(near)} are nearly their sources, with other grain, "
+                                  "however novel their features are. A classifier learns little from them. A larger "
+                                  "strength s changes more: look then whether the defects are still there."))
     for category in made[:MOST_PICTURED]:
         parts += [tag("h3", category.name), tag("div", *(
             triple(findings, category, image, what) for what, image in examples(category.generated)),
@@ -67,13 +72,19 @@ def made_table(made: Sequence[Category]) -> Html:
     rows = []
     for category in made:
         novelties = [image.novelty for image in category.generated if image.novelty is not None]
-        likeness = [image.ssim for image in category.generated if image.ssim is not None]
+        likeness = likeness_of(category)
         fid = category.fid.get("fid")
         rows.append([category.name, len(category.generated), f"{median(novelties):.2f}" if novelties else "–",
-                     f"{median(likeness):.2f}" if likeness else "–",
+                     "–" if likeness is None else f"{likeness:.2f}",
                      "–" if fid is None else f"{fid:.1f} ({category.fid.get('name', 'FID')})"])
     return table("Generated images of each class",
                  ("class", "images", "median novelty", "median SSIM to source", "distance from real images"), rows)
+
+
+def likeness_of(category: Category) -> float | None:
+    """The median SSIM of a class's generated images to their sources, as far as it is known."""
+    known = [image.ssim for image in category.generated if image.ssim is not None]
+    return median(known) if known else None
 
 
 def measure_in_words(made: Sequence[Category]) -> str:

@@ -93,7 +93,7 @@ def name_of(result: Result) -> str:
 
 def arms_chart(results: Sequence[Result], gain: Gain | None) -> Html:
     """The accuracy of each arm with its interval."""
-    ordered = sorted(results, key=lambda one: -accuracy(one).mean)
+    ordered = sorted(results, key=lambda one: (-accuracy(one).mean, one.n_extra))
     rows = []
     for result in ordered:
         found = accuracy(result)
@@ -231,12 +231,16 @@ def choice_in_words(category: Category, chosen: tuple[float, float] | None) -> s
     best = cells.get(chosen) if chosen else None
     if chosen is None or best is None:
         return "No choice is on record for these cells; a later training made it void."
-    alike = sum(abs(cell.distance - best.distance) <= NORMAL_95 * math.hypot(cell.sd, best.sd)
-                for cell in category.cells) - 1
+    equal = [cell for cell in category.cells if cell.number == best.number]
+    alike = sum(abs(cell.distance - best.distance) <= NORMAL_95 * math.hypot(cell.sd, best.sd) for cell in equal) - 1
+    others, fewer = "all others", ""
+    if given_up := len(cells) - len(equal):
+        others = f"the {len(equal) - 1} with as many images"
+        fewer = f" {given_up} were given up after fewer images, which make a distance larger."
     said = f"s = {chosen[0]:g} and w = {chosen[1]:g} were chosen (framed)."
     if alike:
-        return f"{said} {alike} of the {len(cells) - 1} other cells cannot be told from it by 95 % intervals."
-    return f"{said} It can be told from all others by 95 % intervals."
+        return f"{said} Of {others}, {alike} cannot be told from it by 95 % intervals.{fewer}"
+    return f"{said} It can be told from {others} by 95 % intervals.{fewer}"
 
 
 def curve_figure(curve: Curve) -> Html:

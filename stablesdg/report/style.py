@@ -36,6 +36,7 @@ footer { padding-bottom: 2rem; font-size: .9rem; }
 .do-not { --light: var(--red); --light-box: var(--red-box); }
 .word { color: var(--light); font-weight: 700; } .word svg { width: 1.05em; height: 1.05em; vertical-align: -.14em;
   margin-right: .35em; fill: var(--light); }
+summary { cursor: pointer; padding: .4rem 0; font-weight: 600; }
 .missing { border: 1px dashed var(--soft); border-radius: 6px; padding: .4rem .9rem; margin: .8rem 0; }
 pre { background: var(--box); border: 1px solid var(--line); border-radius: 4px; padding: .5rem .7rem; margin: .4rem 0;
   white-space: pre-wrap; overflow-wrap: anywhere; font: .86rem/1.45 ui-monospace, Consolas, "DejaVu Sans Mono",
@@ -89,5 +90,6 @@ dl { margin: .5rem 0; max-width: 46rem; } dt { font-weight: 600; } dd { margin: 
   nav { display: none; } body { font-size: 10pt; } main { max-width: none; }
   .scroll { overflow: visible; } table { font-size: 7.5pt; } .light { min-width: 8rem; }
   th, td { padding: .15rem .3rem; } tbody th { min-width: 5rem; }
+  details::details-content { content-visibility: visible; height: auto; }
   figure, .light, tr, .missing, pre { break-inside: avoid; } h2, h3, .caption { break-after: avoid; } }
 """

@@ -1,4 +1,5 @@
 """The report as a file: its sections, what it says where something is missing, and that no name becomes a tag."""
+import csv
 import json
 import re
 import shlex
@@ -261,3 +262,18 @@ def test_missed_defects_and_false_alarms_are_counted_where_a_class_is_good(tmp_p
 
 def test_the_commands_that_were_run_are_there_with_their_seeds(page):
     assert "python train_ti.py --data" in page.text and "--iterations 60 --seed 0" in page.text
+
+
+def test_images_that_are_nearly_their_sources_are_called_so(whole, tmp_path, page):
+    assert "nearly their sources" not in page.text
+    shutil.copytree(whole, tmp_path / "runs" / "set")
+    manifest = next((tmp_path / "runs" / "set").glob("*/samples/manifest.csv"))
+    with open(manifest, newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    write_rows(manifest, tuple(rows[0]), [({**row, "ssim": "0.9"}).values() for row in rows])
+    said = f"The images of {manifest.parent.parent.name} are nearly their sources, with other grain"
+    assert said in page_of(tmp_path / "runs" / "set").text
+
+
+def test_overlapping_pairs_of_the_first_class_are_open_and_the_others_folded(page):
+    assert [one.get("open") for one in page.of("details")] == [""] + [None] * (len(page.of("details")) - 1)
