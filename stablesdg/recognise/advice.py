@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ..data.parts import count
 from .learning_curve import LearningCurve
+from .significance import in_points
 
 MIN_SURFACES = 5  # of a class, outside the test part: with fewer, a fold of cross-validation lacks the class
 SATURATED = 0.97  # balanced accuracy of frozen features: little is left to gain
@@ -92,8 +93,8 @@ def what_more_bring(curve: LearningCurve) -> str:
     """What twice as many real images bring, or "" if nothing is known of it."""
     if not (found := curve.doubling):
         return ""
-    return (f"twice the real images would bring {100 * found.gain:+.1f} points ({100 * found.low:+.1f} to "
-            f"{100 * found.high:+.1f}), if the curve goes on as it did")
+    return (f"twice the real images would bring {in_points(found.gain)} points ({in_points(found.low)} to "
+            f"{in_points(found.high)}), if the curve goes on as it did")
 
 
 def frozen_classifier(curves: Sequence[LearningCurve]) -> str:

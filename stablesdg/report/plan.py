@@ -13,6 +13,7 @@ from ..data.descriptor import HASH_BITS, bits_apart
 from ..data.images import save_image
 from ..data.parts import PARTS, count
 from ..data.surfaces import NamedOverlap
+from ..recognise.significance import in_points
 from .lettering import NORMAL, Colour, write, write_centred, write_right
 from .overlaps import save_overlap_picture
 from .pictures import BLUE, INK, PALE, RED, WHITE
@@ -120,7 +121,7 @@ def baseline_lines(plan: Plan) -> list[str]:
     for curve in plan.curves:
         if d := curve.doubling:
             lines.append(f"{curve.name}: error ~ n^{-d.exponent:.2f}; twice {d.per_class} images a class would "
-                         f"bring {100 * d.gain:+.1f} points ({100 * d.low:+.1f} to {100 * d.high:+.1f}).")
+                         f"bring {in_points(d.gain)} points ({in_points(d.low)} to {in_points(d.high)}).")
     left = f" {count(plan.images_left_out, 'image')} are left out, to save time." if plan.images_left_out else ""
     return [*lines, "That is an extrapolation. It takes the curve to go on as it did, and is rather too large.",
             f"Measured on {plan.images} images of the training and validation part, by cross-validation over "

@@ -117,12 +117,14 @@ def test_sigterm_stops_a_process_as_ctrl_c_does_and_its_exit_code_is_143(place, 
 
 
 def test_the_exit_code_says_which_signal_stopped_a_command_and_the_handlers_of_before_come_back(capsys):
+    shell = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what is in the background without
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
         with pytest.raises(SystemExit) as stopped:
             run_main(lambda: signal.raise_signal(number))
         assert stopped.value.code == code and capsys.readouterr().err == "\nstopped\n"
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    signal.signal(signal.SIGINT, shell)
 
 
 def test_what_is_stopped_before_anything_is_saved_does_not_claim_the_contrary(place, tmp_path, monkeypatch):
