@@ -12,6 +12,7 @@ tells which are worth a comparison in full. Within a class it looks twice: at th
 surfaces have their detail, and at every second one of all, where a sharp overlap shows wherever it lies. Across classes
 there are many more pairs, and it looks at the coarse ones alone.
 """
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -44,6 +45,21 @@ def no_progress(rows: range) -> Iterable[int]:
     return rows
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """A block, or a function, in which PyTorch takes one thread. Its threads and NumPy's wait for each other otherwise,
+    and the search takes three times as long on two cores."""
+    if torch is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 @dataclass(frozen=True)
 class Overlap:
     """Image j, moved by (dy, dx) pixels, lies over image i."""
@@ -55,6 +71,7 @@ class Overlap:
     correlation: float  # of the common pixels
 
 
+@one_thread()
 def find_overlaps(images: Sequence[np.ndarray], mirrored: bool = False, min_common_area: float = MIN_COMMON_AREA,
                   progress: Progress = no_progress, first_new: int = 0) -> list[Overlap]:
     """All pairs of the gray images [(H, W), ..] that share at least `min_common_area` of the smaller one's area.
@@ -82,6 +99,7 @@ def find_overlaps(images: Sequence[np.ndarray], mirrored: bool = False, min_comm
     return found
 
 
+@one_thread()
 def find_overlaps_across(images: Sequence[np.ndarray], classes: Sequence[str], mirrored: bool = False,
                          progress: Progress = no_progress, first_new: int = 0) -> list[Overlap]:
     """The overlapping pairs of images whose classes differ. The images are those of one AlikeImages.
