@@ -31,7 +31,6 @@ from stablesdg.app.command_line import (
 from stablesdg.app.paths import dataset_folder
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.lock import alone_in
-from stablesdg.storage.torchrun import by_itself, is_first
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -103,15 +102,13 @@ def expand(args: argparse.Namespace, folder: Path) -> None:
     from stablesdg.app.stages import list_stages
 
     settings = expansion.resolve(**vars(args))
-    if settings.dry_run and not is_first():
-        return
-    if settings.dry_run:
-        with by_itself():
-            print("\n".join(expansion.dry_run_lines(settings, list_stages(settings, generates=True))))
-        return
-
     expansion.require_shares()
     processes.start()
+    if settings.dry_run:
+        stages = list_stages(settings, generates=True)
+        print("\n".join(processes.of_first_by_itself(lambda: expansion.dry_run_lines(settings, stages))))
+        return
+
     notes = journal.Journal(folder / "expand.json", settings.good)
     clock = expansion.Clock(settings)
     with model.keep_model():

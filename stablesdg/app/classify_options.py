@@ -6,7 +6,7 @@ from ..storage.errors import UserError
 from .command_line import Arguments, add_device, add_split, positive, rate
 
 NETWORKS = ("alexnet", "vgg", "resnet", "squeezenet", "densenet", "nano", "imagenet")
-FROZEN = ("nano", "imagenet")  # of these, linear classifiers on frozen features
+FROZEN = NETWORKS[-2:]  # linear classifiers on frozen features; as in recognise.frozen, which needs PyTorch
 OWN_FEATURES = "own"
 SIDES = (64, 200)  # pixels, the least and the most
 NO_EFFECT_ON_FROZEN = {  # options that change how a network is trained, and their defaults

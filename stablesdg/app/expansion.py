@@ -182,8 +182,10 @@ def run_stage(stage: Stage, notes: Journal, clock: Clock) -> bool:
                else processes.of_first_by_itself(lambda: run_program(chosen)))
     if why:
         print(f"== {stage.label} failed: {why}", flush=True)
-    if is_first():
-        notes.fail(stage, why) if why else notes.end(stage, time.monotonic() - started, warnings)
+        if is_first():
+            notes.fail(stage, why)
+    elif is_first():
+        notes.end(stage, time.monotonic() - started, warnings)
     if why and size() > 1:
         raise UserError(f"{stage.label} failed ({why.rstrip('.')}). Mend that, and the same command goes on.")
     processes.wait_for_all()

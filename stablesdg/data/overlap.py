@@ -22,7 +22,7 @@ from scipy.fft import irfft2, rfft2
 from .alike import high_pass, shrink, shrink_factor
 from .marks import marks_of, share_a_mark
 
-try:  # its inverse transform takes two thirds of the time of SciPy's, and all cores
+try:  # its inverse transform takes two thirds of the time of SciPy's
     import torch
 except ImportError:  # the audit of python -m stablesdg.plan works without it
     torch = None
@@ -47,8 +47,8 @@ def no_progress(rows: range) -> Iterable[int]:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """A block, or a function, in which PyTorch takes one thread. Its threads and NumPy's wait for each other otherwise,
-    and the search takes three times as long on two cores."""
+    """A function in which PyTorch takes one thread. Else its threads and NumPy's wait for each other: the search took
+    three times as long on two cores."""
     if torch is None:
         yield
         return
