@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from calls import ROOT
 from imagenet import ImageNetFeatures
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stablesdg import generate
@@ -94,7 +94,7 @@ def labels(images: Sequence[Sequence[Tensor]]) -> Tensor:
 
 
 @torch.no_grad()
-def features(network: ImageNetFeatures, images: Sequence[Tensor]) -> Tensor:
+def features(network: nn.Module, images: Sequence[Tensor]) -> Tensor:
     """Features (N, d) of images (3, H, W) in [-1, 1], one at a time: sizes may differ."""
     return torch.cat([network(x[None] / 2 + 0.5) for x in images]).double()
 
@@ -109,7 +109,7 @@ def redraw(images: Sequence[Tensor], draw: Callable[[Tensor, Sequence[int]], Ten
     made: list[Tensor] = []
     while len(made) < len(images):
         first = len(made)
-        batch = images[first:first + AT_ONCE]
+        batch = list(images[first:first + AT_ONCE])
         batch = batch[:next((i for i, x in enumerate(batch) if x.shape != batch[0].shape), len(batch))]
         y = draw(torch.stack(batch), range(first, first + len(batch))).clamp(-1, 1)
         made += list(((y + 1) * 127.5).round() / 127.5 - 1)

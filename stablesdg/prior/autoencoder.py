@@ -53,14 +53,7 @@ def pretrain_autoencoder(pool: Pool, held_out: Mapping[str, Pool], settings: Aut
 
     def loss_at(generator: torch.Generator, progress: float) -> Tensor:
         x = random_crops(pool.images, loop.batch_size, settings.crop, generator).to(device) / 127.5 - 1
-        posterior, source = vae.encode(x), generator_on(device, generator)
-        z = posterior.sample(torch.randn(posterior.mean.shape, generator=source, device=device))
-        sigma = settings.jitter * torch.rand(len(z), 1, 1, 1, generator=source, device=device)
-        jitter = sigma * torch.randn(z.shape, generator=source, device=device)
-        y = vae.decode(z + posterior.mean.detach().std() * jitter)
-        mean, logvar = posterior
-        kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar)
-        return reconstruction_loss(y.float(), x) + settings.kl_weight * kl.mean()
+        return autoencoder_loss(vae, x, settings, generator_on(device, generator))[0]
 
     @torch.no_grad()
     def evaluate() -> dict[str, float]:
@@ -75,6 +68,19 @@ def pretrain_autoencoder(pool: Pool, held_out: Mapping[str, Pool], settings: Aut
 
     rows = fit("autoencoder", vae, loss_at, loop, work, evaluate, {**asdict(settings), "data": data})
     return vae, rows
+
+
+def autoencoder_loss(vae: VAE, x: Tensor, settings: AutoencoderSettings,
+                     generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """(loss, reconstruction y) of images x (B, 3, H, W). The generator is on the device of x."""
+    posterior = vae.encode(x)
+    z = posterior.sample(torch.randn(posterior.mean.shape, generator=generator, device=x.device))
+    sigma = settings.jitter * torch.rand(len(z), 1, 1, 1, generator=generator, device=x.device)
+    jitter = sigma * torch.randn(z.shape, generator=generator, device=x.device)
+    y = vae.decode(z + posterior.mean.detach().std() * jitter)
+    mean, logvar = posterior
+    kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar)
+    return reconstruction_loss(y.float(), x) + settings.kl_weight * kl.mean(), y
 
 
 def random_crops(images: Tensor, n: int, side: int, generator: torch.Generator) -> Tensor:

@@ -62,6 +62,19 @@ def test_two_networks_are_asked_about_the_same_sets(steel_set):
     assert len(re.findall("rank correlation of the two networks over 17 sets", out)) == 2
 
 
+@pytest.mark.skipif(not all(importlib.util.find_spec(name) for name in HELPERS), reason="needs an ImageNet network")
+def test_autoencoders_of_several_rates_are_trained_once_and_compared(steel_set):
+    call(steel_set, "-m", "stablesdg.split", "steel", "--ratios", 1, 1, 1, "--replace")
+    words = ("benchmarks/rates.py", "steel", "--rates", "2x4", "4x8+patches", "--minutes", 0.03, "--images", 8,
+             "--number", 2)
+    first, again = call(steel_set, *words), call(steel_set, *words)
+    rows = re.findall(r"^ *(?:2x4|4x8\+patches) +\d+ +[\d.]+ +[\d.]+ .*$", first, re.M)
+    assert [row.split()[:-1] for row in rows] == [row.split()[:-1] for row in re.findall(
+        r"^ *(?:2x4|4x8\+patches) .*$", again, re.M)] and [row.split()[8] for row in rows] == ["100%", "50%"]
+    assert (steel_set / "runs" / "benchmarks" / "rates" / "rates.png").is_file()
+    call(steel_set, "-m", "stablesdg.split", "steel", "--replace")
+
+
 def test_the_recognition_benchmark_keeps_whole_surfaces_and_tests_with_ten_images_at_most_of_any_other():
     import recognition
 
