@@ -15,6 +15,8 @@ peer's figure over ours in time, and ours over the peer's in memory.
     fid       two folders of drawn images, features not known before, random weights of Inception
     features  the small feature network; no peer
     overlap   the search for overlaps in one class of drawn images; no peer
+    share     arithmetic of UNet and Inception a second, as a share of that of a large matrix product in the same format
+    compile   the UNet compiled by torch.compile, in the peer's column, beside itself; and how long compiling takes
     help      python SCRIPT --help, beside python -c "import torch"
 """
 import argparse
@@ -24,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -34,8 +36,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 import peers
 import torch
-from clock import measure
 from PIL import Image
+from speed_rows import MATMUL_SIDE, SpeedSettings, compare, matmul_rate, print_share
 from torch import Tensor, nn
 
 from stablesdg import generate, lora
@@ -59,25 +61,6 @@ ROOT = Path(__file__).resolve().parents[1]
 PROMPT = "A photo of <unknown>"
 SCRIPTS = ("train_ti.py", "train_lora.py", "tune.py", "sample.py", "fid.py", "classify.py", "expand.py")
 FIRST_TEXTURE = 60_000_000  # nothing else in the project has drawn these
-MATMUL_SIDE = 2048
-
-
-@dataclass(frozen=True)
-class SpeedSettings:
-    """The arguments."""
-    sections: list[str]
-    weights: Path
-    full_size: bool
-    side: int
-    batch_size: int
-    steps: int
-    strength: float
-    guidance: float
-    images: int
-    rounds: int
-    device: torch.device
-    dtype: torch.dtype
-    clock: Callable[[], float]
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -122,26 +105,6 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{'work':44} {'ours':>9} {'peer':>9} {'ratio':>6} {'ours':>7} {'peer':>7} MiB {'ratio':>6}")
     for name in settings.sections:
         SECTIONS[name](settings)
-
-
-# ---- the clock --------------------------------------------------------------------------------------------------
-
-
-def compare(work: str, ours: Callable[[], object], peer: Callable[[], object] | None, settings: SpeedSettings) -> None:
-    """Let both work in turns, and print the medians."""
-    contenders = {"ours": ours} | ({"peer": peer} if peer else {})
-    measured = measure(contenders, settings.rounds, settings.device, settings.clock)
-    first, second = measured["ours"], measured.get("peer")
-    print(f"{work:44} {first.seconds:8.3f}s " + (f"{second.seconds:8.3f}s {second.seconds / first.seconds:5.2f}x "
-          if second else " " * 17) + f"{first.mebibytes:7.0f} " + (f"{second.mebibytes:7.0f}     "
-          f"{first.mebibytes / max(second.mebibytes, 1):5.2f}x" if second else ""), flush=True)
-
-
-def matmul_rate(settings: SpeedSettings) -> float:
-    """Floating-point operations a second of a large matrix product: what a machine can give."""
-    a = torch.randn(MATMUL_SIDE, MATMUL_SIDE, device=settings.device, dtype=settings.dtype)
-    product = measure({"product": lambda: a @ a}, settings.rounds, settings.device, settings.clock)["product"]
-    return 2 * MATMUL_SIDE**3 / product.seconds
 
 
 # ---- the work ---------------------------------------------------------------------------------------------------
@@ -267,6 +230,38 @@ def time_overlaps(settings: SpeedSettings) -> None:
     compare(f"overlaps, {len(images)} images of {settings.side} px", lambda: find_overlaps(images), None, settings)
 
 
+@torch.no_grad()
+def time_shares(settings: SpeedSettings) -> None:
+    """One pass of the UNet, with both branches of guidance, and one of Inception."""
+    name = str(settings.dtype).removeprefix("torch.")
+    print_share(f"UNet, {settings.side} px, batch {2 * settings.batch_size}, {name}", unet_pass(settings)[1],
+                settings.dtype, settings)
+    network = FIDInception().to(settings.device).eval()
+    x = torch.rand(settings.batch_size, 3, 299, 299, device=settings.device)
+    print_share(f"Inception, batch {len(x)}, float32", lambda: network(x), torch.float32, settings)
+
+
+@torch.no_grad()
+def compare_compiled(settings: SpeedSettings) -> None:
+    """One pass of the UNet as it is, and compiled."""
+    ours, (unet, compiled) = unet_pass(settings)[1], unet_pass(settings)
+    unet.compile()
+    start = time.perf_counter()
+    compiled()
+    print(f"compiling the UNet took {time.perf_counter() - start:.0f} seconds")
+    compare(f"UNet, {settings.side} px, batch {2 * settings.batch_size}; compiled", ours, compiled, settings)
+
+
+def unet_pass(settings: SpeedSettings) -> tuple[UNet, Callable[[], Tensor]]:
+    """(UNet, one evaluation of it for a batch with both branches of guidance)."""
+    sd, _ = open_both(settings, None)
+    side = settings.side // sd.vae.factor
+    z = torch.randn(2 * settings.batch_size, sd.unet.conv_in.in_channels, side, side, device=settings.device)
+    context = sd.text.encode([PROMPT]).expand(len(z), -1, -1).to(settings.dtype)
+    t = torch.tensor(500, device=settings.device)
+    return sd.unet, lambda: sd.unet(z.to(settings.dtype), t, context)
+
+
 def time_help(settings: SpeedSettings) -> None:
     """--help of the scripts, beside the import that all of them need later."""
     def run(*command: str) -> Callable[[], object]:
@@ -283,7 +278,8 @@ def drawn(n: int, side: int, first: int = 0) -> list[Image.Image]:
 
 
 SECTIONS = {"lora": compare_lora, "ti": compare_embedding, "sample": compare_sampling, "fid": compare_fid,
-            "features": time_features, "overlap": time_overlaps, "help": time_help}
+            "features": time_features, "overlap": time_overlaps, "share": time_shares, "compile": compare_compiled,
+            "help": time_help}
 
 if __name__ == "__main__":
     run_main(main)

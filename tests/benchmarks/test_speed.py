@@ -15,7 +15,7 @@ def test_each_kind_of_work_is_timed_beside_its_peer(capsys):
     import speed
 
     threads = torch.get_num_threads()
-    speed.main(["lora", "ti", "sample", "features", "overlap", "--threads", "1", *SMALL])
+    speed.main(["lora", "ti", "sample", "features", "overlap", "share", "--threads", "1", *SMALL])
     torch.set_num_threads(threads)
     out = capsys.readouterr().out
     assert f"torch {version('torch')}, diffusers {version('diffusers')}" in out and "1 threads, float32" in out
@@ -24,6 +24,8 @@ def test_each_kind_of_work_is_timed_beside_its_peer(capsys):
     assert re.search(r"^image to image, 32 px, batch 1, 1 steps +[\d.]+s +[\d.]+s +[\d.]+x", out, re.M)
     assert re.search(r"^nano features, 3 images of 32 px +[\d.]+s", out, re.M)
     assert re.search(r"^overlaps, 3 images of 32 px +[\d.]+s", out, re.M)
+    for network in ("UNet, 32 px, batch 2, float32", "Inception, batch 1, float32"):  # seconds, and of how many
+        assert re.search(rf"^{network} +[\d.]+s [1-9]\d* of \d+ GFLOP/s, \d+%$", out, re.M)
 
 
 def test_an_unknown_kind_of_work_is_named_with_those_that_there_are(capsys):
