@@ -1,17 +1,24 @@
 """Which images of a data set share surface. They are compared once: links.json keeps it as long as no file changes."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 
 from ..storage.files import read_optional_json, sha256, write_json
+from .arithmetic import one_thread
+from .overlap import Progress
 from .surfaces import Files, NamedOverlap, Pair, category_of, find_links, find_links_across, in_order, progress_bar
 
 SEARCH = 1  # one more whenever the search for overlaps finds something else
 PAIRS_SHOWN = 6  # of a class, in a picture
+SEARCHES_AT_ONCE = 4  # each keeps the spectra of its images in memory
 
 
 @dataclass(frozen=True)
@@ -43,16 +50,34 @@ def is_across(pair: Pair) -> bool:
 
 def search_links(fresh: Files, known: Files) -> FoundLinks:
     """Compare new images with each other and with known ones, within the classes of the new ones and across classes."""
-    files, found = {**known, **fresh}, []
+    files, work = {**known, **fresh}, []
     for category in dict.fromkeys(map(category_of, fresh)):
         own = {name: file for name, file in files.items() if category_of(name) == category}
-        found.append(find_links(own, progress_bar(f"overlaps in {category}"), own.keys() & fresh.keys()))
+        work.append((find_links, own, f"overlaps in {category}"))
     if len(set(map(category_of, files))) > 1:
-        found.append(find_links_across(files, progress_bar("overlaps across classes"), fresh.keys()))
+        work.append((find_links_across, files, "overlaps across classes"))
+    stop = Event()
+    with one_thread(), ThreadPoolExecutor(min(SEARCHES_AT_ONCE, os.cpu_count() or 1)) as threads:
+        tasks = [threads.submit(find, own, until(stop, progress_bar(label)), own.keys() & fresh.keys())
+                 for find, own, label in reversed(work)]  # the last takes longest, so it begins first
+        try:
+            found = [task.result() for task in reversed(tasks)]
+        except BaseException:
+            stop.set()
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
     return FoundLinks([LinkedPair(o.first, o.second, round(o.overlap.share, 4), round(o.overlap.correlation, 4))
                        for some in found for o in some.overlaps],
                       sorted({pair for some in found for pair in some.copies}),
                       sum(some.not_compared for some in found))
+
+
+def until(stop: Event, progress: Progress) -> Progress:
+    """A loop that ends early once `stop` is set: other threads do not hear of Ctrl-C."""
+    def rows(places: range) -> Iterator[int]:
+        yield from takewhile(lambda _: not stop.is_set(), progress(places))
+
+    return rows
 
 
 def find_or_read(files: Files, kept: Path) -> FoundLinks:

@@ -7,7 +7,9 @@ all images are compared by products of matrices. That takes a tenth of the time 
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, maximum_filter
+from scipy.ndimage import gaussian_filter
+
+from .arithmetic import product
 
 MARKS = 50  # bright ones of an image, and as many dark ones
 MARK_CELLS = 6  # along each side of an image; all cells give their strongest mark before one gives its second
@@ -19,7 +21,7 @@ MARK_VALUES = 64  # that stand for the 100 pixels of a patch
 FLOOR = 0.01  # of the largest variance, added to all, so that noise is not blown up
 MIN_MARK_CORRELATION = 0.55  # of the best pair of marks; overlaps of real surfaces have 0.56 to 1
 MIN_MARKED_SIDE = 3 * PATCH_SIDE  # pixels; smaller images have too few marks, and all their pairs are compared
-PARTNERS_AT_ONCE = 128
+ROWS_AT_ONCE, PARTNERS_AT_ONCE = 8, 32  # images of a block: each mark that is read from memory serves several products
 
 
 def marks_of(images: Sequence[np.ndarray], mirrored: Sequence[np.ndarray] | None = None) -> list[np.ndarray] | None:
@@ -52,7 +54,8 @@ def strongest_points(gray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(y, x) of at most MARKS local maxima of an image (H, W): those first that are the strongest of their cells."""
     H, W = gray.shape
     inside = (slice(MARK_MARGIN, H - MARK_MARGIN), slice(MARK_MARGIN, W - MARK_MARGIN))
-    y, x = np.nonzero(gray[inside] >= maximum_filter(gray, 2 * MARK_RADIUS + 1)[inside])
+    apart = MARK_MARGIN - MARK_RADIUS
+    y, x = np.nonzero(gray[inside] >= highest_around(gray)[apart:-apart, apart:-apart])
     y, x = y + MARK_MARGIN, x + MARK_MARGIN
     order = np.argsort(-gray[y, x], kind="stable")
     cells = ((y * MARK_CELLS // H) * MARK_CELLS + x * MARK_CELLS // W)[order]
@@ -61,6 +64,15 @@ def strongest_points(gray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rank[by_cell] = np.arange(len(cells)) - np.searchsorted(cells[by_cell], cells[by_cell])
     chosen = order[np.argsort(rank, kind="stable")][:MARKS]
     return y[chosen], x[chosen]
+
+
+def highest_around(gray: np.ndarray) -> np.ndarray:
+    """(H, W) -> (H - 6, W - 6): the maximum within MARK_RADIUS = 3 pixels, for pixels that have so many around them."""
+    for _ in range(2):  # along one axis, then along the other
+        two = np.maximum(gray[1:], gray[:-1])
+        four = np.maximum(two[2:], two[:-2])
+        gray = np.maximum(four[3:], four[:-3]).T
+    return gray
 
 
 def whitening(patches: np.ndarray) -> np.ndarray:
@@ -76,15 +88,33 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / (np.linalg.norm(vectors, axis=-1, keepdims=True) + 1e-12)
 
 
-def share_a_mark(own: np.ndarray, partners: np.ndarray) -> np.ndarray:
-    """(n,) bool: which of n partners has a mark like one of an image's own.
+class SharedMarks:
+    """Which pairs of images share a mark: found for a block of images, once the first of them is asked for.
 
-    own (2, MARKS, MARK_VALUES), partners (2, n, MARKS, MARK_VALUES)
+    own, partners  marks (2, n, MARKS, MARK_VALUES) of the images, and of those they are compared with
     """
-    shared = np.zeros(partners.shape[1], dtype=bool)
-    for start in range(0, len(shared), PARTNERS_AT_ONCE):
-        some = slice(start, start + PARTNERS_AT_ONCE)
-        for mine, others in zip(own, partners[:, some]):
-            alike = (mine @ others.reshape(-1, MARK_VALUES).T).max(axis=0)
-            shared[some] |= alike.reshape(-1, MARKS).max(axis=1) > MIN_MARK_CORRELATION
-    return shared
+
+    def __init__(self, own: np.ndarray, partners: np.ndarray) -> None:
+        self.own = own
+        self.partners = [np.ascontiguousarray(marks.reshape(-1, MARK_VALUES).T) for marks in partners]
+        self.rows, self.first = range(0), 0
+        self.table = np.zeros((0, partners.shape[1]), dtype=bool)
+
+    def of(self, i: int, first: int) -> np.ndarray:
+        """(n,) bool: which partners share a mark with image i. Those before `first` are not looked at."""
+        if i not in self.rows or first < self.first:
+            self.rows, self.first = range(i, min(i + ROWS_AT_ONCE, self.own.shape[1])), first
+            self.table = self.find_block()
+        return self.table[i - self.rows.start]
+
+    def find_block(self) -> np.ndarray:
+        """The table (rows, n)."""
+        m, n = len(self.rows), self.table.shape[1]
+        table = np.zeros((m, n), dtype=bool)
+        for own, partners in zip(self.own[:, self.rows.start:self.rows.stop], self.partners):
+            for start in range(self.first, n, PARTNERS_AT_ONCE):
+                some = slice(start * MARKS, (start + PARTNERS_AT_ONCE) * MARKS)
+                alike = product(own.reshape(m * MARKS, MARK_VALUES), partners[:, some])
+                highest = alike.reshape(m, MARKS, -1).max(axis=1).reshape(m, -1, MARKS).max(axis=2)
+                table[:, start:start + PARTNERS_AT_ONCE] |= highest > MIN_MARK_CORRELATION
+        return table

@@ -12,20 +12,15 @@ tells which are worth a comparison in full. Within a class it looks twice: at th
 surfaces have their detail, and at every second one of all, where a sharp overlap shows wherever it lies. Across classes
 there are many more pairs, and it looks at the coarse ones alone.
 """
-import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.fft import irfft2, rfft2
+from scipy.fft import rfft2
 
 from .alike import high_pass, shrink, shrink_factor
-from .marks import marks_of, share_a_mark
-
-try:  # its inverse transform takes two thirds of the time of SciPy's
-    import torch
-except ImportError:  # the audit of python -m stablesdg.plan works without it
-    torch = None
+from .arithmetic import correlation, one_thread
+from .marks import SharedMarks, marks_of
 
 MIN_COMMON_AREA = 0.1  # share of the smaller image's area that must be common
 MIN_PEAK = 6.0  # of the highest correlation, in standard deviations of a pair that shares nothing: worth a closer look
@@ -43,21 +38,6 @@ Progress = Callable[[range], Iterable[int]]  # wraps a loop over images, as tqdm
 def no_progress(rows: range) -> Iterable[int]:
     """Show nothing."""
     return rows
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """A function in which PyTorch takes one thread. Else its threads and NumPy's wait for each other: the search took
-    three times as long on two cores."""
-    if torch is None:
-        yield
-        return
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)
@@ -124,14 +104,13 @@ def find_overlaps_across(images: Sequence[np.ndarray], classes: Sequence[str], m
 def may_overlap(fine: Sequence[np.ndarray], partners: Sequence[np.ndarray]) -> Callable[[int, np.ndarray], np.ndarray]:
     """(image i, (n,) bool) -> (n,) places: those of the partners asked for that share a mark with image i."""
     marks = marks_of(fine, None if partners is fine else partners)
+    shared = SharedMarks(marks[0], marks[-1]) if marks else None
 
     def wanted(i: int, asked: np.ndarray) -> np.ndarray:
         places = np.flatnonzero(asked)
-        if marks is None or not len(places):
+        if shared is None or not len(places):
             return places
-        first = places[0]  # a view from here on; a copy of all that are asked for would take longer
-        shared = share_a_mark(marks[0][:, i], marks[-1][:, first:])
-        return places[shared[places - first]]
+        return places[shared.of(i, int(places[0]))[places]]
 
     return wanted
 
@@ -170,12 +149,7 @@ def correlate(spectrum: np.ndarray, partners: np.ndarray) -> np.ndarray:
 
     spectrum (size, size // 2 + 1), partners (n, size, size // 2 + 1)
     """
-    size = len(spectrum)
-    if torch is None:
-        moved = irfft2(spectrum.conj() * partners, s=(size, size), overwrite_x=True)
-        return np.asarray(moved).reshape(len(partners), -1)
-    product = torch.from_numpy(spectrum.conj()) * torch.from_numpy(partners)
-    return torch.fft.irfft2(product, s=(size, size)).flatten(1).numpy()
+    return correlation(spectrum, partners).reshape(len(partners), -1)
 
 
 def look_size(side: int) -> int:
@@ -213,10 +187,10 @@ def compare(a: np.ndarray, partners: Sequence[np.ndarray], spectrum: np.ndarray,
             min_common_area: float) -> Iterator[tuple[int, "Shift"]]:
     """Yield (k, shift) for each of the high-passed partners that overlaps with a."""
     side = len(spectrum)
-    correlation = correlate(spectrum, partner_spectra)
-    peaks = side * correlation.max(axis=1)
+    correlations = correlate(spectrum, partner_spectra)
+    peaks = side * correlations.max(axis=1)
     for k in np.flatnonzero(peaks > MIN_PEAK).tolist():
-        y, x = (-place % side for place in divmod(int(correlation[k].argmax()), side))
+        y, x = (-place % side for place in divmod(int(correlations[k].argmax()), side))
         best = best_shift(a, partners[k], y, x, side, min_common_area)
         enough = MIN_CORRELATION_AT_CLEAR_PEAK if peaks[k] > CLEAR_PEAK else MIN_CORRELATION
         if best.correlation >= enough:

@@ -1,18 +1,21 @@
 """Which images share surface: crops of one ground, copies, and nothing else."""
 import io
+from threading import Event
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from crops import BASES, grounds, overlapping_crops
 from PIL import Image
 
-from stablesdg.data import overlap
+from stablesdg.data import links, overlap
 from stablesdg.data.copies import find_copies
 from stablesdg.data.folders import list_images
 from stablesdg.data.images import save_image
 from stablesdg.data.overlap import find_overlaps, find_overlaps_across
 from stablesdg.data.surfaces import components, find_links
 from stablesdg.prior.textures import draw
+from stablesdg.storage.errors import UserError
 
 
 @pytest.mark.parametrize("share", [0.15, 0.3, 0.5])
@@ -94,3 +97,23 @@ def test_overlaps_across_classes_are_those_that_the_full_search_finds():
     assert len(both) >= 2 * len(BASES)
     assert [(o.i, o.j, o.dy, o.dx) for o in find_overlaps_across(images, classes)] == both
     assert find_overlaps_across(images, ["a"] * len(images)) == []
+
+
+def test_searches_run_side_by_side_and_an_error_in_one_ends_the_others(monkeypatch, tmp_path):
+    begun, rows_seen = Event(), []
+
+    def endless(files, progress, new):
+        begun.set()
+        for i in progress(range(10**9)):
+            rows_seen.append(i)
+
+    def failing(files, progress, new):
+        assert begun.wait(60)  # both are at work at once
+        raise UserError("broken.png cannot be read")
+
+    monkeypatch.setattr(links, "find_links_across", endless)
+    monkeypatch.setattr(links, "find_links", failing)
+    monkeypatch.setattr(links, "os", SimpleNamespace(cpu_count=lambda: 2))
+    with pytest.raises(UserError, match="broken.png"):
+        links.search_links({"a/1": tmp_path, "b/2": tmp_path}, {})
+    assert len(rows_seen) < 10**9
