@@ -116,6 +116,7 @@ def expand(args: argparse.Namespace, folder: Path) -> None:
         expansion.run_stage(plan, notes, clock)
         generates = processes.of_first(lambda: expansion.decide(settings, folder))
         if generates:
+            processes.of_first(lambda: expansion.require_marked_sources(settings, folder))
             expansion.say_not_tuned(settings, folder)
         for stage in processes.of_first(lambda: list_stages(settings, generates)[1:]):
             if not expansion.run_stage(stage, notes, clock):

@@ -136,10 +136,11 @@ def make_images(args: argparse.Namespace, folder: Path, out: Path) -> None:
     record = runs.require_run(folder)
     data = settings.data or Path(record["data"])
     generated.require_own_folder(out)
-    real = sources.find_real_images(data, settings.other, settings.compose, settings.ground)
+    real, composer = sources.find_real_images(data, settings.other, settings.compose, settings.ground), None
+    if settings.compose:
+        composer, real = composing.open_composer(settings, real)
     weights = sources.read_weights(settings.hard, real.sources, real.split) if settings.hard else None
 
-    composer = composing.open_composer(settings, real) if settings.compose else None
     if composer:
         maker = composing.open_compose(settings, folder, record, composer)
     else:

@@ -1,5 +1,6 @@
 """Composites for sample.py: pasted, welded by the prior, measured and drawn."""
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import isnan
 from pathlib import Path
 from statistics import median
@@ -10,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..compose.given import read_boxes, read_masks
+from ..compose.given import read_given
 from ..compose.labels import write_labels
 from ..compose.pairs import Composer, Composite, require_pairs
 from ..compose.paste import lay_in, region_to_redraw
@@ -25,22 +26,22 @@ from .sampling import Prior, SamplingSettings, open_prior
 from .sources import RealImages
 
 
-def open_composer(settings: SamplingSettings, real: RealImages) -> Composer:
-    """Where defects come from, and where they may go. Says which masks are taken."""
-    files = {*real.sources, *(file for file in real.grounds if source_name(file) in real.split["files"])}
-    surfaces = dict(zip(files, surfaces_of(real.split, files)))
-    require_pairs(real.sources, real.grounds, surfaces)
-    given = None
-    if settings.masks:
-        given = read_masks(settings.masks, real.sources)
-    elif settings.boxes:
-        given = read_boxes(settings.boxes, real.sources, settings.box_class)
+def open_composer(settings: SamplingSettings, real: RealImages) -> tuple[Composer, RealImages]:
+    """(where defects come from and may go, the images without those sources that have no defect marked)."""
+    given = read_given(settings.masks, settings.boxes, settings.box_class, real.sources)
     print(f"defects: {f'given by {settings.masks or settings.boxes}' if given else 'sought in the images'}; the prior "
           f"redraws the {settings.region}")
     if given is None:
         print("warning: found defects are often wrong on striped or shaded surfaces: look at the preview, and give "
               "--masks or --boxes there")
-    return Composer(real.grounds, surfaces, given)
+    elif unmarked := given.unmarked():
+        print(f"warning: {len(unmarked)} of the {len(real.sources)} images are no sources, because their masks have no "
+              f"white pixel: {', '.join(file.name for file in unmarked)}")
+        real = replace(real, sources=[file for file in real.sources if file not in unmarked])
+    files = {*real.sources, *(file for file in real.grounds if source_name(file) in real.split["files"])}
+    surfaces = dict(zip(files, surfaces_of(real.split, files)))
+    require_pairs(real.sources, real.grounds, surfaces)
+    return Composer(real.grounds, surfaces, given), real
 
 
 def open_compose(settings: SamplingSettings, folder: Path, record: Mapping[str, Any], composer: Composer) -> ImageMaker:

@@ -10,7 +10,9 @@ from typing import Any
 
 from PIL import Image
 
+from ..compose.given import read_given
 from ..data.folders import list_categories, list_images
+from ..data.split import load_split, part_files
 from ..evaluate.inception import has_inception_weights
 from ..recognise import costs
 from ..recognise.advice import DO_NOT
@@ -114,6 +116,17 @@ def require_marks(settings: ExpandSettings) -> None:
             raise UserError("--masks and --boxes belong to composites: pass --method compose, or --good, too.")
         if missing := [name for name in settings.generated if not (marks / name).is_dir()]:
             raise UserError(f"{marks} has no folder {missing[0]}: it needs one for each class that images are made of.")
+
+
+def require_marked_sources(settings: ExpandSettings, folder: Path) -> None:
+    """Raise UserError now, and not after the training of a class, if masks or boxes of its training images are of no
+    use."""
+    folders = [settings.data / name for name in settings.all_categories]
+    for name in settings.generated:
+        given = read_given(settings.masks and settings.masks / name, settings.boxes and settings.boxes / name, None,
+                           part_files(load_split(folder / "split.json", folders), settings.data / name, "train"))
+        if given:
+            given.unmarked()
 
 
 def require_shares() -> None:

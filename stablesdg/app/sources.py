@@ -66,7 +66,7 @@ def read_weights(file: Path, sources: Sequence[Path], split: Split) -> list[floa
     category = category_of(source_name(sources[0]))
     given = {row["file"]: to_weight(row["weight"], file) for row in rows if category_of(row["file"]) == category}
     names = [source_name(source) for source in sources]
-    if strange := sorted(set(given) - set(names)):
+    if strange := sorted(name for name in given if split["files"].get(name, {}).get("part") != "train"):
         part = split["files"][strange[0]]["part"] if strange[0] in split["files"] else "no"
         raise UserError(f"{file} weights {strange[0]}, which is in {part} part of the split: only training images "
                         "may have a weight.")

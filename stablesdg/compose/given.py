@@ -36,6 +36,14 @@ class GivenMasks:
             raise UserError(f"{file} has no white pixel: white marks the defect.")
         return Mask(area, "given mask")
 
+    def unmarked(self) -> list[Path]:
+        """The images whose mask has no white pixel. Raises UserError if these are more than half of all."""
+        empty = [source for source, file in self.files.items() if not read_mask(file).any()]
+        if 2 * len(empty) > len(self.files):
+            raise UserError(f"{len(empty)} of {len(self.files)} masks have no white pixel ({self.files[empty[0]]} "
+                            "first): white (255) marks the defect, and black (0) the rest.")
+        return empty
+
     def digest(self) -> list[str]:
         """What the masks hold, for settings.json."""
         return [sha256(file) for file in self.files.values()]
@@ -55,9 +63,21 @@ class GivenBoxes:
             raise UserError(f"The boxes of {source} lie outside of the image: correct them.")
         return Mask(area, "given boxes")
 
+    def unmarked(self) -> list[Path]:
+        """None: each image has a box."""
+        return []
+
     def digest(self) -> list[list[float]]:
         """What the boxes say, for settings.json."""
         return [list(box) for boxes in self.boxes.values() for box in boxes]
+
+
+def read_given(masks: Path | None, boxes: Path | None, box_class: str | None,
+               sources: Sequence[Path]) -> GivenMasks | GivenBoxes | None:
+    """What was given, if anything. Raises UserError as read_masks and read_boxes do."""
+    if masks:
+        return read_masks(masks, sources)
+    return read_boxes(boxes, sources, box_class) if boxes else None
 
 
 def read_masks(folder: Path, sources: Sequence[Path]) -> GivenMasks:

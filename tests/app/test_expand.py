@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 from commands import here, torchrun
+from PIL import Image
 
 from stablesdg.app import expansion
 from stablesdg.app.expanded import export_expanded
 from stablesdg.app.expansion import Clock, decide, resolve, run_program, run_stage
 from stablesdg.app.journal import Journal, fingerprint, keep_warnings
 from stablesdg.app.stages import Stage, list_stages
+from stablesdg.data.images import save_image
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.files import write_json
 
@@ -240,6 +242,15 @@ def test_given_masks_go_to_each_class_and_belong_to_composites(tmp_path, steel):
                            ("pass one of them", {"masks": tmp_path, "boxes": tmp_path, "good": "pits"})):
         with pytest.raises(UserError, match=message):
             settings_of(steel, **wrong)
+
+
+def test_masks_that_mark_nothing_are_refused_before_anything_is_trained(expanded, tmp_path):
+    place, _ = expanded
+    for image in (place / "steel" / "patches").glob("*.png"):
+        save_image(tmp_path / "masks" / "patches" / image.name, Image.new("L", (200, 200)))
+    settings = settings_of(place / "steel", method="compose", categories=("patches",), masks=tmp_path / "masks")
+    with pytest.raises(UserError, match="masks have no white pixel"):
+        expansion.require_marked_sources(settings, place / "runs" / "steel")
 
 
 def test_a_change_of_what_a_stage_reads_makes_it_run_again(tmp_path):

@@ -116,6 +116,11 @@ def test_given_masks_and_boxes_and_a_clean_ground(composed, tmp_path):
     assert {row["mask"] for row in rows_of(run / "by-box")} == {"blobs in given boxes"}  # nearly all of the image
     error = here(composed, *pasted, "--masks", tmp_path / "boxes", ok=False)
     assert "no mask for 10 of the 10 source images" in error
+    empty = rows_of(run / "by-mask")[0]["source"].removeprefix("patches/")
+    Image.new("L", (200, 200)).save(tmp_path / "masks" / empty)
+    said = here(composed, *pasted, "--masks", tmp_path / "masks", "--out", "without-one")
+    assert f"1 of the 10 images are no sources, because their masks have no white pixel: {empty}" in said
+    assert f"patches/{empty}" not in {row["source"] for row in rows_of(run / "without-one")}
     split = json.loads((composed / "runs" / "steel" / "split.json").read_text())["files"]
     held_out = next(name for name, entry in split.items() if entry["part"] == "test" and name.startswith("patches/"))
     shutil.copy(composed / "steel" / held_out, clean / "held-out.png")

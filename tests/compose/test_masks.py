@@ -119,3 +119,13 @@ def test_a_given_mask_must_be_there_have_the_size_of_its_image_and_mark_somethin
     Image.new("L", (20, 10), 0).save(tmp_path / "a.png")
     with pytest.raises(UserError, match="no white pixel"):
         read_masks(tmp_path, [source]).mask_of(source, (10, 20))
+
+
+def test_images_with_an_empty_mask_are_named_and_refused_if_they_are_most(tmp_path):
+    sources = [tmp_path / f"{name}.jpg" for name in "abc"]
+    for source, level in zip(sources, (255, 0, 255)):
+        Image.new("L", (20, 10), level).save(source.with_suffix(".png"))
+    assert read_masks(tmp_path, sources).unmarked() == [sources[1]]
+    Image.new("L", (20, 10), 1).save(tmp_path / "a.png")
+    with pytest.raises(UserError, match="2 of 3 masks have no white pixel"):
+        read_masks(tmp_path, sources).unmarked()
