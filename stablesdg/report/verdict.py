@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..recognise.advice import DO_NOT
-from ..recognise.per_class import recalls
+from ..recognise.per_class import balanced_accuracy, recalls
 from ..recognise.results import Result
 from ..recognise.significance import LEVEL, MIN_SEEDS, Comparison, compare, holm, number_groups
 from ..recognise.verdicts import NO_GENERATED_IMAGES, UNEQUAL_STEPS, find_family, verdicts
@@ -21,6 +21,7 @@ from .read import Category, Findings
 
 WORTHWHILE_GAIN = 0.02  # of accuracy; a method whose gain is below it is not worth its hours
 FEW_SURFACES = 10  # in a class's test part; a verdict on fewer is chance
+LEAST_ABOVE_CHANCE = 0.1  # of the mean recall; classifiers that are less above guessing have learned nothing
 LEAST_KEPT = 0.5  # of a class's generated images; if the filter leaves fewer, they are no good
 MOST_TIMES = 20  # as many test images as there are; beyond that no advice to collect them is given
 
@@ -95,10 +96,12 @@ def judge(findings: Findings, gain: Gain | None) -> Verdict:
     if gain is None:
         return Verdict(Word.CANNOT_BE_TOLD, "No classifier has been trained with the generated images and without "
                                             "them, so nothing is known of a gain yet.", "Train both: see next steps.")
-    if (only := only_answer(gain.result)) and only_answer(gain.control):
-        return Verdict(Word.CANNOT_BE_TOLD, f"The classifiers take every test image for {only}: they have learned "
-                                            "nothing that could be compared.",
-                       "Train all arms longer. If classes have unequal numbers of images, add --balanced to all arms.")
+    if learned_nothing(gain.result) and learned_nothing(gain.control):
+        return Verdict(Word.CANNOT_BE_TOLD,
+                       "The classifiers have learned nothing that could be compared: of a class's test images they "
+                       f"name {mean_recall(gain.result):.0%} rightly, and guessing names {chance(gain.result):.0%}.",
+                       "Train all arms longer (--steps), or another network (--networks resnet of expand.py). If "
+                       "classes have unequal numbers of images, add --balanced to all arms of classify.py.")
     found = gain.comparison
     enough = found.seeds >= MIN_SEEDS
     if enough and gain.p < LEVEL and found.difference < 0:
@@ -116,10 +119,19 @@ def judge(findings: Findings, gain: Gain | None) -> Verdict:
                    what_would_settle(gain))
 
 
-def only_answer(result: Result) -> str:
-    """The class that every test image is taken for, or "" if there is more than one."""
-    taken = np.flatnonzero(result.confusion.sum(axis=0))
-    return result.setup.classes[int(taken[0])] if len(taken) == 1 else ""
+def mean_recall(result: Result) -> float:
+    """The mean recall of the classes, over all seeds."""
+    return balanced_accuracy(result.confusion)
+
+
+def chance(result: Result) -> float:
+    """The mean recall of guessing, or of one answer for all."""
+    return 1 / int(np.count_nonzero(result.confusion.sum(axis=1)))
+
+
+def learned_nothing(result: Result) -> bool:
+    """Whether the classifiers of an arm are hardly better than guessing."""
+    return mean_recall(result) < chance(result) + LEAST_ABOVE_CHANCE
 
 
 def what_would_settle(gain: Gain) -> str:

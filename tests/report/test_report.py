@@ -183,6 +183,14 @@ def test_the_verdict_follows_from_the_interval_against_equal_steps(tmp_path, ski
         assert "--control steps" in what_would_settle(gain)
 
 
+def test_classifiers_that_are_no_better_than_guessing_prove_nothing(tmp_path):
+    findings = read_findings(make_run_folder(tmp_path, classes=("a", "b", "c", "d"), skill={
+        "none": 0.1, "expand": 0.3, "steps": 0.1}))
+    verdict = judge(findings, find_gain(findings.results))
+    assert verdict.word is Word.CANNOT_BE_TOLD and "and guessing names 25%" in verdict.why
+    assert "--networks resnet" in verdict.settle
+
+
 def test_classifiers_with_one_answer_for_all_images_prove_nothing(tmp_path):
     folder = make_run_folder(tmp_path)
     for file in (folder / "classify").glob("squeezenet-*-1.json"):
@@ -191,7 +199,7 @@ def test_classifiers_with_one_answer_for_all_images_prove_nothing(tmp_path):
         file.write_text(json.dumps(record))
     findings = read_findings(folder)
     verdict = judge(findings, find_gain(findings.results))
-    assert verdict.word is Word.CANNOT_BE_TOLD and "take every test image for pits" in verdict.why
+    assert verdict.word is Word.CANNOT_BE_TOLD and "name 50% rightly, and guessing names 50%" in verdict.why
     assert "--balanced" in verdict.settle
 
 
