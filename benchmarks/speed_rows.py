@@ -1,6 +1,7 @@
 """The rows of speed.py: two contenders in turns, or a network beside a large matrix product."""
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -31,12 +32,21 @@ class SpeedSettings:
 
 def compare(work: str, ours: Callable[[], object], peer: Callable[[], object] | None, settings: SpeedSettings) -> None:
     """Let both work in turns, and print the medians."""
-    contenders = {"ours": ours} | ({"peer": peer} if peer else {})
+    contenders = {"ours": ours} | ({"peer": partial(with_denormals, peer)} if peer else {})
     measured = measure(contenders, settings.rounds, settings.device, settings.clock)
     first, second = measured["ours"], measured.get("peer")
     print(f"{work:44} {first.seconds:8.3f}s " + (f"{second.seconds:8.3f}s {second.seconds / first.seconds:5.2f}x "
           if second else " " * 17) + f"{first.mebibytes:7.0f} " + (f"{second.mebibytes:7.0f}     "
           f"{first.mebibytes / max(second.mebibytes, 1):5.2f}x" if second else ""), flush=True)
+
+
+def with_denormals(peer: Callable[[], object]) -> None:
+    """Let the peer compute with numbers below 1e-38, as its own scripts do. pick_device has flushed them to 0."""
+    torch.set_flush_denormal(False)
+    try:
+        peer()
+    finally:
+        torch.set_flush_denormal(True)
 
 
 def matmul_rate(settings: SpeedSettings) -> float:

@@ -35,6 +35,7 @@ def pick_device(name: str) -> torch.device:
                         "--device auto.") from None
     if device.type == "cpu":
         keep_freed_memory()
+        torch.set_flush_denormal(True)  # numbers below 1e-38 become 0; with them a training step takes a fifth longer
     if device.type == "cuda":
         torch.backends.cudnn.allow_tf32 = False  # float32 means float32
     return device

@@ -1,8 +1,46 @@
 """The convolutional pieces that the UNet and the VAE are made of."""
 from collections.abc import Iterator, Sequence
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+WIDE = 40  # positions a channel: where there are more, a processor's gradient of GroupNorm in bfloat16 is slow
+
+
+class GroupNorm(nn.GroupNorm):
+    """nn.GroupNorm, with a quicker gradient of large maps in bfloat16 on a processor."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        C, H, W = x.shape[1:]
+        if x.requires_grad and x.device.type == "cpu" and x.dtype == torch.bfloat16 and H * W > WIDE * C:
+            return LargeGroupNorm.apply(x, self.weight, self.bias, self.num_groups, self.eps)
+        return super().forward(x)
+
+
+class LargeGroupNorm(torch.autograd.Function):
+    """Group norm, whose gradient is taken in PyTorch's own layout: that is two to four times as fast as channels last,
+    with what copying takes."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float) -> Tensor:
+        """F.group_norm(x, groups, weight, bias, eps)."""
+        B, C, H, W = x.shape
+        y, mean, rstd = torch.native_group_norm(x, weight, bias, B, C, H * W, groups, eps)
+        ctx.save_for_backward(x, weight, mean, rstd)
+        ctx.groups = groups
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The gradients of x, weight and bias, as far as they are wanted."""
+        x, weight, mean, rstd = ctx.saved_tensors
+        B, C, H, W = x.shape
+        dx, dw, db = torch.ops.aten.native_group_norm_backward(
+            dy.contiguous(), x.contiguous(), mean, rstd, weight, B, C, H * W, ctx.groups, ctx.needs_input_grad[:3])
+        return dx.contiguous(memory_format=torch.channels_last), dw, db, None, None
 
 
 class ResnetBlock(nn.Module):
@@ -15,11 +53,11 @@ class ResnetBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, groups: int, eps: float,
                  time_channels: int | None = None) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(groups, in_channels, eps=eps)
+        self.norm1 = GroupNorm(groups, in_channels, eps=eps)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         if time_channels:
             self.time_emb_proj = nn.Linear(time_channels, out_channels)
-        self.norm2 = nn.GroupNorm(groups, out_channels, eps=eps)
+        self.norm2 = GroupNorm(groups, out_channels, eps=eps)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.conv_shortcut = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from .attention import Attention
-from .blocks import Downsample, Level, Levels, ResnetBlock, Upsample
+from .blocks import Downsample, GroupNorm, Level, Levels, ResnetBlock, Upsample
 
 EPS_RESNET = 1e-5  # GroupNorm in residual blocks and before the output; LayerNorm too
 EPS_TRANSFORMER = 1e-6  # GroupNorm at the entry of a transformer
@@ -154,7 +154,7 @@ class UNet(nn.Module):
                                         upsampler=Upsample(width) if i < last else None))
             c = width
 
-        self.conv_norm_out = nn.GroupNorm(groups, widths[0], eps=EPS_RESNET)
+        self.conv_norm_out = GroupNorm(groups, widths[0], eps=EPS_RESNET)
         self.conv_out = nn.Conv2d(widths[0], out_channels, 3, padding=1)
 
     def forward(self, z_t: Tensor, t: int | Tensor, context: Tensor) -> Tensor:

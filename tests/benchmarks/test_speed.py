@@ -42,3 +42,17 @@ def test_the_median_of_the_rounds_counts_and_the_first_one_warms_up():
     ticks = iter([0, 100, 100, 103, 103, 108, 108, 115])  # rounds of 100, 3, 5 and 7 seconds
     measured = clock.measure({"ours": lambda: None}, 3, torch.device("cpu"), lambda: next(ticks))
     assert measured["ours"].seconds == 5
+
+
+def test_the_peer_computes_with_the_small_numbers_that_the_scripts_flush_to_zero():
+    from speed_rows import with_denormals
+
+    from stablesdg.app.devices import pick_device
+
+    products = []
+    a, b = torch.full((8,), 1e-30), torch.full((8,), 1e-10)
+    pick_device("cpu")
+    if (a * b).any():
+        pytest.skip("this processor cannot flush small numbers to 0")
+    with_denormals(lambda: products.append(bool((a * b).all())))
+    assert products == [True] and not (a * b).any()

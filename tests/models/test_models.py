@@ -2,9 +2,10 @@
 import pytest
 import torch
 from conftest import UNET, VAE, relative_error, shrink_streams
+from torch import nn
 
 from stablesdg.models.attention import attend_in_parts, attention
-from stablesdg.models.blocks import Downsample, Upsample
+from stablesdg.models.blocks import Downsample, GroupNorm, Upsample
 from stablesdg.models.stable_diffusion import build, load_stable_diffusion
 from stablesdg.models.unet import UNet
 from stablesdg.models.vae import VAE as OurVAE
@@ -174,6 +175,23 @@ def test_the_full_size_unet_equals_diffusers_in_float32():
     theirs.load_state_dict(state, assign=True)  # the same storage, so that memory holds one copy
     z, context = torch.randn(1, 4, 32, 24), torch.randn(1, 77, 768)
     assert relative_error(ours(z, 500, context), theirs(z, 500, context).sample) < 1e-4
+
+
+@pytest.mark.parametrize("weights", [True, False], ids=["full adaptation", "LoRA"])
+def test_the_gradient_of_a_large_group_norm_in_bfloat16_is_that_of_float32_up_to_rounding(weights):
+    torch.manual_seed(0)
+    theirs, ours = nn.GroupNorm(2, 4), GroupNorm(2, 4)
+    nn.init.normal_(theirs.weight), nn.init.normal_(theirs.bias)
+    ours.load_state_dict(theirs.state_dict())
+    ours.bfloat16().requires_grad_(weights)
+    x, dy = torch.randn(2, 2, 4, 20, 20).bfloat16()
+    wanted, x = x.float().requires_grad_(), x.contiguous(memory_format=torch.channels_last).requires_grad_()
+    y = ours(x)
+    assert "LargeGroupNorm" in type(y.grad_fn).__name__ and y.is_contiguous(memory_format=torch.channels_last)
+    y.backward(dy.contiguous(memory_format=torch.channels_last))
+    theirs(wanted).backward(dy.float())
+    pairs = [(x, wanted), *([(ours.weight, theirs.weight), (ours.bias, theirs.bias)] if weights else [])]
+    assert all(relative_error(own.grad, reference.grad) < 0.05 for own, reference in pairs)
 
 
 @torch.no_grad()
