@@ -59,5 +59,6 @@ def read_novelty(files: Sequence[Path]) -> list[float | None]:
 
 
 def count_reasons(verdicts: Sequence[ImageVerdict]) -> str:
-    """How many images have each verdict: "10 kept, 1 copy, 0 strange, 2 evidence gone"."""
-    return ", ".join(f"{sum(one.reason == reason for one in verdicts)} {reason}" for reason in REASONS)
+    """How many images have each verdict: "10 kept, 1 copy, 0 strange, 2 evidence gone, 0 not judged and kept"."""
+    return ", ".join(f"{sum(one.reason == reason for one in verdicts)} {reason}" + " and kept" * (reason == NOT_JUDGED)
+                     for reason in REASONS)
