@@ -12,7 +12,7 @@ from pathlib import Path
 from ..data.export import copy_into
 from ..data.folders import list_categories
 from ..data.split import PARTS, load_split, part_files
-from ..evaluate.filter import KEPT
+from ..evaluate.filter import USED
 from ..storage.errors import UserError
 from ..storage.files import atomic_folder, read_csv, write_csv
 from .paths import split_file
@@ -63,9 +63,9 @@ def export_generated(samples: Path, name: str, out: Path, dropped: set[Path]) ->
 
 
 def rejected_images(verdicts: Path) -> set[Path]:
-    """The images that the filter left out: those that no arm and seed has kept."""
+    """The images that the filter left out: those that no arm and seed was trained with."""
     if not verdicts.is_file():
         return set()
     rows = read_csv(verdicts, ("file", "verdict"))
-    kept = {row["file"] for row in rows if row["verdict"] == KEPT}
-    return {Path(row["file"]).resolve() for row in rows if row["file"] not in kept}
+    used = {row["file"] for row in rows if row["verdict"] in USED}
+    return {Path(row["file"]).resolve() for row in rows if row["file"] not in used}

@@ -130,10 +130,12 @@ def test_the_expanded_data_set_names_the_origin_of_each_image(expanded, monkeypa
     assert {row["part"] for row in rows if row["kind"] == "generated"} <= {"train"}
     assert sum(row["kind"] == "real" for row in rows) == 36
     verdicts = run / "classify" / "filter.csv"
-    lines = verdicts.read_text().splitlines()
-    verdicts.write_text("\n".join([lines[0], *(line.rsplit(",", 1)[0] + ",copy" for line in lines[1:])]) + "\n")
-    assert export_expanded(place / "steel", run, place / "again") == 36
-    verdicts.write_text("\n".join(lines) + "\n")
+    before = verdicts.read_text()
+    head, *lines = before.splitlines()
+    for verdict, count in (("copy", 36), ("not judged", 39), ("kept", 39)):  # what cannot be judged is trained with
+        verdicts.write_text("\n".join([head, *(f"{line.rsplit(',', 1)[0]},{verdict}" for line in lines)]) + "\n")
+        assert export_expanded(place / "steel", run, place / "again") == count
+    verdicts.write_text(before)
 
 
 def test_a_dry_run_lists_stages_with_minutes_and_writes_nothing(expanded, monkeypatch):
