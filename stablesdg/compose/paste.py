@@ -80,9 +80,11 @@ def match_light(ground: np.ndarray, source: np.ndarray, mask: np.ndarray) -> np.
     Without it, a large mask shows where the source is bright on one side and the ground is not.
     """
     lit = ~mask if (~mask).mean() >= LEAST_LIT else np.ones_like(mask)
-    ground, source = ground.astype(np.float64), source.astype(np.float64)
-    return np.stack([own - smooth_ground(own, LIGHT_DEGREE) + smooth_ground(other, LIGHT_DEGREE, lit)
-                     for own, other in zip(np.moveaxis(ground, 2, 0), np.moveaxis(source, 2, 0))], axis=2)
+    is_gray = all((image == image[..., :1]).all() for image in (ground, source))
+    channels = range(1 if is_gray else 3)
+    pairs = [(ground[..., c].astype(np.float64), source[..., c].astype(np.float64)) for c in channels]
+    levels = [own - smooth_ground(own, LIGHT_DEGREE) + smooth_ground(other, LIGHT_DEGREE, lit) for own, other in pairs]
+    return np.stack(levels * 3 if is_gray else levels, axis=2)
 
 
 def match_moments(ground: np.ndarray, source: np.ndarray, where: np.ndarray) -> np.ndarray:

@@ -89,12 +89,11 @@ def ssim(a: Tensor, b: Tensor, peak: float = 255.0) -> Tensor:
     """
     offsets = torch.arange(-WINDOW_RADIUS, WINDOW_RADIUS + 1, dtype=torch.float64)
     window = torch.exp(-0.5 * (offsets / WINDOW_SIGMA) ** 2)
-    window = (window / window.sum()).outer(window / window.sum())[None, None]
-
-    def local(x: Tensor) -> Tensor:
-        return F.conv2d(x[None, None].double(), window)[0, 0]
-
-    mu_a, mu_b = local(a), local(b)
-    var_a, var_b, cov = local(a * a) - mu_a**2, local(b * b) - mu_b**2, local(a * b) - mu_a * mu_b
+    window = (window / window.sum()).view(1, 1, -1, 1)
+    a, b = a.double(), b.double()
+    maps = torch.stack([a, b, a * a, b * b, a * b])[:, None]
+    maps = F.conv2d(F.conv2d(maps, window), window.transpose(2, 3))  # along one axis, then along the other
+    mu_a, mu_b, aa, bb, ab = maps[:, 0]
+    var_a, var_b, cov = aa - mu_a**2, bb - mu_b**2, ab - mu_a * mu_b
     c_1, c_2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
     return (((2 * mu_a * mu_b + c_1) * (2 * cov + c_2)) / ((mu_a**2 + mu_b**2 + c_1) * (var_a + var_b + c_2))).mean()
