@@ -158,12 +158,12 @@ def content(file: Path, place: Path) -> Any:
 
 
 def without_times(value: Any) -> Any:
-    """A value of JSON without the fields that tell times, and without whether --resume was typed."""
+    """A value of JSON without the fields that tell times, and without whether --resume or --replace was typed."""
     if isinstance(value, list):
         return [without_times(one) for one in value]
     if isinstance(value, dict):
         return {name: without_times(one) for name, one in value.items()
-                if not any(word in name for word in TIMES) and name != "resume"}
+                if not any(word in name for word in TIMES) and name not in ("resume", "replace")}
     return value
 
 
