@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,20 @@ from .leaks import leaked_names
 from .links import FoundLinks, find_or_read, is_across, overlaps_to_show
 from .parts import PARTS, Split, SplitEntry
 from .split import load_split, named_files
-from .surfaces import NamedOverlap, Pair, category_of, components, in_order, progress_bar, same_photograph
+from .surfaces import (
+    NamedOverlap,
+    Pair,
+    category_of,
+    components,
+    in_order,
+    is_a_pattern,
+    progress_bar,
+    same_photograph,
+)
 
 HASH_LIMITS = (0, 5, 10)  # bits of 64 that tools for near-duplicates let differ
+PATTERN = ("Nearly all images of each class look like parts of one surface. Their split is random, so this is taken for a "
+           "pattern that repeats in different pieces, and each image for a surface of its own.")
 
 ClassFiles = Mapping[str, Mapping[str, Path]]  # by class, then by name CATEGORY/FILE
 
@@ -122,6 +133,9 @@ def put_together(data: Path, method: str, parts: dict[str, str], chains: set[Pai
     """Count what was found."""
     files = all_files(classes)
     photographs = same_photograph(files)
+    if method == "random" and is_a_pattern(files, links.pairs):
+        inventory = replace(inventory, notes=[*inventory.notes, PATTERN])
+        links = FoundLinks([], [], links.not_compared)
     groups = components(files, links.pairs | photographs | chains)
     leaked = find_leaked(parts, links.pairs, components(files, photographs))
     across = set(filter(is_across, links.pairs))

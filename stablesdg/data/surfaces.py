@@ -22,6 +22,8 @@ from .alike import AlikeImages, read_alike
 from .copies import MIN_COPY_CORRELATION, MIN_COPY_CORRELATION_ACROSS, find_copies
 from .overlap import Overlap, Progress, find_overlaps, find_overlaps_across, no_progress
 
+REPEATED = 0.9  # of each class's images in one group: a pattern, and no overlap
+
 Pair = tuple[str, str]  # two names of images, in alphabetical order
 Files = Mapping[str, Path]  # by name, CATEGORY/FILE
 Finder = Callable[[AlikeImages, list[str], int], list[Overlap]]  # (images, their names, first new one) -> overlaps
@@ -143,6 +145,16 @@ def components(names: Iterable[str], pairs: Collection[Pair]) -> dict[str, str]:
     for name, label in zip(names, labels):
         first.setdefault(label, name)
     return {name: first[label] for name, label in zip(names, labels)}
+
+
+def is_a_pattern(names: Collection[str], pairs: Collection[Pair]) -> bool:
+    """Whether pairs join nearly all images of each class. What repeats in every piece looks like an overlap: the wires
+    of solar cells, or a print. Only whoever has the pieces knows which it is, and says so by a random split."""
+    groups = components(names, pairs)
+    sizes = Counter((category_of(name), group) for name, group in groups.items())
+    of_class = Counter(map(category_of, names))
+    return all(max(n for (own, _), n in sizes.items() if own == category) > REPEATED * total > 1
+               for category, total in of_class.items())
 
 
 def progress_bar(label: str) -> Progress:

@@ -25,7 +25,7 @@ from ..data.folders import list_images
 from ..data.generated import source_name
 from ..data.overlap import Progress, no_progress
 from ..data.split import Split, kept_out, refuse_leak
-from ..data.surfaces import components, find_links, find_links_across, same_photograph
+from ..data.surfaces import components, find_links, find_links_across, is_a_pattern, same_photograph
 from ..storage.errors import UserError
 from ..storage.files import read_csv, read_optional_json, sha256
 from .batches import draw_by_weight
@@ -300,5 +300,7 @@ def surfaces(test: FilesByClass, split: Split | None, progress: Progress = no_pr
     pairs = {pair for own in names for pair in find_links(own, progress).pairs} | same_photograph(files)
     if len(names) > 1:
         pairs |= find_links_across(files, progress).pairs
+    if split and is_a_pattern(files, pairs):
+        pairs = same_photograph(files)
     group_of = components(files, pairs)
     return [group_of[name] for own in names for name in own]

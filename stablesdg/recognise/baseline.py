@@ -99,7 +99,9 @@ def plan_data(audit: Audit, features: Path | None = None, device: torch.device |
     files = [audit.files[name] for name in names]
     fold = assign_folds(images.y.tolist(), images.groups).numpy()
     if fold.max() == 0:
-        raise UserError(f"{audit.data} shows one surface of each class: nothing can be held out. Photograph others.")
+        raise UserError(f"{audit.data} shows one surface of each class: nothing can be held out. Photograph "
+                        "others. If it is a pattern that repeats in different pieces, say so by python -m "
+                        "stablesdg.split --split random --replace.")
     curves = []
     for extractor in open_extractors(features, device):
         say(f"features of {extractor.kind}, {len(files)} images")

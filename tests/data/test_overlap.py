@@ -13,7 +13,7 @@ from stablesdg.data.copies import find_copies
 from stablesdg.data.folders import list_images
 from stablesdg.data.images import save_image
 from stablesdg.data.overlap import find_overlaps, find_overlaps_across
-from stablesdg.data.surfaces import components, find_links
+from stablesdg.data.surfaces import components, find_links, is_a_pattern
 from stablesdg.prior.textures import draw
 from stablesdg.storage.errors import UserError
 
@@ -117,3 +117,11 @@ def test_searches_run_side_by_side_and_an_error_in_one_ends_the_others(monkeypat
     with pytest.raises(UserError, match="broken.png"):
         links.search_links({"a/1": tmp_path, "b/2": tmp_path}, {})
     assert len(rows_seen) < 10**9
+
+
+def test_what_joins_nearly_all_images_of_every_class_is_a_pattern():
+    names = [f"{category}/{i}" for category in "ab" for i in range(20)]
+    chain = {(f"{category}/{i}", f"{category}/{i + 1}") for category in "ab" for i in range(18)}
+    assert is_a_pattern(names, chain)  # 19 of 20 images of each class
+    assert not is_a_pattern(names, {pair for pair in chain if pair[0].startswith("a/")})
+    assert not is_a_pattern(names, set()) and not is_a_pattern(["a/0", "b/0"], set())
