@@ -28,8 +28,8 @@ from .surfaces import (
 )
 
 HASH_LIMITS = (0, 5, 10)  # bits of 64 that tools for near-duplicates let differ
-PATTERN = ("Nearly all images of each class look like parts of one surface. Their split is random, so this is taken for a "
-           "pattern that repeats in different pieces, and each image for a surface of its own.")
+PATTERN = ("Nearly all images of each class look like parts of one surface. Their split is random, so this is taken "
+           "for a pattern that repeats in different pieces, and each image for a surface of its own.")
 
 ClassFiles = Mapping[str, Mapping[str, Path]]  # by class, then by name CATEGORY/FILE
 

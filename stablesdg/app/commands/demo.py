@@ -15,7 +15,7 @@ from stablesdg.storage.runs import RUNS_VARIABLE
 
 DEMO_DATA, ELPV = "demo-data", "elpv"
 DRAWN, CELLS = 200, 150  # images of each class
-RATIOS = {DEMO_DATA: ("2", "1", "17"), ELPV: ("2", "1", "12")}  # of the parts: few images to learn from, many to test on
+RATIOS = {DEMO_DATA: ("2", "1", "17"), ELPV: ("2", "1", "12")}  # of the parts: few to learn from, many to test
 CELLS_PACKAGE = "elpv-dataset==1.0.0.post1"
 
 
