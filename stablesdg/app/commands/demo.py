@@ -16,6 +16,7 @@ from stablesdg.storage.runs import RUNS_VARIABLE
 DEMO_DATA, ELPV = "demo-data", "elpv"
 DRAWN, CELLS = 200, 150  # images of each class
 RATIOS = {DEMO_DATA: ("2", "1", "17"), ELPV: ("2", "1", "12")}  # of the parts: few to learn from, many to test
+STEPS, CELLS_STEPS = 150, 100  # of a classifier: SqueezeNet, and for cells ResNet-18, which learns in fewer
 CELLS_PACKAGE = "elpv-dataset==1.0.0.post1"
 
 
@@ -26,7 +27,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--weights", default="weights/nano", help="diffusers folder or CompVis .safetensors")
     p.add_argument("--iterations", type=positive, default=60, help="optimiser steps of each training")
     p.add_argument("--number", type=positive, default=40, help="images to make of each class")
-    p.add_argument("--steps", type=positive, default=150, help="optimiser steps of each classifier")
+    p.add_argument("--steps", type=positive, help=f"optimiser steps of each classifier (default: {STEPS}, or "
+                                                  f"{CELLS_STEPS} with elpv)")
     return p.parse_args(argv)
 
 
@@ -35,12 +37,12 @@ def main(argv: list[str] | None = None) -> None:
     if named := os.environ.get(RUNS_VARIABLE):
         choose_runs(named)  # whole, because the stages run in another folder
     python = ensure_environment()
-    data = ROOT / args.data
+    data, steps = ROOT / args.data, args.steps or (CELLS_STEPS if args.data == ELPV else STEPS)
     if args.data in (DEMO_DATA, ELPV):
         make_data(python, data)
     run(python, "expand.py", "--data", str(data), "--weights", args.weights, "--method", "image", "--hyperparameters",
-        "paper", "--iterations", str(args.iterations), "--number", str(args.number), "--steps", str(args.steps),
-        "--side", "96", *(("--good", "functional") if args.data == ELPV else ()))
+        "paper", "--iterations", str(args.iterations), "--number", str(args.number), "--steps", str(steps),
+        "--side", "96", *(("--good", "functional", "--networks", "resnet") if args.data == ELPV else ()))
 
 
 def make_data(python: Path, data: Path) -> None:
