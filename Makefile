@@ -10,12 +10,12 @@ DATA ?= demo-data
 WEIGHTS ?= weights/nano
 ITERATIONS ?= 60
 NUMBER ?= 40
-STEPS ?= 150
+STEPS ?=
 
 .PHONY: demo test check clean
 
 demo:
-	$(PYTHON) -m stablesdg.demo --data "$(DATA)" --weights "$(WEIGHTS)" --iterations $(ITERATIONS) --number $(NUMBER) --steps $(STEPS)
+	$(PYTHON) -m stablesdg.demo --data "$(DATA)" --weights "$(WEIGHTS)" --iterations $(ITERATIONS) --number $(NUMBER) $(if $(STEPS),--steps $(STEPS))
 
 test:
 	$(PYTHON) -m stablesdg.test
