@@ -15,7 +15,7 @@ class GroupNorm(nn.GroupNorm):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         C, H, W = x.shape[1:]
-        if x.requires_grad and x.device.type == "cpu" and x.dtype == torch.bfloat16 and H * W > WIDE * C:
+        if x.requires_grad and x.device.type == "cpu" and self.weight.dtype == torch.bfloat16 and H * W > WIDE * C:
             return LargeGroupNorm.apply(x, self.weight, self.bias, self.num_groups, self.eps)
         return super().forward(x)
 
@@ -34,12 +34,12 @@ class LargeGroupNorm(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, *dys: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of x, weight and bias, as far as they are wanted."""
         x, weight, mean, rstd = ctx.saved_tensors
         B, C, H, W = x.shape
         dx, dw, db = torch.ops.aten.native_group_norm_backward(
-            dy.contiguous(), x.contiguous(), mean, rstd, weight, B, C, H * W, ctx.groups, ctx.needs_input_grad[:3])
+            dys[0].contiguous(), x.contiguous(), mean, rstd, weight, B, C, H * W, ctx.groups, ctx.needs_input_grad[:3])
         return dx.contiguous(memory_format=torch.channels_last), dw, db, None, None
 
 
