@@ -50,6 +50,7 @@ ARMS = (
     Arm("teacher-on-mixed", "mixed", TEACHER),
     Arm("pretrain-on-redrawn", "redrawn", PRETRAIN),
     Arm("frozen-redrawn", "redrawn", (), "frozen"),
+    Arm("frozen-pasted", "pasted", (), "frozen"),
     Arm("paper-real", None, (), "paper"),
     Arm("paper-redrawn", "redrawn", (), "paper"),
 )
@@ -126,24 +127,26 @@ def all_tasks(settings: PaysSettings, regime: Regime, draw: int) -> list[Task]:
     tasks: list[Task] = []
     for steps in settings.curve or (settings.steps,):
         for arm in settings.arms:
-            before = list(generate(settings, name, arm.generated)) if arm.generated else []
+            before = list(generate(settings, regime, name, arm.generated)) if arm.generated else []
             if arm.sees_again:
-                before.append(classify(settings, name, ARMS[0], steps))
+                before.append(classify(settings, regime, name, ARMS[0], steps))
             if arm.from_drawn:
                 before.append(classify_drawn(settings, steps))
-            tasks += [task for task in (*before, classify(settings, name, arm, steps)) if task not in tasks]
+            tasks += [task for task in (*before, classify(settings, regime, name, arm, steps)) if task not in tasks]
     return tasks
 
 
-def generate(settings: PaysSettings, draw: str, made: str) -> Iterator[Task]:
-    """The adapters of all classes, and one set of generated images."""
+def generate(settings: PaysSettings, regime: Regime, draw: str, made: str) -> Iterator[Task]:
+    """The adapters of all classes, or of the rare one, and one set of generated images."""
     data, runs = settings.out / "data" / draw, settings.out / "runs"
+    expanded = [regime.rare] if regime.rare else settings.categories
     for stage, adapter in (("train_ti", "embedding"), ("train_lora", "lora")):
-        for category in settings.categories:
+        for category in expanded:
             yield Task(stage, draw, (f"{stage}.py", "--data", data / category, "--runs", runs, "--weights",
                                      settings.weights, "--iterations", settings.iterations, "--no-preview", "--resume"),
                        runs / draw / category / f"{adapter}.safetensors")
-    for category, following in zip(settings.categories, [*settings.categories[1:], settings.categories[0]]):
+    for category in expanded:
+        following = settings.categories[(settings.categories.index(category) + 1) % len(settings.categories)]
         out = settings.out / "sets" / draw / made / category
         more = ("--from", data / following) if made == "mixed" else composition(settings, data, made, category)
         yield Task(f"sample {made}", draw,
@@ -161,12 +164,14 @@ def composition(settings: PaysSettings, data: Path, made: str, category: str) ->
     return (*ground, *(("--masks", masks) if masks and masks.is_dir() else ()))
 
 
-def classify(settings: PaysSettings, draw: str, arm: Arm, steps: int) -> Task:
+def classify(settings: PaysSettings, regime: Regime, draw: str, arm: Arm, steps: int) -> Task:
     """All seeds of one arm on one draw."""
     network = "nano" if arm.protocol == "frozen" else settings.network
     mixed: tuple[object, ...] = ()
     if arm.generated:
         mixed = ("--mode", "expand", "--generated", settings.out / "sets" / draw / arm.generated)
+        if regime.rare:
+            mixed = (*mixed, "--real-only", *(name for name in settings.categories if name != regime.rare))
         if arm.protocol == "equal" and arm.arguments != PRETRAIN:
             mixed = (*mixed, "--share", settings.share)
     how: tuple[object, ...] = ()

@@ -150,9 +150,9 @@ def recognition_stages(settings: ExpandSettings, folder: Path, generates: bool) 
     stages = [classify(settings, frozen, (), (settings.data, split), results, "none")]
     if not generates:
         return stages
-    length = ("--steps", str(settings.steps), "--augment", "strong", "--average",
-              *(("--balanced",) if is_unequal(split) else ()), "--side", str(settings.side), "--seeds",
-              str(settings.seeds))
+    balanced = ("--balanced",) if settings.real_only or is_unequal(split) else ()
+    length = ("--steps", str(settings.steps), "--augment", "strong", "--average", *balanced, "--side",
+              str(settings.side), "--seeds", str(settings.seeds))
     arms = {"none": (), "steps": ("--control", "steps", "--filter", frozen, *generated),
             "expand": ("--mode", "expand", "--filter", frozen, *generated)}
     stages.append(classify(settings, frozen, arms["expand"], (settings.data, split, *made), results, "expand"))

@@ -16,7 +16,7 @@ PRETRAIN_SHARE = 0.5  # of the steps, in pretrain-then-real; the other steps see
 class Drawing:
     """How the images of a training are drawn."""
     balanced: bool = False  # each class equally often
-    share: float | None = None  # of the added images among all that are drawn; None: by their number
+    share: float | None = None  # of the added images, in each class if balanced, else in all; None: by their number
     finish_real: float = 0.0  # this last share of the steps draws no added image
     pretrain: bool = False  # the first PRETRAIN_SHARE of the steps draws added images alone, the others real ones
 
@@ -45,12 +45,19 @@ def plan_phases(drawing: Drawing, y: Tensor, added: Tensor, steps: int) -> list[
 
 
 def draw_weights(y: Tensor, parts: Sequence[Tensor], shares: Sequence[float], balanced: bool) -> Tensor:
-    """The weights (N,) with which each part (N,) of the images has its share, and within it each image or class."""
+    """The weights (N,) with which each part (N,) of the images has its share.
+
+    If balanced, all classes share alike, and the parts have their shares within each class. A class, or a whole set,
+    that lacks a part leaves its share to the other one.
+    """
     weights = torch.zeros(len(y), dtype=torch.float64)
-    for part, share in zip(parts, shares):
-        classes, which, counts = y[part].unique(return_inverse=True, return_counts=True)
-        equal = torch.full((int(part.sum()),), 1.0 / max(1, int(part.sum())), dtype=torch.float64)
-        weights[part] = share * (1.0 / (len(classes) * counts[which]).double() if balanced else equal)
+    drawn = torch.stack(list(parts)).any(dim=0)
+    groups = [drawn & (y == c) for c in y[drawn].unique()] if balanced else [drawn]
+    for group in groups:
+        found = [(part & group, share) for part, share in zip(parts, shares) if bool((part & group).any())]
+        total = sum(share for _, share in found)
+        for images, share in found:
+            weights[images] = (share / total if total > 0 else 1.0) / (len(groups) * int(images.sum()))
     return weights
 
 

@@ -51,6 +51,16 @@ def test_the_share_is_that_of_the_generated_images_and_classes_may_be_balanced_w
         assert float(real.mean()) == pytest.approx(0.5 if balanced else 2 / 12, abs=0.01)
 
 
+def test_a_class_without_generated_images_is_balanced_too_and_shows_its_real_ones():
+    y, added = [0] * 40 + [1] * 5 + [1] * 15, [False] * 45 + [True] * 15
+    seen = torch.cat(draw(Drawing(balanced=True, share=0.25), y, added, steps=900))
+    of_1 = torch.tensor(y)[seen] == 1
+    assert float(of_1.float().mean()) == pytest.approx(0.5, abs=0.005)
+    assert float(torch.tensor(added)[seen[of_1]].float().mean()) == pytest.approx(0.25, abs=0.01)
+    seen = torch.cat(draw(Drawing(balanced=True, share=1.0), y, added, steps=900))
+    assert set(seen.tolist()) == {*range(40), *range(45, 60)}  # class 0 has nothing else to show
+
+
 def test_weights_draw_each_image_as_often_as_they_say_rounded_up_or_down():
     weights = torch.rand(30, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     weights[::7] = 0
