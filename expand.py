@@ -37,7 +37,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p = parser(__doc__, "python expand.py --data neu --budget 8h", many=True)
     p.add_argument("--data", type=Path, required=True, help="folder with one folder of real images for each class")
     p.add_argument("--categories", type=names, metavar="A,B",
-                   help="generate for these classes alone, for example on one of many machines (default: all)")
+                   help="generate for these classes alone (default: all). One call at a time on a data set")
     p.add_argument("--good", metavar="NAME",
                    help="a class without defects: nothing is generated for it, and composites use it as ground")
     p.add_argument("--weights", help="diffusers folder or CompVis .safetensors (default: weights/"
