@@ -19,6 +19,7 @@ import argparse
 from contextlib import nullcontext
 from pathlib import Path
 
+from stablesdg.app.classify_options import TRAINED, side
 from stablesdg.app.command_line import (
     add_device,
     announce,
@@ -56,12 +57,12 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
                                                    "--compose takes them: white where the defect is")
     method.add_argument("--boxes", type=Path, help="the same with boxes: VOC xml, YOLO txt or COCO json")
     recognition = p.add_argument_group("recognition")
-    recognition.add_argument("--networks", type=names, default="squeezenet", metavar="A,B",
+    recognition.add_argument("--networks", type=networks, default="squeezenet", metavar="A,B",
                              help="alexnet, vgg, resnet, squeezenet, densenet; the classifier on the frozen features "
                                   "that plan found better, nano or imagenet, is always there")
     recognition.add_argument("--steps", type=positive, default=1000,
                              help="optimiser steps of a classifier, in each arm")
-    recognition.add_argument("--side", type=positive, default=200, help="side of the classifiers' images in pixels")
+    recognition.add_argument("--side", type=side, default=200, help="side of the classifiers' images in pixels")
     recognition.add_argument("--seeds", type=positive, default=3, help="trainings of each classifier")
     run = p.add_argument_group("run")
     run.add_argument("--budget", type=hours, metavar="8h", help="start no stage after so many hours (8h) or minutes "
@@ -78,6 +79,14 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 def names(text: str) -> tuple[str, ...]:
     """Words between commas."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def networks(text: str) -> tuple[str, ...]:
+    """Networks that are trained, between commas."""
+    found = names(text)
+    if strange := [name for name in found if name not in TRAINED]:
+        raise argparse.ArgumentTypeError(f"{strange[0]} is none of {', '.join(TRAINED)}")
+    return found
 
 
 def hours(text: str) -> float:
@@ -114,6 +123,8 @@ def expand(args: argparse.Namespace, folder: Path) -> None:
     with model.keep_model():
         plan, *_ = list_stages(settings, generates=False)
         expansion.run_stage(plan, notes, clock)
+        if notes.failed:
+            raise UserError(f"{notes.describe_failures()}. Mend that, and the same command goes on.")
         generates = processes.of_first(lambda: expansion.decide(settings, folder))
         if generates:
             processes.of_first(lambda: expansion.require_marked_sources(settings, folder))

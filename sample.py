@@ -18,6 +18,7 @@ from stablesdg.app.command_line import (
     add_common,
     add_model,
     announce,
+    finite,
     parser,
     positive,
     run_main,
@@ -36,11 +37,11 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--out", metavar="NAME", help="folder for the images: a name in the run folder, or a path with a "
                                                  "slash, taken as it is (default: samples)")
     method = p.add_argument_group("method")
-    method.add_argument("--strength", type=float, nargs="+", metavar="S",
+    method.add_argument("--strength", type=finite, nargs="+", metavar="S",
                         help="s in (0, 1]; 0 sends the sources through the VAE and back, to compare with; with two "
                              "numbers each image draws its s between them "
                              "(default: tune.py's choice, the recipe's, Table I's, or 0.4)")
-    method.add_argument("--guidance", type=float, help="w (default: tune.py's choice, the recipe's, Table I's, or 5)")
+    method.add_argument("--guidance", type=finite, help="w (default: tune.py's choice, the recipe's, Table I's, or 5)")
     method.add_argument("--number", type=positive, default=100, help="images to make; the paper makes 1000")
     method.add_argument("--steps", type=positive,
                         help="denoising steps of a full run; s times these are run (default: those tune.py had, or 50)")
@@ -53,9 +54,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
                         help="sources of another class of the data set; the manifest names it as source_class")
     method.add_argument("--hard", type=Path, metavar="FILE",
                         help="CSV with the columns file (CATEGORY/FILE) and weight: sources are drawn by these weights")
-    method.add_argument("--embedding-noise", type=float, default=0.0, metavar="SIGMA",
+    method.add_argument("--embedding-noise", type=finite, default=0.0, metavar="SIGMA",
                         help="each image adds Gaussian noise to v_d, SIGMA times the deviation of v_d")
-    method.add_argument("--min-novelty", type=float, default=0.0,
+    method.add_argument("--min-novelty", type=finite, default=0.0,
                         help="draw images below this novelty again, up to 5 times, and leave out those that stay below")
     method.add_argument("--uncond", default="adapted", choices=["adapted", "base"],
                         help="the unconditional branch runs with the adapters or without")

@@ -7,7 +7,7 @@ Uses the token embedding v_d* of the same run folder, fixed. --full trains every
 """
 import argparse
 
-from stablesdg.app.command_line import add_training, announce, parser, positive, run_main
+from stablesdg.app.command_line import add_training, announce, finite, parser, positive, run_main
 from stablesdg.app.paths import run_folder
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.lock import alone_in
@@ -20,7 +20,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add_training(p, LEARNING_RATE)
     method = p.add_argument_group("method")
     method.add_argument("--rank", type=positive, default=1, help="r, the rank of BA")
-    method.add_argument("--alpha", type=float, help="BA is scaled by alpha / r (default: the rank)")
+    method.add_argument("--alpha", type=finite, help="BA is scaled by alpha / r (default: the rank)")
     method.add_argument("--full", action="store_true", help="adapt all parameters rather than BA")
     args = p.parse_args(argv)
     if args.full and (args.rank != 1 or args.alpha is not None):

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 from stablesdg.app import runs
-from stablesdg.app.command_line import add_common, add_model, numbers, parser, positive, run_main
+from stablesdg.app.command_line import add_common, add_model, finite, numbers, parser, positive, run_main
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.lock import alone_in
 from stablesdg.storage.torchrun import is_first
@@ -30,7 +30,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--number", type=positive, default=100, help="images a cell")
     p.add_argument("--halving", action="store_true",
                    help="start all cells with few images and go on with the better half")
-    p.add_argument("--min-novelty", type=float, default=0.0, help="least median novelty of a cell that may be chosen")
+    p.add_argument("--min-novelty", type=finite, default=0.0, help="least median novelty of a cell that may be chosen")
     p.add_argument("--features", choices=["inception", "nano"],
                    help="the feature network (default: inception if its weights are there)")
     p.add_argument("--steps", type=positive, default=50, help="denoising steps of a full run; s times these are run")

@@ -33,6 +33,8 @@ def measure(contenders: Mapping[str, Callable[[], object]], rounds: int, device:
                 work()
                 if device.type == "cuda":
                     torch.cuda.synchronize()
+                elif device.type == "mps":
+                    torch.mps.synchronize()
                 spent = clock() - start
             if used:
                 memory[name] = used.growth / 2**20

@@ -8,8 +8,8 @@ goes through JPEG, as a camera's would. Without noise they are crops of one phot
 crops of one texture that share nothing: they have the same grain in another place. Stripes are left out: they are alike
 wherever they are cut.
 
-Each pair is sought twice: as one of a class, where every pair is compared in full, and as one of two classes, where a
-first look at coarse frequencies must find it worth that.
+Each pair is sought twice: as one of a class, where a pair that shares a mark is compared in full, and as one of two
+classes, where a first look at coarse frequencies must find it worth that.
 
 With --data, each class of a data set is searched twice: pairs that share a mark, as everywhere else, and all pairs.
 """

@@ -26,6 +26,7 @@ from calls import ROOT, keep_settings
 
 from stablesdg.app.command_line import parser, positive, run_main
 from stablesdg.data.folders import list_categories
+from stablesdg.data.parts import LEFT_OUT
 from stablesdg.recognise.arms import CONTROLS
 from stablesdg.recognise.results import Result, read_results, summary_lines
 from stablesdg.recognise.results import summarise as summarise_result
@@ -166,7 +167,7 @@ def share_out(groups: Mapping[str, Sequence[str]], alpha: float) -> dict[str, st
             room -= len(names)
             parts |= dict.fromkeys(names, "train")
         else:
-            parts |= {name: "test" if i < MOST_OF_A_SURFACE else "spare" for i, name in enumerate(names)}
+            parts |= {name: "test" if i < MOST_OF_A_SURFACE else LEFT_OUT for i, name in enumerate(names)}
     return parts
 
 

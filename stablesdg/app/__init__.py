@@ -12,10 +12,14 @@
     sampling         what surrounds generation
     compat           the timesteps of diffusers
     tuning           what surrounds the grid of tune.py
+    distance         what surrounds fid.py
     classification   what surrounds classify.py
     classify_options, classify_settings, classify_images   its options and their checks, settings, images
+    prediction, training_window                            a trained classifier is used, with the gray levels it knows
     stages, expansion, journal, expanded   expand.py: its stages, what runs them, expand.json, the expanded data set
     composing, sources, makers, variation   what surrounds sample.py --compose and its other flags
     rivals, rival_runs                      what surrounds python -m stablesdg.rivals
+    split_check      what surrounds python -m stablesdg.split --check
+    interrupt        Ctrl-C and SIGTERM
     commands/        python -m stablesdg.split and its like
 """

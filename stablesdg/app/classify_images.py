@@ -62,6 +62,8 @@ def open_generated(settings: ClassifySettings, classes: list[str], split: Split)
     if strange := [name for name in settings.real_only if name not in classes]:
         raise UserError(f"--real-only {strange[0]}: there is no such class; there are {', '.join(classes)}.")
     having = [name for name in classes if name not in settings.real_only]
+    if not having:
+        raise UserError("--real-only names all classes, so that no generated image is left: leave one out.")
     if arm == "substitute" and len(having) < len(classes):
         raise UserError("--mode substitute takes generated images of all classes: leave out --real-only.")
     made = [find_generated(folder, name, split) for name in having]

@@ -3,9 +3,10 @@ import argparse
 from pathlib import Path
 
 from ..storage.errors import UserError
-from .command_line import Arguments, add_device, add_split, positive, rate
+from .command_line import Arguments, add_device, add_split, finite, positive, rate
 
 NETWORKS = ("alexnet", "vgg", "resnet", "squeezenet", "densenet", "nano", "imagenet")
+TRAINED = NETWORKS[:-2]
 FROZEN = NETWORKS[-2:]  # linear classifiers on frozen features; as in recognise.frozen, which needs PyTorch
 OWN_FEATURES = "own"
 SIDES = (64, 200)  # pixels, the least and the most
@@ -28,7 +29,7 @@ def add_arm(arm: Arguments) -> None:
     arm.add_argument("--hard", type=Path, metavar="FILE",
                      help="with --control steps: see those images again more often that have a greater weight in this "
                           "file; hard-NAME.csv of an earlier result is one")
-    arm.add_argument("--alpha", type=float, default=1.0, help="share of the real training images that is used")
+    arm.add_argument("--alpha", type=finite, default=1.0, help="share of the real training images that is used")
     arm.add_argument("--per-class", type=positive, help="use so many real training images a class, instead of --alpha")
     arm.add_argument("--number", type=positive,
                      help="generated images a class (default: all that there are); with --control steps or classic, "

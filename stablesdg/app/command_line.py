@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,14 @@ def positive(text: str) -> int:
     return value
 
 
+def finite(text: str) -> float:
+    """A number, and neither nan nor infinite."""
+    value = float(text)
+    if not isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text} is not a number to compute with")
+    return value
+
+
 def rate(text: str) -> float:
     """A positive number."""
     value = float(text)
@@ -143,7 +152,7 @@ def seed(text: str) -> int:
 
 def numbers(text: str) -> tuple[float, ...]:
     """Numbers between commas, each once, in order of size."""
-    return tuple(sorted({float(part) for part in text.split(",")}))
+    return tuple(sorted({finite(part) for part in text.split(",")}))
 
 
 def resolution(text: str) -> int | str:

@@ -1,6 +1,7 @@
 """The virtual environment that `make demo` and `make test` set up for themselves. Needs Python alone."""
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -23,13 +24,19 @@ def ensure_environment(requirements: str = "requirements.txt", root: Path = ROOT
     python = Path(environment_python(environment, os.name == "nt"))
     if not python.is_file():
         print(f"making {environment}", flush=True)
-        venv.create(environment, with_pip=True)
+        try:
+            venv.create(environment, with_pip=True)
+        except (subprocess.CalledProcessError, OSError) as error:
+            shutil.rmtree(environment, ignore_errors=True)  # a half one would be taken for whole the next time
+            sys.exit(f"error: Python could not make {environment} ({error}). On Debian and Ubuntu, install "
+                     "python3-venv.")
     contents = b"".join((root / name).read_bytes() for name in ("requirements.txt", requirements))
     wanted = hashlib.sha256(contents).hexdigest()
     done = environment / ("installed-" + requirements.replace("/", "-"))
     if not done.is_file() or done.read_text() != wanted:
         print(f"installing {requirements}; PyTorch is a large download", flush=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "-r", requirements], cwd=root, check=True)
+        if subprocess.run([python, "-m", "pip", "install", "-q", "-r", requirements], cwd=root).returncode:
+            sys.exit("error: the packages could not be installed: pip says why above. The same command tries again.")
         done.write_text(wanted)
     return python
 

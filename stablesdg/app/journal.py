@@ -1,5 +1,6 @@
 """expand.json: what expand.py has typed, what each stage read and wrote, what it warned of, and what failed."""
 import contextlib
+import functools
 import hashlib
 import io
 import sys
@@ -20,9 +21,21 @@ def fingerprint(paths: Iterable[Path]) -> str:
     for path in paths:
         inside = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
         for file in inside:
-            content = sha256(file) if file.is_file() else "missing"
+            content = content_of(file, *times(file)) if file.is_file() else "missing"
             digest.update(f"{path.name} {file.relative_to(path).as_posix()} {content}\n".encode())
     return digest.hexdigest()
+
+
+def times(file: Path) -> tuple[int, int]:
+    """Size, and when the file was changed."""
+    known = file.stat()
+    return known.st_size, known.st_mtime_ns
+
+
+@functools.cache
+def content_of(file: Path, size: int, changed: int) -> str:
+    """The file's sha256. What has not changed is not read again: weights are large, and many stages read them."""
+    return sha256(file)
 
 
 class Journal:

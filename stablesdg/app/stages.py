@@ -83,13 +83,13 @@ def category_stages(settings: ExpandSettings, run: Path, category: str) -> list[
     common = ("--seed", str(settings.seed), "--device", settings.device)
     training = ("--data", str(data), "--weights", settings.weights, "--iterations", str(settings.iterations),
                 "--no-preview", *common)
-    images, split = settings.data / category, run.parent / "split.json"
+    images, split, weights = settings.data / category, run.parent / "split.json", Path(settings.weights)
     embedding, lora = run / "embedding.safetensors", run / "lora.safetensors"
     stages = [
-        Stage("token embedding", category, "train_ti.py", training, (images, split), (embedding,), ("--resume",),
-              operations=("token embedding", settings.iterations)),
-        Stage("LoRA", category, "train_lora.py", ("--rank", "1", *training), (images, split, embedding), (lora,),
-              ("--resume",), operations=("LoRA", settings.iterations))]
+        Stage("token embedding", category, "train_ti.py", training, (images, split, weights), (embedding,),
+              ("--resume",), operations=("token embedding", settings.iterations)),
+        Stage("LoRA", category, "train_lora.py", ("--rank", "1", *training),
+              (images, split, weights, embedding), (lora,), ("--resume",), operations=("LoRA", settings.iterations))]
     chosen: tuple[Path, ...] = ()
     if tunes(settings) and can_tune(split, category):
         guidances, number = TUNED_GUIDANCES[settings.is_small], TUNED_IMAGES[settings.is_small]
@@ -97,14 +97,14 @@ def category_stages(settings: ExpandSettings, run: Path, category: str) -> list[
         stages.append(Stage(
             "choose s and w", category, "tune.py",
             ("--run", str(run), "--strengths", TUNED_STRENGTHS, "--guidances", guidances, "--number", str(number),
-             "--halving", *SAMPLER, *common), (images, split, lora), chosen, ("--resume",),
+             "--halving", *SAMPLER, *common), (images, split, weights, lora), chosen, ("--resume",),
             operations=("images", number * 8 / 3)))
     samples = run / "samples"
     compose, marks = composition(settings, category)
     stages.append(Stage(
         "images", category, "sample.py",
         ("--run", str(run), "--number", str(settings.number), *compose, *SAMPLER,
-         *common), (images, split, lora, *chosen, *marks), (samples,), ("--resume",),
+         *common), (images, split, weights, lora, *chosen, *marks), (samples,), ("--resume",),
         operations=("images", settings.number)))
     features = () if settings.has_inception else ("--features", "nano")
     stages.append(Stage("score", category, "fid.py",

@@ -24,7 +24,7 @@ from ..storage.tensors import load_tensors, read_metadata, save_tensors
 from ..storage.torchrun import by_itself, is_first
 from ..text import contains
 from ..train import HELD_OUT_DRAWS, TrainingLog, adapt
-from ..weights.adapters import Factors, LayerName, save_lora
+from ..weights.adapters import Factors, LayerName, read_embedding, save_lora
 from . import processes
 from .command_line import duration
 from .devices import peak_memory, pick_dtype
@@ -179,7 +179,8 @@ def load_learned_embedding(sd: StableDiffusion, settings: TrainingSettings, spli
         print(f"no {file}: training on the plain prompt {settings.prompt!r} (python train_ti.py --data "
               f"{settings.data} --out {settings.folder} would learn its token first)")
         return None
-    (token,), metadata = load_tensors(file)
+    token, _ = read_embedding(file)
+    _, metadata = load_tensors(file)
     refuse_leak(json.loads(metadata.get(SEEN, "[]")), split, str(file))
     if not contains(settings.prompt, token):
         raise UserError(f"{file} holds {token!r}, which is not in the prompt {settings.prompt!r}: pass the --prompt "

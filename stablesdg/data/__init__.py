@@ -4,8 +4,13 @@
     window      which gray levels of 10- and 12-bit images become black and white
     images      images in and out, gray or colour, as tensors and back
     augment     classic augmentation: rotate and mirror
+    alike       images brought to one scale
+    marks       which pairs may show one surface at all
+    arithmetic  what the search for overlaps computes most
     overlap     which images show the same piece of surface
+    copies      which images are one picture
     surfaces    overlaps, copies and tiles of one photograph link images to groups
+    links       the same for a whole data set, found once and kept
     parts       groups to training, validation and test part
     deal        new images to their parts
     split       the manifest that fixes the parts

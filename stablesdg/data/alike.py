@@ -1,7 +1,6 @@
 """Images brought to one scale, and their fine detail alone, so that they can be compared."""
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -51,11 +50,6 @@ def area_mean(gray: np.ndarray, rows: int, columns: int) -> np.ndarray:
 def shrink_factor(longest_side: int) -> int:
     """The least whole number that brings a side to at most MAX_SIDE pixels."""
     return -(-longest_side // MAX_SIDE)
-
-
-def pairs_apart(alike: Sequence[AlikeImages]) -> int:
-    """How many pairs of images lie in different sets, so that overlaps of theirs are not sought."""
-    return sum(len(a.indices) * len(b.indices) for a, b in combinations(alike, 2))
 
 
 def read_alike(files: Sequence[Path]) -> list[AlikeImages]:

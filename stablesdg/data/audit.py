@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ import numpy as np
 from .descriptor import bits_apart, count_near_pairs
 from .folders import list_categories, list_images
 from .inventory import Inventory, take_inventory
-from .leaks import leaked_names
+from .leaks import leaked_by_photograph, leaked_names
 from .links import FoundLinks, find_or_read, is_across, overlaps_to_show
-from .parts import PARTS, Split, SplitEntry
+from .parts import PARTS
 from .split import load_split, named_files
 from .surfaces import (
     NamedOverlap,
@@ -137,7 +137,7 @@ def put_together(data: Path, method: str, parts: dict[str, str], chains: set[Pai
         inventory = replace(inventory, notes=[*inventory.notes, PATTERN])
         links = FoundLinks([], [], links.not_compared)
     groups = components(files, links.pairs | photographs | chains)
-    leaked = find_leaked(parts, links.pairs, components(files, photographs))
+    leaked = leaked_names(links.pairs, parts) | leaked_by_photograph(parts, components(files, photographs))
     across = set(filter(is_across, links.pairs))
     counted = {}
     for k, own in classes.items():
@@ -148,7 +148,7 @@ def put_together(data: Path, method: str, parts: dict[str, str], chains: set[Pai
             {part: sum(parts[name] == part for name in own) for part in PARTS},
             {part: len({groups[name] for name in own if parts[name] == part}) for part in PARTS},
             sum(category_of(name) == k for name in leaked))
-    return Audit(str(data), method, parts, groups, inventory, counted, links, len(across), leaked,
+    return Audit(str(data), method, parts, groups, inventory, counted, links, len(across), sorted(leaked),
                  compare_with_hash(inventory, links), files, overlaps_to_show(links, files))
 
 
@@ -168,12 +168,3 @@ def compare_with_hash(inventory: Inventory, links: FoundLinks) -> list[HashLimit
     linked = [int((apart <= limit).sum()) for limit in HASH_LIMITS]
     return [HashLimit(limit, own, near - own)
             for limit, own, near in zip(HASH_LIMITS, linked, count_near_pairs(hashes, HASH_LIMITS))]
-
-
-def find_leaked(parts: Mapping[str, str], pairs: Collection[Pair], photograph: Mapping[str, str]) -> list[str]:
-    """Names outside the training part that are linked with one inside it, or come from the photograph of one inside."""
-    entries = {name: SplitEntry(sha256="", group="", part=part) for name, part in parts.items()}
-    by_pairs = leaked_names(pairs, Split(method="", seed=0, ratios=[], files=entries))
-    trained = {photograph[name] for name, part in parts.items() if part == "train"}
-    return sorted(by_pairs | {name for name, part in parts.items() if part != "train" and photograph[name] in trained})
-

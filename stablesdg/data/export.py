@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ..storage.errors import UserError
 from ..storage.files import atomic_folder
+from .parts import PARTS
 
 
 def require_empty(out: Path) -> None:
@@ -13,15 +14,17 @@ def require_empty(out: Path) -> None:
         raise UserError(f"{out} is not empty: pass a new folder.")
 
 
-def export_parts(files: Mapping[str, Path], parts: Mapping[str, str], out: Path) -> None:
-    """Copy images to OUT/PART/CATEGORY/FILE. The folder appears whole or not at all.
+def export_parts(files: Mapping[str, Path], parts: Mapping[str, str], out: Path) -> int:
+    """Copy images to OUT/PART/CATEGORY/FILE. The folder appears whole or not at all. Returns the number of images.
 
-    files, parts  by name, CATEGORY/FILE
+    files, parts  by name, CATEGORY/FILE. What was left out of all parts is left out here, too
     """
     require_empty(out)
+    kept = [name for name in sorted(files) if parts[name] in PARTS]
     with atomic_folder(out) as partial:
-        for name, path in sorted(files.items()):
-            copy_into(partial, Path(parts[name]) / name, path)
+        for name in kept:
+            copy_into(partial, Path(parts[name]) / name, files[name])
+    return len(kept)
 
 
 def copy_into(out: Path, target: Path, file: Path) -> str:

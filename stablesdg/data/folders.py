@@ -20,9 +20,12 @@ def list_images(folder: str | Path) -> list[Path]:
 
 
 def list_categories(folder: str | Path) -> list[Path]:
-    """The subfolders that hold images, sorted by name: one for each class. Raises UserError if there are none."""
+    """The subfolders that hold images, sorted by name: one for each class. Raises UserError for none or links."""
     folder = require_folder(folder)
     found = [f for f in sorted(folder.iterdir()) if f.is_dir() and not is_hidden(f) and holds_images(f)]
+    if linked := [f for f in found if f.is_symlink()]:
+        raise UserError(f"{linked[0]} is a link to {linked[0].resolve()}, whose runs would lie elsewhere: make it a "
+                        "folder of its own, with the images or links to them.")
     if not found:
         advice = f", as the folder above it may ({folder.resolve().parent})." if holds_images(folder) else "."
         raise UserError(f"{folder} holds no folders of images: it should have one folder for each class{advice}")
@@ -49,4 +52,4 @@ def is_hidden(path: Path) -> bool:
 
 def holds_images(folder: Path) -> bool:
     """Whether any file of the folder is named as an image is."""
-    return any(has_image_ending(file) for file in folder.iterdir())
+    return any(has_image_ending(file) and not is_hidden(file) for file in folder.iterdir())

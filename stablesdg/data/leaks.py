@@ -67,26 +67,38 @@ def measure_leak(split: Split, folder: Path) -> CategoryLeak:
     files = listed_files(split, folder)
     links = find_links(files, progress_bar(folder.name))
     false = find_links(files, progress_bar("mirrored"), mirrored=True)
-    groups = components(files, links.pairs | same_photograph(files))
+    photographs = same_photograph(files)
+    groups = components(files, links.pairs | photographs)
+    parts = {name: split["files"][name]["part"] for name in files}
+    leaked = leaked_names(links.pairs, parts) | leaked_by_photograph(parts, components(files, photographs))
     return CategoryLeak(
         images=len(files), groups=len(set(groups.values())), largest_group=max(Counter(groups.values()).values()),
         pairs=len(links.pairs), false_pairs=len(false.overlaps), not_compared=links.not_compared,
-        sizes=count_parts(files, split), leaked=leaked_names(links.pairs, split), overlaps=links.overlaps)
+        sizes=count_parts(files, split), leaked=leaked, overlaps=links.overlaps)
 
 
 def measure_leak_across(split: Split, files: Files) -> LeakAcross:
     """Search images of {CATEGORY/FILE: path} for pairs of two categories that share surface."""
     links = find_links_across(files, progress_bar("across classes"))
     false = find_links_across(files, progress_bar("mirrored"), mirrored=True)
+    parts = {name: split["files"][name]["part"] for name in files}
     return LeakAcross(pairs=len(links.pairs), false_pairs=len(false.overlaps), not_compared=links.not_compared,
-                      copies=sorted(links.copies), leaked=leaked_names(links.pairs, split), overlaps=links.overlaps)
+                      copies=sorted(links.copies), leaked=leaked_names(links.pairs, parts), overlaps=links.overlaps)
 
 
-def leaked_names(pairs: Collection[Pair], split: Split) -> set[str]:
-    """Those of the pairs' images that are outside the training part, beside one that is in it."""
-    part = {name: split["files"][name]["part"] for pair in pairs for name in pair}
+def leaked_names(pairs: Collection[Pair], parts: Mapping[str, str]) -> set[str]:
+    """Those of the pairs' images that are tested with, beside one that is trained on. `parts` is {name: part}."""
     return {name for a, b in pairs for name, other in ((a, b), (b, a))
-            if part[name] in TESTED_PARTS and part[other] == "train"}
+            if parts[name] in TESTED_PARTS and parts[other] == "train"}
+
+
+def leaked_by_photograph(parts: Mapping[str, str], photograph: Mapping[str, str]) -> set[str]:
+    """The images that are tested with, and whose photograph has another one that is trained on.
+
+    photograph  {name: a name that all images of its photograph have}
+    """
+    trained = {photograph[name] for name, part in parts.items() if part == "train"}
+    return {name for name, part in parts.items() if part in TESTED_PARTS and photograph[name] in trained}
 
 
 def count_parts(names: Collection[str] | Mapping[str, Path], split: Split) -> dict[str, int]:

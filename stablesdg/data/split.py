@@ -168,10 +168,9 @@ def require_unchanged(folder: Path, files: Mapping[str, Path], known: Mapping[st
         raise UserError("; ".join(said) + ".")
 
 
-def gone_names(split: Split, data: Path, categories: Iterable[str] | None = None) -> list[str]:
+def gone_names(split: Split, data: Path) -> list[str]:
     """The names of the manifest whose files are gone from the data set's folder."""
-    return sorted(name for name in split["files"] if not (data / name).is_file()
-                  and (categories is None or category_of(name) in categories))
+    return sorted(name for name in split["files"] if not (data / name).is_file())
 
 
 def part_files(split: Split, folder: str | Path, part: str) -> list[Path]:

@@ -1,7 +1,7 @@
 """Images to surfaces: images are linked if they overlap, are copies, or are tiles of one photograph.
 
-    find_links          within a class; all pairs are compared in full
-    find_links_across   between classes; a coarse first look tells which pairs are compared in full
+    find_links          within a class; pairs that share a mark are compared in full
+    find_links_across   between classes; of these, those that a coarse first look finds worth it
     components          linked images to groups
 """
 from __future__ import annotations

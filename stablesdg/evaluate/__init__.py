@@ -4,6 +4,8 @@
     features    a small network for machines without Inception's weights
     imagenet    a network that has seen photographs, where its packages are installed
     extract     image files -> features, kept on disk
+    reference   which real images generated ones are compared with
+    codec       traces of JPEG, which a feature network sees
     frechet     the Frechet distance of two sets of features, the paper's eq. (6)
     kernel      the kernel distance, KID
     neighbours  precision, recall, density and coverage

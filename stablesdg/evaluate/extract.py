@@ -37,7 +37,7 @@ Prepare = Callable[[Image.Image], Tensor]  # RGB image -> (3, H, W) in [0, 1]
 @dataclass(frozen=True)
 class FeatureExtractor:
     """A feature network, and all that its features depend on beside the image."""
-    kind: str  # "inception" or "nano"
+    kind: str  # "inception", "nano", or another network's name
     network: nn.Module  # (B, 3, H, W) in [0, 1] -> (B, d)
     prepare: Prepare
     key: str  # the name in the cache; it changes with the weights and the resize rule
@@ -120,7 +120,7 @@ def extract_features(files: Sequence[Path], network: nn.Module, prepare: Prepare
     device = next(network.parameters()).device
     batch_size = images_at_once(device, batch_size)
     with tqdm(total=len(files), unit="image", desc=progress, leave=False, disable=None) as bar:
-        for x in ahead(read_alike(files, prepare, batch_size)):
+        for x in ahead(read_batches(files, prepare, batch_size)):
             yield network(x.to(device))
             bar.update(len(x))
 
@@ -130,7 +130,7 @@ def images_at_once(device: torch.device, batch_size: int) -> int:
     return min(batch_size, CPU_BATCH_SIZE) if device.type == "cpu" else batch_size
 
 
-def read_alike(files: Sequence[Path], prepare: Prepare, batch_size: int) -> Iterator[Tensor]:
+def read_batches(files: Sequence[Path], prepare: Prepare, batch_size: int) -> Iterator[Tensor]:
     """Yield images (B, 3, H, W), at most `batch_size` of one size at a time."""
     batch: list[Tensor] = []
     for file in files:

@@ -40,13 +40,13 @@ def evidence_floor(own: Tensor, quantile: float = EVIDENCE_QUANTILE) -> float:
     return float(torch.quantile(own.double(), quantile))
 
 
-def filter_images(files: Sequence[Path], novelty: Sequence[float], evidence: Sequence[float], floor: float | None,
-                  least_novelty: float = COPY_NOVELTY) -> list[ImageVerdict]:
+def filter_images(files: Sequence[Path], novelty: Sequence[float], evidence: Sequence[float],
+                  floor: float | None) -> list[ImageVerdict]:
     """The verdicts on generated images. `novelty` and `evidence` have a number for each.
 
     floor  of the evidence, or None if what gave the evidence does not know the class
     """
-    return [ImageVerdict(file, new, seen, COPY if new < least_novelty else STRANGE if new > STRANGE_NOVELTY
+    return [ImageVerdict(file, new, seen, COPY if new < COPY_NOVELTY else STRANGE if new > STRANGE_NOVELTY
                          else NOT_JUDGED if floor is None else EVIDENCE_GONE if seen < floor else KEPT)
             for file, new, seen in zip(files, novelty, evidence)]
 

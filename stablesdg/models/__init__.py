@@ -4,5 +4,6 @@
     blocks            residual block, halving, doubling
     unet              eps_theta(z_t, t, context)
     vae               E and D
+    encode            image files to latents
     stable_diffusion  the class that holds them, with text encoder, noise schedule and adapters, and its loader
 """

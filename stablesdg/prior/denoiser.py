@@ -133,6 +133,7 @@ def pretrain_denoiser(vae: VAE, text: TextEncoder, pool: Pool, large: Pool, held
         indices = torch.randint(0, len(latents), (B,), generator=generator)
         context = latents.context(indices, torch.rand(B, generator=generator) >= settings.caption_dropout)
         t = ((torch.arange(B) + torch.rand(B, generator=generator)) / B * len(sd.alpha_bar)).long()  # spread evenly
+        t = t.clamp(max=len(sd.alpha_bar) - 1)  # in float32 a number just below 1 may be rounded up to it
         z_0, eps = latents.draw(indices, generator, side // 2 if small else None)
         z_0 = vae.scaling_factor * z_0
         eps_hat = sd.unet(add_noise(z_0, eps, sd.alpha_bar[t]), t.to(device), context)

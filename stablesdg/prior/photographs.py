@@ -32,7 +32,7 @@ THUMBNAIL = 24  # pixels: what near-duplicates are compared by
 DUPLICATE_DISTANCE = 0.3  # of two thumbnails, relative to the deviation of the gray levels in them
 MIN_DUPLICATE_DEVIATION = 1.5  # gray levels that this deviation is at least taken for
 
-MAX_SHRINKING, MAX_ENLARGING = 3.0, 1.6  # pixels of the photograph for one of the crop, and the other way round
+MAX_SHRINKING = 3.0  # pixels of the photograph for one of the crop
 NATIVE_SHARE, ZOOM = 0.5, 1.3  # of the crops at the photograph's own scale; the others are enlarged at most so much
 GRAY_SHARE, RELIT_SHARE, NOISY_SHARE = 0.5, 0.4, 0.25  # of the crops
 LUMA = np.repeat([[0.299], [0.587], [0.114]], 3, axis=1).astype(np.float32)  # of ITU-R 601: a colour's share of gray

@@ -92,9 +92,8 @@ def find_generated(folder: Path, category: str, split: Split, samples: str = "sa
     manifest, settings = inside / "manifest.csv", inside / "settings.json"
     if manifest.is_file():
         require_training_sources(inside, read_csv(manifest, ("file", "source")), split)
-    written_down = manifest.is_file() or settings.is_file()
     made_with = read_optional_json(settings)
-    seen = frozenset(made_with.get("seen", ())) if written_down else None
+    seen = frozenset(made_with["seen"]) if "seen" in made_with else None
     refuse_leak(seen or (), split, f"What made {inside}")
     files = list_images(inside)
     if leaked := kept_out([sha256(file) for file in files], split):

@@ -19,7 +19,6 @@ MOST_NOISE = 0.05  # standard deviation, of the range from black to white
 CUTOUT_SIDES = (0.1, 0.4)  # of the image's
 BINOMIAL = (0.25, 0.5, 0.25)  # weights of the blur along an axis
 MIXED_SHARE = 0.5  # of the batches, with CutMix or mixup
-MIXES = ("cutmix", "mixup", "both")
 
 
 # ---- strong augmentation ----------------------------------------------------------------------------------------

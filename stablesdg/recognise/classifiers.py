@@ -71,9 +71,11 @@ def read_state_dict(path: Path) -> State:
     if path.suffix in (".pth", ".pt") and path.is_file():
         try:
             tensors = torch.load(path, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError):
-            raise UserError(f"{path} holds more than tensors, or is damaged: save model.state_dict() and pass "
-                            "that.") from None
+        except (pickle.UnpicklingError, RuntimeError, EOFError):
+            tensors = None
+        if not isinstance(tensors, dict):
+            raise UserError(f"{path} holds something else than named tensors, or is damaged: save model.state_dict() "
+                            "and pass that.")
         tensors = tensors.get("state_dict", tensors)
     else:
         tensors, _ = load_tensors(path)

@@ -81,13 +81,20 @@ def nano_costs(width: int, height: int, device: torch.device, dtype: torch.dtype
     return [StageCost(stage, total / 60, gib) for stage, total in minutes.items()]
 
 
+def wait_for(device: torch.device) -> None:
+    """Wait until a GPU has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 def seconds(work: Callable[[], None], device: torch.device) -> float:
     """How long a piece of work takes: the median, after one that does not count."""
     times: list[float] = []
     while len(times) <= LEAST_TIMED or sum(times) < TIMED_SECONDS:
         start = time.perf_counter()
         work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        wait_for(device)
         times.append(time.perf_counter() - start)
     return median(times[1:])

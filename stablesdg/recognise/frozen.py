@@ -61,8 +61,8 @@ def frozen_from(name: str, tensors: Mapping[str, Tensor]) -> FrozenClassifier:
 
     Raises UserError if the packages of "imagenet" are not installed.
     """
-    own = {name.removeprefix(FEATURES): value for name, value in tensors.items() if name.startswith(FEATURES)}
+    own = {key.removeprefix(FEATURES): value for key, value in tensors.items() if key.startswith(FEATURES)}
     network = ImageNetFeatures() if name == "imagenet" else FeatureNetwork(widths_of(own))
     network.load_state_dict(own)
-    probe = Probe(**{name: tensors[PROBE + name] for name in PROBE_TENSORS}, penalty=float("nan"))
+    probe = Probe(**{key: tensors[PROBE + key] for key in PROBE_TENSORS}, penalty=float("nan"))
     return FrozenClassifier(network.requires_grad_(False), probe).eval()

@@ -75,10 +75,6 @@ class LearningCurve:
         """With all images."""
         return self.points[-1]
 
-    def scores(self, measure: str = "balanced") -> dict[int, float]:
-        """{images a class: score} for one of a point's measures."""
-        return {point.per_class: getattr(point, measure) for point in self.points}
-
 
 def learning_curve(name: str, classify: Classifier, images: Labelled, fold: NDArray, draws: int = DRAWS,
                    levels: Sequence[int] = LEVELS) -> LearningCurve:

@@ -223,10 +223,15 @@ def save_result(out: Path, result: Result) -> None:
 
 
 def save_filtered(out: Path, name: str, seed: int, verdicts: Sequence[Sequence[ImageVerdict]]) -> None:
-    """Write the filter's verdicts on the generated images of each class into filter.csv, beside those of others."""
+    """Write the filter's verdicts on the generated images of each class into filter.csv, beside those of others.
+
+    Verdicts on an image that has been made anew since are dropped: it has another novelty now.
+    """
     file = out / "filter.csv"
+    novelty = {str(one.file): f"{one.novelty:.4f}" for own in verdicts for one in own}
     earlier = read_csv(file, FILTER_COLUMNS) if file.is_file() else []
-    before = [list(row.values()) for row in earlier if (row["name"], row["seed"]) != (name, str(seed))]
+    before = [list(row.values()) for row in earlier if (row["name"], row["seed"]) != (name, str(seed))
+              and novelty.get(row["file"], row["novelty"]) == row["novelty"]]
     rows = [[name, seed, str(one.file), f"{one.novelty:.4f}", f"{one.evidence:.6f}", one.reason]
             for own in verdicts for one in own]
     write_csv(file, FILTER_COLUMNS, before + rows)

@@ -16,6 +16,7 @@ from scipy import stats
 LEVEL = 0.05  # of significance
 MIN_SEEDS = 3  # for a statement about two ways: those of two seeds may cover only 89 % (benchmarks/interval.py)
 SMALLEST_P_SHOWN = 0.001
+ROUNDING = 1e-9  # of sums of right and wrong answers
 
 Groups = Sequence[object] | NDArray | None
 
@@ -95,6 +96,7 @@ def spread_of_mean(table: NDArray, groups: Groups) -> Spread:
         return Spread(0.0, 1.0)
     residual = (table - table.mean()) * n_groups / n_images
     cells = np.stack([np.bincount(numbers, weights=row, minlength=n_groups) for row in residual])  # (seeds, groups)
+    cells[np.abs(cells) < ROUNDING] = 0.0  # so that a tie stays one
     by_group, by_seed = cells.mean(axis=0), cells.mean(axis=1)
     groups_square = n_seeds * (by_group**2).sum() / (n_groups - 1)  # mean squares
     if n_seeds == 1:

@@ -96,7 +96,7 @@ def train(model: nn.Module, examples: Examples, x_val: Tensor, y_val: Tensor, re
     torch.manual_seed(seed)  # dropout
     model.to(device)
     model.to(memory_format=layout(device))
-    optimiser = torch.optim.Adam(model.parameters(), lr=lr)
+    optimiser = torch.optim.Adam(model.parameters(), lr=lr, fused=True)  # one pass over the 60 million of AlexNet
     average = MovingAverage(model) if recipe.average else None
     total = recipe.steps or recipe.epochs * steps(len(examples.x))
     batches = training_batches(examples, recipe, total, generator, device)

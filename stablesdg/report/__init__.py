@@ -6,9 +6,12 @@
     confusion  which classes classify.py takes for which
     overlaps   images that show one surface
     plan       what python -m stablesdg.plan says and draws
+    lettering  type and axes for all of them
 
     html       report.html: the page and the order of its sections. python -m stablesdg.report writes it
     read       what lies in a run folder
+    survey     what the folder of real images holds
     verdict    use, do not use, or cannot be told
-    sections   what each section says; markup, charts and thumbnails are what it is made of
+    sections   what each section says; markup, style, charts and thumbnails are what it is made of
+    commands   command lines to copy
 """

@@ -65,8 +65,19 @@ def report(findings: Findings) -> str:
     return f"python -m stablesdg.report {quoted(findings.folder)}"
 
 
+def as_sampled(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of sample.py by the names that are typed: --from, and a range of s after one --strength."""
+    typed = {"from" if name == "other" else name: value for name, value in arguments.items()}
+    if typed.get("from"):
+        typed.pop("data", None)  # which --from takes the place of
+    if (high := typed.pop("strength_high", None)) is not None:
+        typed["strength"] = [typed["strength"], high]
+    return typed
+
+
 def as_run(script: str, arguments: Mapping[str, Any]) -> str:
     """The command that a record of its arguments stands for, every one written out."""
+    arguments = as_sampled(arguments) if script == "sample" else arguments
     has_epochs = not (arguments.get("steps") or arguments.get("network") in FROZEN)
     left_out = {*LEFT_OUT, *(() if has_epochs else ("epochs",))}
     parts = [f"python {script}.py"]

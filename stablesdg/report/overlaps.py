@@ -38,12 +38,12 @@ def framed(image: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
     return picture
 
 
-def save_named_overlaps(path: Path, pairs: Sequence[NamedOverlap]) -> None:
-    """Draw a row for each pair, with the images' names and what they have in common above it."""
+def save_named_overlaps(path: Path, pairs: Sequence[NamedOverlap], labels: Sequence[str] | None = None) -> None:
+    """Draw a row for each pair. Above it stands its label, by default its names and what they have in common."""
     images = [Image.fromarray(gray.clip(0, 255).round().astype(np.uint8)) for pair in pairs for gray in pair.images]
     overlaps = [replace(pair.overlap, i=2 * k, j=2 * k + 1) for k, pair in enumerate(pairs)]
-    save_overlap_picture(path, images, overlaps,
-                         [f"{pair.first}   {pair.second}   {pair.overlap.share:.0%} in common" for pair in pairs])
+    save_overlap_picture(path, images, overlaps, labels or [
+        f"{pair.first}   {pair.second}   {pair.overlap.share:.0%} in common" for pair in pairs])
 
 
 def save_overlap_picture(path: Path, images: Sequence[Image.Image], overlaps: Sequence[Overlap],

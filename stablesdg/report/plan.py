@@ -15,7 +15,7 @@ from ..data.parts import PARTS, count
 from ..data.surfaces import NamedOverlap
 from ..recognise.significance import in_points
 from .lettering import NORMAL, Colour, write, write_centred, write_right
-from .overlaps import save_overlap_picture
+from .overlaps import save_named_overlaps
 from .pictures import BLUE, INK, PALE, RED, WHITE
 
 if TYPE_CHECKING:
@@ -160,13 +160,12 @@ def cost_lines(title: str, costs: Sequence[StageCost]) -> list[str]:
 
 def save_linked_pairs(folder: Path, audit: Audit) -> list[Path]:
     """Draw a few linked pairs of each class. Returns the pictures."""
+    for earlier in folder.glob("overlaps-*.png"):  # of classes that may have no linked pair now
+        earlier.unlink()
     written = []
     for k, pairs in audit.shown.items():
-        images = [Image.fromarray(gray.clip(0, 255).round().astype(np.uint8)) for pair in pairs for gray in pair.images]
-        placed = [pair.overlap.__class__(**{**vars(pair.overlap), "i": 2 * n, "j": 2 * n + 1})
-                  for n, pair in enumerate(pairs)]
         path = folder / f"overlaps-{k}.png"
-        save_overlap_picture(path, images, placed, [pair_label(audit, pair) for pair in pairs])
+        save_named_overlaps(path, pairs, [pair_label(audit, pair) for pair in pairs])
         written.append(path)
     return written
 

@@ -200,10 +200,12 @@ def place(file: Path) -> str:
 
 
 def read_filter(file: Path) -> dict[str, dict[str, str]]:
-    """{place of a generated image: row of filter.csv}, of the first arm and seed that judged it."""
+    """{place of a generated image: row of filter.csv}. Where one arm and seed was trained with it, that one counts."""
     rows: dict[str, dict[str, str]] = {}
     for row in rows_of(file):
-        rows.setdefault(place(Path(row.get("file", ""))), row)
+        known = rows.setdefault(place(Path(row.get("file", ""))), row)
+        if row.get("verdict") in USED and known.get("verdict") not in USED:
+            rows[place(Path(row.get("file", "")))] = row
     return rows
 
 

@@ -16,7 +16,7 @@ from .read import Category, Curve, Findings, Prediction
 from .sections import section
 from .verdict import Gain, find_gain
 
-NORMAL_95 = 1.96
+NORMAL_95 = 1.96  # as in evaluate/score.py, which needs PyTorch
 ALARM_THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)
 DOUBT_THRESHOLDS = (0.5, 0.7, 0.9, 0.95, 0.99)
 ARM_WORDS = {"none": "real images alone", "steps": "real images, as many steps", "expand": "real and generated images",

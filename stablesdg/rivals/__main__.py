@@ -25,6 +25,7 @@ from ..storage.lock import alone_in
 # name -> steps, where the command line gives none
 STEPS = {"dcgan": 20_000, "stylegan3": 50_000, "ddpm": 50_000, "ddim": 50_000, "textual-inversion": 1000,
          "dreambooth": 1000}
+NOISE_LEVELS = 1000  # T of diffusion.py, which needs PyTorch
 SCRATCH, PROMPTED = ("dcgan", "stylegan3", "ddpm", "ddim"), ("textual-inversion", "dreambooth")
 # option -> the rivals that it means something to
 BELONGS_TO = {"width": SCRATCH, "augmentation": ("dcgan",), "gamma": ("stylegan3",), "rotation": ("stylegan3",),
@@ -102,6 +103,9 @@ def check(args: argparse.Namespace) -> None:
                             f"{' or '.join(names)}.")
     if args.weights and args.name in ("ddpm", "ddim") and not args.latents:
         raise UserError("--weights means nothing to a diffusion of pixels: add --latents, or leave it out.")
+    if (args.draw_steps or 0) > NOISE_LEVELS:
+        raise UserError(f"--draw-steps {args.draw_steps}: there are {NOISE_LEVELS} levels of noise, so take at most as "
+                        "many steps.")
     if args.dtype == "float16":
         raise UserError("--dtype float16 is not enough to train a rival with: take bfloat16 or float32.")
 

@@ -194,7 +194,7 @@ def translation_equivariance(generator: Generator, z: Tensor, seed: int = 0) -> 
         motion = torch.tensor([[1, 0, -right / side], [0, 1, -down / side]]).to(w)
         of_moved, image = generator.synthesis(w, motion), generator.synthesis(w)
         difference = inside(of_moved, right, down) - inside(image, -right, -down)
-        squares, count = squares + float(difference.double().square().sum()), count + difference.numel()
+        squares, count = squares + float(difference.cpu().double().square().sum()), count + difference.numel()
     return 10 * math.log10(2 ** 2 * count / max(squares, 1e-30))
 
 

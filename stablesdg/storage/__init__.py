@@ -6,5 +6,6 @@
     settings    were two results made with the same settings?
     checkpoint  what a loop saves so that it can go on later
     lock        one run at a time in a folder
+    runs        the folder that holds all runs
     torchrun    which of many processes this one is
 """

@@ -72,6 +72,8 @@ class Checkpoint:
                     if f"step.{name}" in tensors:
                         moments = {key: tensors[f"{key}.{name}"].to(p) for key in ("exp_avg", "exp_avg_sq")}
                         optimiser.state[p] = {"step": tensors[f"step.{name}"], **moments}
+        except UserError:
+            raise
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise UserError(f"{self.path} is no whole checkpoint of this training ({error}): delete it, and start "
                             "anew.") from None

@@ -2,6 +2,7 @@
 import subprocess
 import sys
 from pathlib import PurePosixPath, PureWindowsPath
+from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT
@@ -19,7 +20,8 @@ def test_the_interpreter_lies_where_each_system_has_it():
 def test_requirements_are_installed_once_and_again_after_they_change(tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr(environment.venv, "create", lambda folder, with_pip: folder.mkdir(exist_ok=True))
-    monkeypatch.setattr(environment.subprocess, "run", lambda command, **options: calls.append(command))
+    monkeypatch.setattr(environment.subprocess, "run", lambda command, **options: calls.append(command)
+                        or SimpleNamespace(returncode=0))
     (tmp_path / "requirements.txt").write_text("torch\n")
     for _ in range(2):
         environment.ensure_environment(root=tmp_path)
@@ -27,6 +29,29 @@ def test_requirements_are_installed_once_and_again_after_they_change(tmp_path, m
     (tmp_path / "requirements.txt").write_text("torch\ntqdm\n")
     environment.ensure_environment(root=tmp_path)
     assert len(calls) == 2
+
+
+def test_a_venv_that_cannot_be_made_is_taken_away_and_the_package_that_is_missing_named(tmp_path, monkeypatch):
+    def half(folder, with_pip):
+        (folder / "bin").mkdir(parents=True)
+        (folder / "bin" / "python").touch()
+        raise subprocess.CalledProcessError(1, "ensurepip")
+
+    monkeypatch.setattr(environment.venv, "create", half)
+    (tmp_path / "requirements.txt").write_text("torch\n")
+    with pytest.raises(SystemExit, match="install python3-venv"):
+        environment.ensure_environment(root=tmp_path)
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_packages_that_cannot_be_installed_are_tried_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(environment.venv, "create", lambda folder, with_pip: folder.mkdir(exist_ok=True))
+    monkeypatch.setattr(environment.subprocess, "run", lambda command, **options: SimpleNamespace(returncode=1))
+    (tmp_path / "requirements.txt").write_text("torch\n")
+    for _ in range(2):
+        with pytest.raises(SystemExit, match="pip says why above"):
+            environment.ensure_environment(root=tmp_path)
+
 
 
 def test_an_old_python_is_told_so(monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 from commands import here, torchrun
 from PIL import Image
 
+import expand
 from stablesdg.app import expansion
 from stablesdg.app.expanded import export_expanded
 from stablesdg.app.expansion import Clock, decide, resolve, run_program, run_stage
@@ -271,6 +272,33 @@ def test_a_change_of_what_a_stage_reads_makes_it_run_again(tmp_path):
     assert again.is_done(stage, read)
     source.write_text("3")
     assert not again.is_begun(stage, fingerprint(stage.reads))
+
+
+def test_other_weights_make_what_was_trained_on_them_anew(tmp_path, steel):
+    (tmp_path / "weights" / "unet").mkdir(parents=True)
+    file = tmp_path / "weights" / "unet" / "x.safetensors"
+    stages = [one for one in list_stages(settings_of(steel, weights=str(tmp_path / "weights")), True)
+              if one.program in ("train_ti.py", "train_lora.py", "tune.py", "sample.py")]
+    read = []
+    for content in ("1", "22"):
+        file.write_text(content)
+        read.append([fingerprint(one.reads) for one in stages])
+    assert len(stages) >= 9 and all(a != b for a, b in zip(*read))
+
+
+@pytest.mark.parametrize("option", [("--networks", "resnet50"), ("--networks", "nano"), ("--side", "300")])
+def test_what_the_classifiers_cannot_do_is_refused_before_anything_is_made(steel, option):
+    with pytest.raises(SystemExit):
+        expand.parse(["--data", str(steel), *option])
+
+
+def test_nothing_is_made_where_the_plan_fails(tmp_path, steel, monkeypatch):
+    shutil.copytree(steel / "pits", tmp_path / "one" / "pits")
+    monkeypatch.setenv("STABLESDG_RUNS", str(tmp_path / "runs"))
+    with pytest.raises(UserError, match="split and plan"):
+        expand.main(["--data", str(tmp_path / "one"), "--method", "image"])
+    assert not (tmp_path / "runs" / "one" / "pits").exists()
+
 
 
 def test_warnings_are_kept_and_shown(capsys):

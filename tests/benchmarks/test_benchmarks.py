@@ -79,9 +79,9 @@ def test_the_recognition_benchmark_keeps_whole_surfaces_and_tests_with_ten_image
 
     groups = {name: [f"{name}{i}" for i in range(n)] for name, n in zip("abcdefgh", (1, 1, 1, 1, 2, 2, 4, 20))}
     parts = recognition.share_out(groups, 0.25)
-    assert [sorted(parts.values()).count(part) for part in ("train", "test", "spare")] == [8, 14, 10]
+    assert [sorted(parts.values()).count(part) for part in ("train", "test", "left-out")] == [8, 14, 10]
     assert all(len({parts[name] for name in groups[group]}) == 1 for group in "abcdefg")
-    assert [parts[name] for name in groups["h"]] == ["test"] * 10 + ["spare"] * 10
+    assert [parts[name] for name in groups["h"]] == ["test"] * 10 + ["left-out"] * 10
     with pytest.raises(UserError, match="larger than 5 images"):
         recognition.share_out({"h": groups["h"]}, 0.25)
 

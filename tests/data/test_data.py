@@ -1,6 +1,7 @@
 """Images in and out, and the split."""
 
 import contextlib
+import shutil
 
 import numpy as np
 import pytest
@@ -159,3 +160,13 @@ def test_prepare_takes_black_and_white_from_the_command_or_measures_them(tmp_pat
     assert "no window" in here(tmp_path, *prepare, "raw", "x", "--black", "9", "--white", "9", ok=False)
     save_image(tmp_path / "plain" / "a" / "0.png", Image.new("L", (8, 8)))
     assert "leave them out" in here(tmp_path, *prepare, "plain", "y", "--white", "9", ok=False)
+
+
+def test_hidden_files_make_no_class_and_a_link_to_a_class_is_refused(tmp_path, steel):
+    (tmp_path / "set" / "notes").mkdir(parents=True)
+    (tmp_path / "set" / "notes" / "._a.png").touch()  # as a Mac leaves them
+    shutil.copytree(steel / "pits", tmp_path / "set" / "pits")
+    assert [folder.name for folder in list_categories(tmp_path / "set")] == ["pits"]
+    (tmp_path / "set" / "patches").symlink_to(steel / "patches")
+    with pytest.raises(UserError, match="patches is a link"):
+        list_categories(tmp_path / "set")

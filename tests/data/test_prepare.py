@@ -65,3 +65,17 @@ def test_otsu_parts_two_gray_levels():
     (100, 100, 0.9, [0])])
 def test_tiles_are_laid_evenly(length, side, overlap, expected):
     assert tile_starts(length, side, overlap) == expected
+
+
+def test_check_and_plan_count_tiles_of_a_trained_photograph_as_leaked_but_none_that_was_left_out(tmp_path):
+    from stablesdg.data.leaks import leaked_by_photograph, measure_leak
+
+    parts = {"Pa/a.png": "train", "Pa/b.png": "test", "Pa/c.png": "left-out", "Pa/d.png": "val"}
+    assert leaked_by_photograph(parts, {"Pa/a.png": "1", "Pa/b.png": "1", "Pa/c.png": "1", "Pa/d.png": "2"}) == {
+        "Pa/b.png"}
+    for k, name in enumerate("abcd"):
+        save_image(tmp_path / "Pa" / f"{name}.png", photograph(k).crop((0, 0, 64, 64)))
+    (tmp_path / "Pa" / "tiles.csv").write_text("file,photograph\na.png,p\nb.png,p\nc.png,p\nd.png,q\n")
+    entries = {name: {"sha256": "", "group": name, "part": part} for name, part in parts.items()}
+    split = {"method": "random", "seed": 0, "ratios": [8, 1, 1], "files": entries}
+    assert "Pa/b.png" in measure_leak(split, tmp_path / "Pa").leaked

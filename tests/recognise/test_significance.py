@@ -23,6 +23,16 @@ def test_one_seed_is_compared_by_students_t_over_the_images():
     assert (c.low, c.high) == pytest.approx(tuple(theirs.confidence_interval()))
 
 
+@pytest.mark.parametrize("size", [2, 3, 7])
+def test_surfaces_that_all_differ_alike_are_no_proof_whatever_is_rounded(size):
+    """One more right answer in each of two surfaces, in all of three seeds."""
+    a, b = np.zeros((3, 2 * size)), np.zeros((3, 2 * size))
+    a[:, [0, size]] = 1
+    found = compare(a, b, np.arange(2 * size) // size)
+    assert found.p == 1 and found.low < 0 < found.high
+
+
+
 def test_p_is_below_a_twentieth_exactly_where_the_interval_leaves_out_0():
     rng = np.random.default_rng(0)
     for _ in range(200):

@@ -228,6 +228,23 @@ def test_a_class_whose_images_the_filter_rejects_is_not_used(tmp_path):
     assert f"{MADE} evidence gone" in page_of(folder).text
 
 
+def test_the_commands_of_sample_py_can_be_typed_again():
+    ranged = {"run": "runs/a/pits", "data": "a/pits", "strength": 0.3, "strength_high": 0.6, "other": None}
+    assert commands.as_run("sample", ranged) == (
+        "python sample.py --run runs/a/pits --data a/pits --strength 0.3 0.6")
+    assert commands.as_run("sample", {**ranged, "strength_high": None, "other": "a/scratches"}) == (
+        "python sample.py --run runs/a/pits --strength 0.3 --from a/scratches")
+
+
+def test_an_image_that_one_arm_was_trained_with_counts_as_kept(tmp_path):
+    folder = make_run_folder(tmp_path)
+    rows = [(name, 0, f"{folder}/pits/samples/{i:05d}.png", 0.5, 0.0, verdict) for i in range(MADE)
+            for name, verdict in (("nano", "evidence gone"), ("expand", "kept"))]
+    write_rows(folder / "classify" / "filter.csv", ("name", "seed", "file", "novelty", "evidence", "verdict"), rows)
+    assert {one.name: len(one.rejected) for one in read_findings(folder).categories}["pits"] == 0
+
+
+
 def test_a_class_that_the_probe_does_not_know_is_said_not_to_be_judged(tmp_path):
     folder = make_run_folder(tmp_path)
     rows = [("expand", 0, f"{folder}/{name}/samples/{i:05d}.png", 0.5, 0.5, verdict) for i in range(MADE)

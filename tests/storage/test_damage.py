@@ -113,6 +113,27 @@ def test_a_damaged_checkpoint_is_said(tmp_path, metadata):
             {"w": p}, torch.optim.Adam([p]))
 
 
+def test_a_checkpoint_of_other_settings_is_not_called_damaged(tmp_path):
+    p = torch.nn.Parameter(torch.ones(2))
+    Checkpoint(tmp_path / "c.safetensors", {"lr": 0.1}).save({"w": p}, torch.optim.Adam([p]), {})
+    with pytest.raises(UserError, match="was made with other settings") as found:
+        Checkpoint(tmp_path / "c.safetensors", {"lr": 0.2}).restore({"w": p}, torch.optim.Adam([p]))
+    assert "delete it" not in str(found.value)
+
+
+
+@pytest.mark.parametrize("content", [b"", b"x", "one tensor"])
+def test_a_damaged_state_dict_is_said(tmp_path, content):
+    file = tmp_path / "squeezenet.pth"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        torch.save(torch.ones(2), file)
+    with pytest.raises(UserError, match="squeezenet.pth holds something else than named tensors"):
+        classifiers.read_state_dict(file)
+
+
+
 def test_a_damaged_classifier_and_a_damaged_lora_are_said(tmp_path):
     file = tmp_path / "m.safetensors"
     for metadata in ({"classes": "["}, {"classes": "3"}, {"classes": '["a"]', "side": "x"}, {"classes": '["a"]'}):

@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> None:
         if kind == KIND and probability in CLASSES:
             files[CLASSES[probability]].append(data / file)
     for name, own in files.items():
-        chosen = sorted(random.Random(args.seed).sample(own, args.number)) if args.number else own
+        chosen = sorted(random.Random(args.seed).sample(own, min(args.number or len(own), len(own))))
         (args.out / name).mkdir(parents=True, exist_ok=True)
         for file in chosen:
             shutil.copyfile(file, args.out / name / file.name)

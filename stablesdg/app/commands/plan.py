@@ -81,8 +81,8 @@ def main(argv: list[str] | None = None) -> None:
     write_json(out / "plan.json", figures)
     print("", f"wrote {', '.join(map(str, [out / 'plan.json', *written]))}", sep="\n")
     if args.export and not found.leaked:
-        export.export_parts(found.files, found.parts, args.export)
-        print(f"wrote {args.export}: copies of {len(found.files)} images")
+        count = export.export_parts(found.files, found.parts, args.export)
+        print(f"wrote {args.export}: copies of {count} images")
     if found.leaked:
         sys.exit(LEAK)
 
