@@ -180,7 +180,9 @@ def classify(settings: PaysSettings, regime: Regime, draw: str, arm: Arm, steps:
         how = ("--side", settings.side, *(("--pretrained", start) if start else ()))
     if arm.protocol == "equal":
         how = (*how, *equal_terms(settings, steps))
-    elif arm.protocol == "paper":
+    elif arm.protocol == "frozen":
+        how = ("--balanced",)
+    else:
         how = (*how, "--epochs", settings.paper_epochs)
     out = settings.out / "results" / draw / settings.training(steps)
     if arm.sees_again:

@@ -214,7 +214,8 @@ def train_network(experiment: Experiment, images: TrainingSet, teacher: Teacher 
     on = f"seed {seed}: training on {images.n_real} real and {images.n_other} other images"
     if setup.network in FROZEN and experiment.extractor:
         print(f"{on}, frozen features")
-        return fit_frozen(experiment.extractor, images.x, images.y, len(setup.classes), validation.x, validation.y)
+        return fit_frozen(experiment.extractor, images.x, images.y, len(setup.classes), validation.x, validation.y,
+                          settings.balanced)
     print(f"{on}, {f'{settings.steps} steps' if settings.steps else f'{settings.recipe.epochs} epochs'}")
     torch.manual_seed(seed)
     model = classifiers.build(setup.network, len(setup.classes), settings.pretrained)

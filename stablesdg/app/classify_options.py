@@ -12,7 +12,7 @@ OWN_FEATURES = "own"
 SIDES = (64, 200)  # pixels, the least and the most
 NO_EFFECT_ON_FROZEN = {  # options that change how a network is trained, and their defaults
     "epochs": None, "steps": None, "patience": None, "average": False, "side": SIDES[1], "augment": "paper",
-    "upright": False, "mix": None, "teacher": None, "balanced": False, "share": None, "generated_weight": 1.0,
+    "upright": False, "mix": None, "teacher": None, "share": None, "generated_weight": 1.0,
     "finish_real": 0.0, "pretrain_generated": False, "pretrained": None, "dtype": "auto"}
 NEEDS_BOTH_KINDS = {"share": None, "generated_weight": 1.0, "finish_real": 0.0, "pretrain_generated": False}
 
@@ -78,7 +78,8 @@ def add_weighting(weighting: Arguments) -> None:
     weighting.add_argument("--teacher", choices=["nano", "imagenet"],
                            help="learn from the soft labels of a probe on frozen features of the real images: those of "
                                 "weights/nano, or of a network trained on ImageNet (two more packages)")
-    weighting.add_argument("--balanced", action="store_true", help="show each class equally often")
+    weighting.add_argument("--balanced", action="store_true",
+                           help="show each class equally often; on frozen features, let all classes count alike")
     weighting.add_argument("--share", type=fraction,
                            help="share of generated images among those that are shown (default: by their number)")
     weighting.add_argument("--generated-weight", type=rate, default=1.0,

@@ -147,15 +147,16 @@ def recognition_stages(settings: ExpandSettings, folder: Path, generates: bool) 
     made = tuple(folder / category / "samples" for category in settings.generated)
     generated = ("--generated", str(folder), *(("--real-only", *settings.real_only) if settings.real_only else ()))
     frozen = frozen_network(folder)
-    stages = [classify(settings, frozen, (), (settings.data, split), results, "none")]
+    balanced = ("--balanced",) if is_unequal(split) or (generates and settings.real_only) else ()
+    stages = [classify(settings, frozen, balanced, (settings.data, split), results, "none")]
     if not generates:
         return stages
-    balanced = ("--balanced",) if settings.real_only or is_unequal(split) else ()
     length = ("--steps", str(settings.steps), "--augment", "strong", "--average", *balanced, "--side",
               str(settings.side), "--seeds", str(settings.seeds))
     arms = {"none": (), "steps": ("--control", "steps", "--filter", frozen, *generated),
             "expand": ("--mode", "expand", "--filter", frozen, *generated)}
-    stages.append(classify(settings, frozen, arms["expand"], (settings.data, split, *made), results, "expand"))
+    stages.append(classify(settings, frozen, (*arms["expand"], *balanced), (settings.data, split, *made), results,
+                           "expand"))
     for network in settings.networks:
         stages += [classify(settings, network, (*arm, *length), (settings.data, split, *(made if arm else ())), results,
                             name) for name, arm in arms.items()]

@@ -35,21 +35,24 @@ class Probe:
 
 
 def fit_probe(x: Tensor, y: Tensor, classes: int, *, validation: tuple[Tensor, Tensor] | None = None,
-              groups: Sequence[str] | None = None, penalties: Sequence[float] = PENALTIES) -> Probe:
+              groups: Sequence[str] | None = None, penalties: Sequence[float] = PENALTIES,
+              balanced: bool = False) -> Probe:
     """Fit a probe, with the penalty that has the least cross-entropy on images that it was not fitted to.
 
     x, y        features (N, d) and classes (N,)
     validation  features and classes to choose the penalty by; None chooses it by cross-validation within x
     groups      the surface of each image: images of one surface stay in one fold (default: each image is its own)
+    balanced    all classes count alike, and not all images
     """
     mean, std = x.double().mean(dim=0), deviations(x)
     x = (x.double() - mean) / std
     if validation:
-        fits = fit(x, y, classes, penalties)
-        best = int(losses_of(fits, (validation[0].double() - mean) / std, validation[1]).argmin())
+        fits = fit(x, y, classes, penalties, balanced)
+        best = int(losses_of(fits, (validation[0].double() - mean) / std, validation[1], balanced).argmin())
     else:
-        best = 0 if len(penalties) == 1 else int(cross_validation_losses(x, y, classes, groups, penalties).argmin())
-        fits = fit(x, y, classes, penalties[:best + 1])
+        best = 0 if len(penalties) == 1 else int(
+            cross_validation_losses(x, y, classes, groups, penalties, balanced).argmin())
+        fits = fit(x, y, classes, penalties[:best + 1], balanced)
     return Probe(mean, std, *fits[best], penalties[best])
 
 
@@ -59,19 +62,26 @@ def deviations(x: Tensor) -> Tensor:
     return std.clamp(min=float(MIN_STD * std.mean()))
 
 
-def losses_of(fits: Sequence[tuple[Tensor, Tensor]], x: Tensor, y: Tensor) -> Tensor:
+def cross_entropy(logits: Tensor, y: Tensor, balanced: bool) -> Tensor:
+    """The mean over images; if balanced, that over classes of the mean over their images."""
+    counts = y.bincount(minlength=logits.shape[1]).clamp(min=1)
+    return F.cross_entropy(logits, y, weight=1 / counts.to(logits) if balanced else None)
+
+
+def losses_of(fits: Sequence[tuple[Tensor, Tensor]], x: Tensor, y: Tensor, balanced: bool) -> Tensor:
     """The cross-entropy (penalties,) of features x (N, d) of the classes y (N,) under each (W, b)."""
-    return torch.stack([F.cross_entropy(x @ weight + bias, y) for weight, bias in fits])
+    return torch.stack([cross_entropy(x @ weight + bias, y, balanced) for weight, bias in fits])
 
 
 def cross_validation_losses(x: Tensor, y: Tensor, classes: int, groups: Sequence[str] | None,
-                            penalties: Sequence[float]) -> Tensor:
+                            penalties: Sequence[float], balanced: bool) -> Tensor:
     """The cross-entropy (penalties,) of the images that were left out, mean over all. Surfaces are never cut in two."""
     fold = assign_folds(y.tolist(), groups or [str(i) for i in range(len(y))])
     total = torch.zeros(len(penalties), dtype=torch.float64)
     for k in fold.unique():
         out = fold == k
-        total += int(out.sum()) * losses_of(fit(x[~out], y[~out], classes, penalties), x[out], y[out])
+        total += int(out.sum()) * losses_of(fit(x[~out], y[~out], classes, penalties, balanced), x[out], y[out],
+                                            balanced)
     return total / len(y)
 
 
@@ -86,7 +96,8 @@ def assign_folds(classes: Sequence[int], groups: Sequence[str]) -> Tensor:
     return torch.tensor([fold_of[group] for group in groups])
 
 
-def fit(x: Tensor, y: Tensor, classes: int, penalties: Sequence[float]) -> list[tuple[Tensor, Tensor]]:
+def fit(x: Tensor, y: Tensor, classes: int, penalties: Sequence[float],
+        balanced: bool = False) -> list[tuple[Tensor, Tensor]]:
     """Multinomial logistic regression: (W, b) at the minimum of cross-entropy + penalty / 2 |W|^2 for each penalty.
 
     Each starts from the one before, so that a falling penalty takes few iterations.
@@ -100,7 +111,7 @@ def fit(x: Tensor, y: Tensor, classes: int, penalties: Sequence[float]) -> list[
 
         def loss(optimiser: torch.optim.Optimizer = optimiser, penalty: float = penalty) -> Tensor:
             optimiser.zero_grad()
-            value = F.cross_entropy(x @ weight + bias, y) + penalty / 2 * weight.square().sum()
+            value = cross_entropy(x @ weight + bias, y, balanced) + penalty / 2 * weight.square().sum()
             value.backward()
             return value
 

@@ -179,9 +179,9 @@ def score_of(probabilities: Tensor, y: Tensor) -> ValidationScore:
 
 
 def fit_frozen(extractor: FeatureExtractor, x: Tensor, y: Tensor, classes: int, x_val: Tensor,
-               y_val: Tensor) -> TrainedNetwork:
+               y_val: Tensor, balanced: bool) -> TrainedNetwork:
     """Fit a probe to frozen features x (N, d) of the classes y (N,). The validation part chooses its penalty."""
-    probe = fit_probe(x, y, classes, validation=(x_val, y_val))
+    probe = fit_probe(x, y, classes, validation=(x_val, y_val), balanced=balanced)
     model = FrozenClassifier(extractor.network, probe).eval()
     return TrainedNetwork(model, model.tensors(), [score_of(model.of_features(x_val), y_val)], steps=1)
 

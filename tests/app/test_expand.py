@@ -231,8 +231,8 @@ def test_unequal_classes_are_drawn_equally_often(tmp_path, steel, monkeypatch):
         write_json(tmp_path / "steel" / "split.json", split)
         for good, expected in ((None, balanced), ("pits", True)):  # a class without generated images falls behind
             stages = list_stages(settings_of(steel, good=good), True)
-            trained = [stage for stage in stages if stage.name.startswith("squeezenet")]
-            assert len(trained) == 3 and all(("--balanced" in stage.command) == expected for stage in trained)
+            trained = [stage for stage in stages if stage.program == "classify.py" and "--model" not in stage.command]
+            assert len(trained) == 5 and all(("--balanced" in stage.command) == expected for stage in trained)
 
 
 def test_given_masks_go_to_each_class_and_belong_to_composites(tmp_path, steel):

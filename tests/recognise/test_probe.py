@@ -67,3 +67,16 @@ def test_a_surface_lies_in_one_fold_and_each_fold_has_all_classes():
         assert len({int(f) for f, g in zip(fold, groups) if g == group}) == 1
     for k in range(FOLDS):
         assert {c for c, f in zip(classes, fold) if f == k} == {0, 1, 2}
+
+
+def test_a_balanced_fit_is_that_of_a_set_in_which_each_image_of_a_rare_class_stands_as_often_as_it_takes():
+    x, y = blobs(40)
+    rare = torch.cat([torch.arange(40)[y != 2], torch.arange(40)[y == 2][:3]])  # 14, 13 and 3 images
+    x, y = x[rare], y[rare]
+    weights = 14 * 13 * 3 // y.bincount()[y]
+    weight, bias = fit(x, y, 3, [0.1], balanced=True)[0]
+    again, offset = fit(x.repeat_interleave(weights, 0), y.repeat_interleave(weights), 3, [0.1])[0]
+    assert torch.allclose(weight, again, atol=1e-4) and torch.allclose(bias, offset, atol=1e-4)
+    plain = fit_probe(x, y, 3, penalties=[0.1])
+    balanced = fit_probe(x, y, 3, penalties=[0.1], balanced=True)
+    assert bool((balanced.probabilities(x)[:, 2] > plain.probabilities(x)[:, 2]).all())
