@@ -142,7 +142,7 @@ def test_lines(test: TestPart) -> list[str]:
         for one in shown]),
         "Assumed: one network of each kind, and a paired test at 5 % that finds the gain in 4 of 5 cases. Two images",
         f"of one surface are alike by a correlation of {test.likeness:.2f}, as the best baseline's errors are.",
-        "The better network makes half of its errors where the other one does. More seeds help, by the square root of",
+        "Half of the better network's errors are errors of the other one, too. More seeds help, by the square root of",
         "their number at the most."]
 
 
