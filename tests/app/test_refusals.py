@@ -110,3 +110,10 @@ def test_a_lack_of_memory_or_of_rights_is_told_in_one_line(error, told, capsys):
 
 def test_sampling_before_any_training_says_which_command_comes_first(tmp_path):
     assert "python train_ti.py --data neu/Pa" in here(tmp_path, "sample.py", "--strength", "0.4", ok=False)
+
+
+@pytest.mark.parametrize("script, option", [("sample.py", "--guidance"), ("sample.py", "--strength"),
+                                            ("tune.py", "--guidances"), ("train_lora.py", "--alpha")])
+def test_nan_and_infinity_are_no_settings(tmp_path, script, option):
+    for text in ("nan", "inf"):
+        assert f"{text} is not a number to compute with" in here(tmp_path, script, option, text, ok=False)

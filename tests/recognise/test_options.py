@@ -138,6 +138,7 @@ def test_hard_images_are_seen_again_more_often(place):
     (["--network", "nano", "--teacher", "nano"], "--teacher has no effect on --network nano"),
     (["--network", "nano", "--control", "classic", "--number", "3"], "choose another --control"),
     ([*EXPAND, "--filter", "imagenet", "--teacher", "nano"], "write --filter nano"),
+    ([*EXPAND, "--real-only", "patches", "pits", "scratches"], "names all classes"),
     (["--control", "copies", "--generated", "generated", "--filter"], "the copies that --control copies is made of")])
 def test_options_that_would_do_nothing_are_refused_in_a_sentence(place, generated, words, said):
     error = here(place, "classify.py", "--data", "steel", *words, "--out", "refused", ok=False)

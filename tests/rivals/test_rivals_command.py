@@ -96,6 +96,7 @@ def test_an_option_that_means_nothing_to_a_rival_is_refused(place, nano):
     prompted = ["textual-inversion", "--data", "steel/patches", "--weights", nano, "--prompt", "A photo"]
     assert "nothing could be learned" in rivals(place, *prompted, ok=False)
     assert "add --latents" in rivals(place, "ddpm", "--data", "steel/patches", "--weights", "x", ok=False)
+    assert "1000 levels of noise" in rivals(place, "ddpm", "--data", "steel/patches", "--draw-steps", 2000, ok=False)
 
 
 @pytest.mark.parametrize("name, options", [
