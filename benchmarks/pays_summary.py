@@ -19,6 +19,7 @@ from stablesdg.storage.files import read_csv, write_csv
 
 REAL, TEACHER = "real", "teacher-on-real"
 MORE_PAIRS = (("welded", "pasted"), ("teacher-on-welded", "teacher-on-pasted"), ("frozen-redrawn", "frozen-real"),
+              ("frozen-pasted", "frozen-real"),
               ("paper-redrawn", "paper-real"))  # beside each arm against real, and each teacher against TEACHER
 
 Draws = Mapping[int, Result]  # draw -> the result of an arm, with its seeds
