@@ -72,10 +72,10 @@ def read_state_dict(path: Path) -> State:
         try:
             tensors = torch.load(path, map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError):
-            tensors = None
+            raise UserError(f"{path} holds more than tensors, or is damaged: save model.state_dict() and pass "
+                            "that.") from None
         if not isinstance(tensors, dict):
-            raise UserError(f"{path} holds something else than named tensors, or is damaged: save model.state_dict() "
-                            "and pass that.")
+            raise UserError(f"{path} holds no named tensors: save model.state_dict() and pass that.")
         tensors = tensors.get("state_dict", tensors)
     else:
         tensors, _ = load_tensors(path)
