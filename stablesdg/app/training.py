@@ -20,7 +20,7 @@ from ..storage.checkpoint import Checkpoint
 from ..storage.errors import UserError
 from ..storage.files import sha256, write_csv
 from ..storage.settings import changed_settings
-from ..storage.tensors import load_tensors, read_metadata, save_tensors
+from ..storage.tensors import read_metadata, save_tensors
 from ..storage.torchrun import by_itself, is_first
 from ..text import contains
 from ..train import HELD_OUT_DRAWS, TrainingLog, adapt
@@ -180,8 +180,7 @@ def load_learned_embedding(sd: StableDiffusion, settings: TrainingSettings, spli
               f"{settings.data} --out {settings.folder} would learn its token first)")
         return None
     token, _ = read_embedding(file)
-    _, metadata = load_tensors(file)
-    refuse_leak(json.loads(metadata.get(SEEN, "[]")), split, str(file))
+    refuse_leak(json.loads(read_metadata(file).get(SEEN, "[]")), split, str(file))
     if not contains(settings.prompt, token):
         raise UserError(f"{file} holds {token!r}, which is not in the prompt {settings.prompt!r}: pass the --prompt "
                         "and --token that it was learned with.")

@@ -111,7 +111,7 @@ def plan_data(audit: Audit, features: Path | None = None, device: torch.device |
     say("learning curve on the descriptor")
     curves.append(learning_curve(DESCRIPTOR, descriptor_classifier(files, images), images, fold))
     say("timing of a few steps")
-    known = [name for name, part in audit.parts.items() if part in ("train", "val")]
+    known = audit.names("train", "val")
     sizes = [(facts.width, facts.height) for facts in map(audit.inventory.files.__getitem__, known)]
     width, height = (median_low(side) for side in zip(*sizes))
     test = describe_test_part(audit, max(curves, key=lambda curve: curve.best.balanced))

@@ -203,9 +203,9 @@ def read_filter(file: Path) -> dict[str, dict[str, str]]:
     """{place of a generated image: row of filter.csv}. Where one arm and seed was trained with it, that one counts."""
     rows: dict[str, dict[str, str]] = {}
     for row in rows_of(file):
-        known = rows.setdefault(place(Path(row.get("file", ""))), row)
-        if row.get("verdict") in USED and known.get("verdict") not in USED:
-            rows[place(Path(row.get("file", "")))] = row
+        image = place(Path(row.get("file", "")))
+        if image not in rows or (row.get("verdict") in USED and rows[image].get("verdict") not in USED):
+            rows[image] = row
     return rows
 
 
