@@ -81,7 +81,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def classify(args: argparse.Namespace) -> None:
     """Train and test the networks of an arm, or use what was trained."""
-    from stablesdg.app import classification, classify_settings, prediction, processes
+    from stablesdg.app import classification, classify_settings, experiment, one_seed, prediction, processes
     from stablesdg.recognise import results
 
     settings = classify_settings.ClassifySettings(**vars(args))
@@ -95,19 +95,19 @@ def classify(args: argparse.Namespace) -> None:
         return
 
     processes.start()
-    experiment = classification.open_experiment(settings)
-    result = results.earlier_seeds(experiment.out, experiment.setup, settings.seeds, settings.resume, settings.replace)
+    arm = experiment.open_experiment(settings)
+    result = results.earlier_seeds(arm.out, arm.setup, settings.seeds, settings.resume, settings.replace)
     try:
         for first in range(len(result.seeds), settings.seeds, size()):  # as many seeds at once as there are processes
-            done = classification.run_seed(experiment, first + rank())
+            done = one_seed.run_seed(arm, first + rank())
             for one in processes.gather(done):
-                result = classification.add_seed(experiment, result, one) if one and is_first() else result
+                result = classification.add_seed(arm, result, one) if one and is_first() else result
     except KeyboardInterrupt:
         raise KeyboardInterrupt(classification.finished_seeds(result, settings)) from None
     if not is_first():
         return
-    classification.keep_result(experiment, result)
-    classification.say_result(experiment, result)
+    classification.keep_result(arm, result)
+    classification.say_result(arm, result)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ SETS: dict[str, tuple[object, ...]] = {  # generated images -> arguments of samp
     "mixed": ("--strength", 0.4, 0.8),  # each image starts from one of the next class
 }
 DRAWN = "drawn-textures"  # the data set of drawn textures, one class for each kind of mark
-TEACHER, FILTER, PRETRAIN = ("--teacher", "nano"), ("--filter",), ("--pretrain-generated",)
+TEACHER, IMITATE = ("--teacher", "nano"), ("--imitate", "nano")
+FILTER, PRETRAIN = ("--filter",), ("--pretrain-generated",)
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ ARMS = (
     Arm("real"),
     Arm("teacher-on-real", None, TEACHER),
     Arm("teacher-on-real-mix", None, (*TEACHER, "--mix", "both")),
+    Arm("imitation-on-real", None, IMITATE),
     Arm("frozen-real", None, (), "frozen"),
     Arm("hard-again", sees_again=True),
     Arm("pretrain-on-drawn", from_drawn=True),
@@ -45,6 +47,9 @@ ARMS = (
     Arm("teacher-on-pasted", "pasted", TEACHER),
     Arm("teacher-on-welded", "welded", TEACHER),
     Arm("teacher-on-redrawn", "redrawn", TEACHER),
+    Arm("imitation-on-pasted", "pasted", IMITATE),
+    Arm("imitation-on-redrawn", "redrawn", IMITATE),
+    Arm("imitation-on-bold", "bold", IMITATE),
     Arm("teacher-on-bold", "bold", TEACHER),
     Arm("teacher-on-bold-filtered", "bold", (*TEACHER, *FILTER)),
     Arm("teacher-on-mixed", "mixed", TEACHER),

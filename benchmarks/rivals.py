@@ -67,9 +67,9 @@ def parse(argv: list[str] | None = None) -> BenchmarkSettings:
                    help="as python -m stablesdg.split takes it")
     p.add_argument("--iterations", type=positive,
                    help="of each stage of StableSDG (default: as many as fit into half of the minutes)")
-    p.add_argument("--options", nargs="+", default=[], metavar="NAME:OPTION=VALUE",
+    p.add_argument("--options", nargs="+", default=[], metavar="NAME:OPTION[=VALUE]",
                    help="more options of rivals or of classify.py, for example dcgan:width=256 "
-                        "dreambooth:prior-preservation=50 classify:side=64")
+                        "dreambooth:prior-preservation=50 classify:side=64 classify:balanced")
     p.add_argument("--weights", type=Path, default=ROOT / "weights" / "nano")
     p.add_argument("--reference", default="train", choices=["all", "train", "held-out"],
                    help="the real images that distances are measured from, as fid.py takes it")
@@ -84,8 +84,10 @@ def parse(argv: list[str] | None = None) -> BenchmarkSettings:
     if "classic" in settings.rows and "stablesdg" not in settings.rows:
         raise UserError("--rows classic needs the run folders of stablesdg: add that row.")
     for option in settings.options:
-        if option.partition(":")[0] not in (*RIVALS, "classify") or "=" not in option:
-            raise UserError(f"--options {option} is not NAME:OPTION=VALUE with one of {', '.join(RIVALS)}, classify.")
+        name, _, assignment = option.partition(":")
+        if name not in (*RIVALS, "classify") or not assignment:
+            raise UserError(f"--options {option} is not NAME:OPTION=VALUE, or NAME:OPTION, with one of "
+                            f"{', '.join(RIVALS)}, classify.")
     return settings
 
 

@@ -90,14 +90,15 @@ def say_origin(settings: ClassifySettings, generated: GeneratedClasses) -> None:
 
 
 def open_features(settings: ClassifySettings, device: torch.device) -> FeatureExtractor | None:
-    """The frozen features that --network nano or imagenet, --teacher and --filter need, or None."""
-    wanted = {"--network": settings.network, "--teacher": settings.teacher, "--filter": settings.filter_features}
+    """The frozen features that --network nano or imagenet, --teacher, --imitate and --filter need, or None."""
+    wanted = {"--network": settings.network, "--teacher": settings.teacher, "--imitate": settings.imitate,
+              "--filter": settings.filter_features}
     if option := next((option for option, features in wanted.items() if features == "imagenet"), None):
         extractor = imagenet_extractor(device)
         if extractor is None:
             raise UserError(f"{option} imagenet needs two more packages: pip install {' '.join(PACKAGES)}.")
         return extractor
-    return nano_extractor(device) if settings.network == "nano" or settings.teacher or settings.filter else None
+    return nano_extractor(device) if "nano" in wanted.values() else None
 
 
 def loader(settings: ClassifySettings, extractor: FeatureExtractor | None) -> Callable[[list[Path]], Tensor]:

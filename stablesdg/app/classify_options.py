@@ -12,8 +12,9 @@ OWN_FEATURES = "own"
 SIDES = (64, 200)  # pixels, the least and the most
 NO_EFFECT_ON_FROZEN = {  # options that change how a network is trained, and their defaults
     "epochs": None, "steps": None, "patience": None, "average": False, "side": SIDES[1], "augment": "paper",
-    "upright": False, "mix": None, "teacher": None, "share": None, "generated_weight": 1.0,
+    "upright": False, "mix": None, "teacher": None, "imitate": None, "share": None, "generated_weight": 1.0,
     "finish_real": 0.0, "pretrain_generated": False, "pretrained": None, "dtype": "auto"}
+NO_EFFECT_ON_IMITATION = {"patience": None, "mix": None, "teacher": None, "generated_weight": 1.0}
 NEEDS_BOTH_KINDS = {"share": None, "generated_weight": 1.0, "finish_real": 0.0, "pretrain_generated": False}
 
 
@@ -78,6 +79,9 @@ def add_weighting(weighting: Arguments) -> None:
     weighting.add_argument("--teacher", choices=["nano", "imagenet"],
                            help="learn from the soft labels of a probe on frozen features of the real images: those of "
                                 "weights/nano, or of a network trained on ImageNet (two more packages)")
+    weighting.add_argument("--imitate", choices=["nano", "imagenet"],
+                           help="learn to give those frozen features of each view, and no classes; a linear classifier "
+                                "on what the network gives is fitted at the end, to real images. Needs --steps")
     weighting.add_argument("--balanced", action="store_true",
                            help="show each class equally often; on frozen features, let all classes count alike")
     weighting.add_argument("--share", type=fraction,
@@ -205,7 +209,7 @@ def check_generated(args: argparse.Namespace) -> None:
         raise UserError(f"--real-only {args.real_only[0]} belongs to --generated FOLDER: add that, or leave it out.")
     if args.filter and args.control == "copies":
         raise UserError("--filter would leave out the copies that --control copies is made of: leave out --filter.")
-    own = args.network if args.network in FROZEN else args.teacher
+    own = args.network if args.network in FROZEN else args.imitate or args.teacher
     if own and args.filter not in (None, OWN_FEATURES, own):
         raise UserError(f"--filter {args.filter} and features of {own} are two probes, and one call fits one: write "
                         f"--filter {own}.")
@@ -217,6 +221,8 @@ def check_training(args: argparse.Namespace) -> None:
     """Whether each option of the training has an effect."""
     if args.network in FROZEN:
         check_frozen(args)
+    if args.imitate:
+        check_imitation(args)
     if args.epochs and args.steps:
         raise UserError("--epochs and --steps both say how long a training is: pass one of them.")
     if args.upright and args.augment != "strong":
@@ -241,6 +247,16 @@ def check_frozen(args: argparse.Namespace) -> None:
     if args.control == "classic":
         raise UserError(f"--control classic has no image files, which --network {args.network} needs: choose another "
                         "--control.")
+
+
+def check_imitation(args: argparse.Namespace) -> None:
+    """Imitation asks for no label while it learns, and looks at the validation part at the end alone."""
+    if chosen := changed(args, NO_EFFECT_ON_IMITATION):
+        raise UserError(f"{chosen[0]} has no effect on --imitate {args.imitate}, which learns features and no classes: "
+                        f"leave out {chosen[0]}.")
+    if not args.steps:
+        raise UserError(f"--imitate {args.imitate} learns for a number of steps, and there are no epochs to choose "
+                        "from: add --steps 1000, for example.")
 
 
 def changed(args: argparse.Namespace, defaults: dict[str, object]) -> list[str]:

@@ -35,6 +35,7 @@ class ClassifySettings:
     upright: bool
     mix: str | None
     teacher: str | None
+    imitate: str | None
     balanced: bool
     share: float | None
     generated_weight: float
@@ -62,22 +63,31 @@ class ClassifySettings:
 
     @property
     def recipe(self) -> Recipe:
-        """How the networks are trained. The frozen features are fitted once, which counts as one epoch."""
-        epochs = 1 if self.network in FROZEN else min(LOOKS, self.steps) if self.steps else self.epochs or EPOCHS
+        """How the networks are trained. What is fitted at the end alone counts as one epoch."""
+        epochs = min(LOOKS, self.steps) if self.steps else self.epochs or EPOCHS
+        once = self.network in FROZEN or self.imitate is not None
         drawing = Drawing(self.balanced, self.share, self.finish_real, self.pretrain_generated)
-        return Recipe(epochs, self.steps, self.patience, self.augment, self.upright, self.mix, self.average, drawing)
+        return Recipe(1 if once else epochs, self.steps, self.patience, self.augment, self.upright, self.mix,
+                      self.average, drawing)
+
+    @property
+    def own_features(self) -> str:
+        """The frozen features that this arm learns from, or else nano's."""
+        return probe_features(self.network, self.imitate or self.teacher)
 
     @property
     def filter_features(self) -> str | None:
         """The features that --filter judges by; None without it."""
-        return probe_features(self.network, self.teacher) if self.filter == OWN_FEATURES else self.filter
+        return self.own_features if self.filter == OWN_FEATURES else self.filter
 
     @property
     def result_name(self) -> str:
         """--name, or else the arm and what changes how it learns: "expand-teacher-mix"."""
-        own = probe_features(self.network, self.teacher)
+        own = self.own_features
         how = {"hard": self.hard, "filter": self.filter_features == own,
-               "imagenet-filter": self.filter_features not in (None, own), "teacher": self.teacher == "nano",
+               "imagenet-filter": self.filter_features not in (None, own),
+               "imitation": self.imitate == "nano", "imagenet-imitation": self.imitate == "imagenet",
+               "teacher": self.teacher == "nano",
                "imagenet-teacher": self.teacher == "imagenet", "mix": self.mix, "balanced": self.balanced,
                "share": self.share, "weighted": self.generated_weight != 1, "finish-real": self.finish_real,
                "pretrain": self.pretrain_generated}

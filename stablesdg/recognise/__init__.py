@@ -8,6 +8,7 @@
     probe          a linear classifier on frozen features
     frozen         the classifier that is made of it
     teacher        a probe's labels for a network's images, and the filter of generated images
+    imitation      a network that learns to give frozen features
     baseline       the plan: what is reached without generated images. It stands on backbones (frozen networks),
                    discriminant, learning_curve, power (the smallest gain), costs and advice
     arms           the arms of the experiment: which images each trains on, and what it must not train on

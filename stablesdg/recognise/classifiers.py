@@ -30,6 +30,7 @@ from .frozen import FROZEN, FrozenClassifier, frozen_from
 NETWORKS = {"alexnet": "alexnet", "vgg": "vgg16", "resnet": "resnet18", "squeezenet": "squeezenet1_1",
             "densenet": "densenet121"}  # to torchvision's names
 OUTPUT_LAYERS = ("classifier.", "fc.")  # how the names of their parameters begin
+HEAD = "head.weight"  # of an Imitator
 IMAGE_SIDE = 200  # pixels, the paper's
 PREDICTION_BATCH_SIZE = 64
 MOST_DECODED = 20_000  # images in memory
@@ -42,17 +43,37 @@ State = dict[str, Tensor]
 # ---- networks ---------------------------------------------------------------------------------------------------
 
 
-def build(network: str, classes: int, pretrained: str | Path | None = None) -> nn.Module:
+def build(network: str, classes: int, pretrained: str | Path | None = None, imitated: int | None = None) -> nn.Module:
     """A network with `classes` outputs, random or started from a local state dict.
+
+    imitated  how many features of another network it learns to give (imitation.py); None: it learns classes
 
     An output layer of another size in that file is left out. Raises UserError if the file belongs to another network.
     """
+    if imitated:
+        return Imitator(build(network, imitated, pretrained), imitated, classes)
     model = getattr(torchvision.models, NETWORKS[network])(num_classes=classes)
     if pretrained:
         start_from(model, Path(pretrained), NETWORKS[network])
     if network in ("alexnet", "vgg"):
         model.avgpool = AdaptivePool(model.avgpool.output_size)
     return model
+
+
+class Imitator(nn.Module):
+    """A network that gives d features, and a linear layer that makes logits of them."""
+
+    def __init__(self, features: nn.Module, d: int, classes: int) -> None:
+        super().__init__()
+        if isinstance(features, torchvision.models.SqueezeNet):
+            features.classifier[2] = nn.Identity()  # its last ReLU: features are negative, too
+        self.features = features
+        self.head = nn.Linear(d, classes)
+        self.classes = classes
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (B, 3, S, S), normalised -> logits (B, classes)."""
+        return self.head(self.features(x))
 
 
 def start_from(model: nn.Module, file: Path, name: str) -> None:
@@ -129,8 +150,19 @@ def load_images(files: Sequence[Path], side: int = IMAGE_SIDE) -> Tensor:
 
 def normalise(x: Tensor) -> Tensor:
     """Values 0..255, uint8 or float -> zero mean and unit variance by ImageNet's statistics."""
-    mean, std = (torch.tensor(v, device=x.device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    mean, std = imagenet_statistics(x.device)
     return (x.float() / 255 - mean) / std
+
+
+def denormalise(x: Tensor) -> Tensor:
+    """What `normalise` gives -> images in [0, 1]."""
+    mean, std = imagenet_statistics(x.device)
+    return (x * std + mean).clamp(0, 1)
+
+
+def imagenet_statistics(device: torch.device) -> list[Tensor]:
+    """Mean and deviation (1, 3, 1, 1) of ImageNet's images."""
+    return [torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD)]
 
 
 def layout(device: torch.device | str) -> torch.memory_format:
@@ -141,12 +173,17 @@ def layout(device: torch.device | str) -> torch.memory_format:
 # ---- use ------------------------------------------------------------------------------------------------------------
 
 
-@torch.no_grad()
 def predict(model: nn.Module, x: Tensor, device: torch.device | str, batch_size: int = PREDICTION_BATCH_SIZE) -> Tensor:
     """Class probabilities (N, classes) of uint8 images x (N, 3, S, S)."""
+    return outputs(model, x, device, batch_size).softmax(dim=1)
+
+
+@torch.no_grad()
+def outputs(model: nn.Module, x: Tensor, device: torch.device | str, batch_size: int = PREDICTION_BATCH_SIZE) -> Tensor:
+    """What the model gives of uint8 images x (N, 3, S, S), float32, on the CPU: logits (N, classes) or features."""
     model.eval()
     batches = (normalise(batch.to(device)).contiguous(memory_format=layout(device)) for batch in x.split(batch_size))
-    return torch.cat([model(batch).float().softmax(dim=1).cpu() for batch in batches])
+    return torch.cat([model(batch).float().cpu() for batch in batches])
 
 
 def predict_files(model: nn.Module, files: Sequence[Path], device: torch.device | str,
@@ -201,10 +238,11 @@ def load(path: Path) -> SavedClassifier:
         window = Window(**json.loads(metadata["window"])) if "window" in metadata else None
         if network in FROZEN:
             return SavedClassifier(frozen_from(network, tensors), classes, seen, None, window)
-        model = build(network, len(classes))
+        imitated = tensors[HEAD].shape[1] if HEAD in tensors else None
+        model = build(network, len(classes), imitated=imitated)
         model.load_state_dict(tensors)
         return SavedClassifier(model.eval(), classes, seen, int(metadata.get("side", IMAGE_SIDE)), window)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{path} is a damaged classifier ({str(error).splitlines()[0]}): train it again.") from None

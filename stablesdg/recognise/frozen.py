@@ -21,7 +21,7 @@ PROBE_TENSORS = ("mean", "std", "weight", "bias")
 
 
 def probe_features(network: str, teacher: str | None) -> str:
-    """The features that --filter alone judges by: those of a frozen --network, or else of --teacher, or else nano."""
+    """The features that --filter alone judges by: those of a frozen --network, or else of its teacher, or else nano."""
     return network if network in FROZEN else teacher or FROZEN[0]
 
 
@@ -34,12 +34,9 @@ class FrozenClassifier(nn.Module):
         self.probe = probe  # on the CPU and float64, which not every GPU knows
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (B, 3, H, W) in [0, 1], at their own size -> logits (B, classes), float32.
-
-        Mean and std are taken into W and b: (f - mean) / std W + b = f (W / std) + (b - mean / std W).
-        """
-        mean, std, weight, bias = (getattr(self.probe, name) for name in PROBE_TENSORS)
-        return self.features(x) @ (weight / std[:, None]).to(x) + (bias - mean / std @ weight).to(x)
+        """Images (B, 3, H, W) in [0, 1], at their own size -> logits (B, classes), float32."""
+        weight, bias = self.probe.linear()
+        return self.features(x) @ weight.to(x) + bias.to(x)
 
     def of_features(self, features: Tensor) -> Tensor:
         """Features (N, d) -> class probabilities (N, classes), float32, on the CPU."""

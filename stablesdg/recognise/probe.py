@@ -25,6 +25,11 @@ class Probe:
     bias: Tensor  # b (classes,)
     penalty: float  # that was chosen
 
+    @property
+    def dimensions(self) -> int:
+        """d."""
+        return len(self.mean)
+
     def logits(self, x: Tensor) -> Tensor:
         """Features (N, d) -> logits (N, classes), float64."""
         return (x.double() - self.mean) / self.std @ self.weight + self.bias
@@ -32,6 +37,11 @@ class Probe:
     def probabilities(self, x: Tensor, temperature: float = 1.0) -> Tensor:
         """Features (N, d) -> class probabilities (N, classes). A temperature above 1 makes them softer."""
         return (self.logits(x) / temperature).softmax(dim=1)
+
+    def linear(self) -> tuple[Tensor, Tensor]:
+        """(W' (d, classes), b' (classes,)) with logits x W' + b': mean and std are taken into them."""
+        weight = self.weight / self.std[:, None]
+        return weight, self.bias - self.mean @ weight
 
 
 def fit_probe(x: Tensor, y: Tensor, classes: int, *, validation: tuple[Tensor, Tensor] | None = None,

@@ -40,7 +40,7 @@ FREE_ARGUMENTS = ("seeds", "resume", "replace", "out", "verdicts", "predict", "e
 DEFAULT_ARGUMENTS = {  # of classify.py, where an earlier version did not write them down
     "steps": None, "augment": "paper", "upright": False, "side": 200, "average": False, "balanced": False,
     "share": None, "generated_weight": 1.0, "finish_real": 0.0, "pretrain_generated": False, "teacher": None,
-    "mix": None, "filter": None, "real_only": []}
+    "imitate": None, "mix": None, "filter": None, "real_only": []}
 IN_WORDS = {"test_files": "the test images", "test_groups": "the surfaces of the test images",
             "held_out_sha256": "the validation or test images", "images_sha256": "the training or generated images"}
 FREE_FIELDS = ("n_extra", "unseen", "rows", "correct", "confusion", "summary", "verdicts", "arguments")  # of the JSON

@@ -63,7 +63,11 @@ def target_loss(logits: Tensor, targets: Targets) -> Tensor:
     """L of a batch, the weighted mean over its images. logits (B, classes)."""
     loss = F.cross_entropy(logits, targets.hard, reduction="none")
     if targets.soft is not None:
-        log_p = (logits / TEMPERATURE).log_softmax(dim=1)
-        divergence = F.kl_div(log_p, targets.soft, reduction="none").sum(dim=1)
-        loss = (1 - targets.soft_share) * loss + targets.soft_share * TEMPERATURE**2 * divergence
+        loss = (1 - targets.soft_share) * loss + targets.soft_share * soft_loss(logits, targets.soft)
     return (targets.weight * loss).sum() / targets.weight.sum()
+
+
+def soft_loss(logits: Tensor, soft: Tensor) -> Tensor:
+    """T^2 KL(soft || p_T) (B,) of logits (B, classes) and the teacher's probabilities (B, classes) at T."""
+    log_p = (logits / TEMPERATURE).log_softmax(dim=1)
+    return TEMPERATURE**2 * F.kl_div(log_p, soft, reduction="none").sum(dim=1)

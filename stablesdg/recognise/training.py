@@ -19,12 +19,14 @@ from ..prior.loop import follow
 from ..storage.checkpoint import require_finite
 from .augmentation import MIXED_SHARE, augment_strong, mix_images, partners
 from .batches import Drawing, draw_batches, plan_phases
-from .classifiers import State, layout, normalise, predict
+from .classifiers import Imitator, State, layout, normalise, predict
 from .frozen import FrozenClassifier
+from .imitation import Imitated, fit_head
 from .probe import fit_probe
 from .targets import Targets, target_loss
 
 LEARNING_RATE = 1e-4  # Adam's
+IMITATION_LEARNING_RATE = 1e-3  # the same, where a network learns features (imitation.py)
 BATCH_SIZE = 32  # images a step
 EPOCHS = 50  # where neither epochs nor steps are given
 LOOKS = 20  # at the validation part, where steps are given: as many for every arm
@@ -51,6 +53,11 @@ class Examples:
     y: Tensor  # classes (N,)
     added: Tensor | None = None  # (N,) which are not real, or are real ones seen again; None: none
     targets: Targets | None = None  # what CutMix, mixup, a teacher and weights of the loss need; None: their classes
+    imitated: Imitated | None = None  # the network whose features are learned in the place of classes
+
+    def real(self) -> Tensor:
+        """Which of them (N,) the head of an Imitator is fitted to: the real ones, or all where there are none."""
+        return torch.ones(len(self.y), dtype=torch.bool) if self.added is None or self.added.all() else ~self.added
 
 
 class ValidationScore(NamedTuple):
@@ -107,13 +114,16 @@ def train(model: nn.Module, examples: Examples, x_val: Tensor, y_val: Tensor, re
     for epoch in bar:
         losses: list[Tensor] = []
         while taken < total * (epoch + 1) // recipe.epochs:
-            losses.append(train_step(model, optimiser, *next(batches), dtype))
+            losses.append(train_step(model, optimiser, *next(batches), dtype, examples.imitated))
             taken += 1
             if average:
                 average.update(model)
         read = list(map(float, losses))
         require_finite(read, model.parameters(), taken, lr, dtype)
         judged = average.model if average else model
+        if isinstance(judged, Imitator):
+            real = examples.real()
+            fit_head(judged, examples.x[real], examples.y[real], x_val, y_val, recipe.drawing.balanced, device)
         score = validate(judged, x_val, y_val, device)
         if not history or score > max(history):
             best = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -128,11 +138,14 @@ def train(model: nn.Module, examples: Examples, x_val: Tensor, y_val: Tensor, re
 
 def training_batches(examples: Examples, recipe: Recipe, total: int, generator: torch.Generator,
                      device: torch.device | str) -> Iterator[tuple[Tensor, Tensor | Targets]]:
-    """Yield the augmented images (B, 3, S, S) of each step, and their classes (B,) or targets."""
+    """Yield the augmented images (B, 3, S, S) of each step, and their classes (B,), targets or features (B, d)."""
     x, y, targets = examples.x, examples.y, examples.targets
     added = torch.zeros(len(y), dtype=torch.bool) if examples.added is None else examples.added
     for indices in draw_batches(plan_phases(recipe.drawing, y, added, total), len(x), BATCH_SIZE, generator):
         batch = augmented(x[indices].to(device), recipe, generator)
+        if examples.imitated:
+            yield batch, examples.imitated.features(batch)
+            continue
         if targets is None:
             yield batch, y[indices].to(device)
             continue
@@ -154,13 +167,16 @@ def augmented(x: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
 
 
 def train_step(model: nn.Module, optimiser: torch.optim.Optimizer, batch: Tensor, wanted: Tensor | Targets,
-               dtype: torch.dtype) -> Tensor:
+               dtype: torch.dtype, imitated: Imitated | None = None) -> Tensor:
     """One step of the optimiser. Returns the loss."""
     model.train()
+    learning = model.features if isinstance(model, Imitator) else model
     with torch.autocast(batch.device.type, dtype, enabled=dtype != torch.float32):
-        logits = model(batch.contiguous(memory_format=layout(batch.device)))
-    loss = (target_loss(logits.float(), wanted) if isinstance(wanted, Targets)
-            else F.cross_entropy(logits.float(), wanted))
+        given = learning(batch.contiguous(memory_format=layout(batch.device))).float()
+    if isinstance(wanted, Targets):
+        loss = target_loss(given, wanted)
+    else:
+        loss = imitated.loss(given, wanted) if imitated else F.cross_entropy(given, wanted)
     optimiser.zero_grad()
     loss.backward()
     optimiser.step()

@@ -9,7 +9,7 @@ from commands import here
 from steel_place import make_generated, make_place  # noqa: F401 (fixtures)
 
 import classify
-from stablesdg.app import classification
+from stablesdg.app import one_seed
 from stablesdg.recognise import classifiers
 from stablesdg.recognise.results import Result, SeedResult, Setup, earlier_seeds, save_result
 from stablesdg.storage.errors import UserError
@@ -31,7 +31,7 @@ def test_a_call_of_three_seeds_can_be_finished_later_with_the_same_result(place,
 
 def test_a_training_that_is_stopped_says_which_seeds_are_kept(place, tmp_path, monkeypatch):
     base = ["--data", "steel", "--epochs", "1", "--seeds", "3", "--out", str(tmp_path / "out")]
-    train, called = classification.train_network, []
+    train, called = one_seed.train_network, []
 
     def stop_in_the_second(*args):
         called.append(1)
@@ -39,7 +39,7 @@ def test_a_training_that_is_stopped_says_which_seeds_are_kept(place, tmp_path, m
             raise KeyboardInterrupt
         return train(*args)
 
-    monkeypatch.setattr(classification, "train_network", stop_in_the_second)
+    monkeypatch.setattr(one_seed, "train_network", stop_in_the_second)
     monkeypatch.chdir(place)
     with pytest.raises(KeyboardInterrupt, match="1 of 3 seeds are kept; the same command with --resume goes on"):
         classify.main(base)
@@ -47,7 +47,7 @@ def test_a_training_that_is_stopped_says_which_seeds_are_kept(place, tmp_path, m
         classify.main([*base, "--resume"])
     with pytest.raises(KeyboardInterrupt, match="no seed was finished"):
         classify.main([*base, "--replace"])
-    monkeypatch.setattr(classification, "train_network", train)
+    monkeypatch.setattr(one_seed, "train_network", train)
     assert "seed 0:" not in here(place, "classify.py", *base, "--resume")
 
 
@@ -58,10 +58,10 @@ def test_seeds_of_another_arithmetic_or_other_pretrained_weights_are_not_mixed(p
         weights = classifiers.build("squeezenet", 3).state_dict()
         classifiers.save(tmp_path / "w.safetensors", weights, "squeezenet", ["a", "b", "c"])
         if k == 0:
-            monkeypatch.setattr("stablesdg.app.classification.pick_dtype", lambda name, device: torch.float32)
+            monkeypatch.setattr("stablesdg.app.experiment.pick_dtype", lambda name, device: torch.float32)
             here(place, *base)
     assert "(pretrained_sha256)" in here(place, *base, "--seeds", "2", "--resume", ok=False)
-    monkeypatch.setattr("stablesdg.app.classification.pick_dtype", lambda name, device: torch.bfloat16)
+    monkeypatch.setattr("stablesdg.app.experiment.pick_dtype", lambda name, device: torch.bfloat16)
     error = here(place, *base, "--seeds", "2", "--resume", ok=False)
     assert "(dtype was float32 and is bfloat16; pretrained_sha256)" in error
 

@@ -137,6 +137,11 @@ def test_hard_images_are_seen_again_more_often(place):
     (["--network", "nano", "--epochs", "3"], "--epochs has no effect on --network nano"),
     (["--network", "nano", "--teacher", "nano"], "--teacher has no effect on --network nano"),
     (["--network", "nano", "--control", "classic", "--number", "3"], "choose another --control"),
+    (["--imitate", "nano"], "add --steps 1000"), (["--imitate", "nano", "--epochs", "3"], "add --steps 1000"),
+    (["--imitate", "nano", "--steps", "3", "--mix", "both"], "--mix has no effect on --imitate nano"),
+    (["--imitate", "nano", "--steps", "3", "--teacher", "nano"], "--teacher has no effect on --imitate nano"),
+    (["--network", "nano", "--imitate", "nano"], "--imitate has no effect on --network nano"),
+    ([*EXPAND, "--imitate", "nano", "--steps", "3", "--filter", "imagenet"], "write --filter nano"),
     ([*EXPAND, "--filter", "imagenet", "--teacher", "nano"], "write --filter nano"),
     ([*EXPAND, "--real-only", "patches", "pits", "scratches"], "names all classes"),
     (["--control", "copies", "--generated", "generated", "--filter"], "the copies that --control copies is made of")])
