@@ -30,6 +30,7 @@ class Arm:
     protocol: str = "equal"  # equal steps; "paper": epochs and its augmentation; "frozen": a probe, not a network
     sees_again: bool = False  # real images, those the more often that the arm "real" gets wrong on validation
     from_drawn: bool = False  # starts from a classifier of drawn textures
+    features: str = "nano"  # or "imagenet": those of a frozen arm
 
 
 ARMS = (
@@ -37,7 +38,9 @@ ARMS = (
     Arm("teacher-on-real", None, TEACHER),
     Arm("teacher-on-real-mix", None, (*TEACHER, "--mix", "both")),
     Arm("imitation-on-real", None, IMITATE),
+    Arm("imitation-of-imagenet", None, ("--imitate", "imagenet")),
     Arm("frozen-real", None, (), "frozen"),
+    Arm("frozen-imagenet", None, (), "frozen", features="imagenet"),
     Arm("hard-again", sees_again=True),
     Arm("pretrain-on-drawn", from_drawn=True),
     Arm("pasted", "pasted"),
@@ -171,7 +174,7 @@ def composition(settings: PaysSettings, data: Path, made: str, category: str) ->
 
 def classify(settings: PaysSettings, regime: Regime, draw: str, arm: Arm, steps: int) -> Task:
     """All seeds of one arm on one draw."""
-    network = "nano" if arm.protocol == "frozen" else settings.network
+    network = arm.features if arm.protocol == "frozen" else settings.network
     mixed: tuple[object, ...] = ()
     if arm.generated:
         mixed = ("--mode", "expand", "--generated", settings.out / "sets" / draw / arm.generated)

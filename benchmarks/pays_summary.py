@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pays_draws import Regime
 from scipy import stats
 
+from stablesdg.recognise.frozen import FROZEN
 from stablesdg.recognise.learning_curve import image_equivalents
 from stablesdg.recognise.per_class import recalls
 from stablesdg.recognise.results import Result, read_results
@@ -17,10 +18,11 @@ from stablesdg.recognise.significance import MIN_SEEDS, SMALLEST_P_SHOWN, Compar
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.files import read_csv, write_csv
 
-REAL, TEACHER = "real", "teacher-on-real"
+REAL = "real"
+FROM_FEATURES = ("teacher-on-", "imitation-on-")  # how the names of arms begin that learn from frozen features
 MORE_PAIRS = (("welded", "pasted"), ("teacher-on-welded", "teacher-on-pasted"), ("frozen-redrawn", "frozen-real"),
-              ("frozen-pasted", "frozen-real"),
-              ("paper-redrawn", "paper-real"))  # beside each arm against real, and each teacher against TEACHER
+              ("frozen-pasted", "frozen-real"), ("imitation-on-real", "frozen-real"),
+              ("imitation-of-imagenet", "frozen-imagenet"), ("paper-redrawn", "paper-real"))
 
 Draws = Mapping[int, Result]  # draw -> the result of an arm, with its seeds
 
@@ -104,9 +106,10 @@ def difference(arm: str, a: Draws, against: str, b: Draws) -> Difference | None:
 
 
 def find_differences(arms: Mapping[str, Draws]) -> list[Difference]:
-    """Each arm against real, each arm with a teacher against the teacher on real images, and MORE_PAIRS."""
-    with_teacher = [name for name in arms if name.startswith("teacher-") and name != TEACHER]
-    pairs = [*((name, REAL) for name in arms if name != REAL), *((name, TEACHER) for name in with_teacher), *MORE_PAIRS]
+    """Each arm against real, each that learns from features against the same on real images, and MORE_PAIRS."""
+    on_real = [(name, start + REAL) for start in FROM_FEATURES for name in arms
+               if name.startswith(start) and name != start + REAL]
+    pairs = [*((name, REAL) for name in arms if name != REAL), *on_real, *MORE_PAIRS]
     found = [difference(a, arms[a], b, arms[b]) for a, b in pairs if a in arms and b in arms]
     return [one for one in found if one]
 
@@ -133,7 +136,7 @@ def find_arms(out: Path, regime: Regime, training: str, network: str, arms: Sequ
     found: dict[str, dict[int, Result]] = {}
     for folder in sorted((out / "results").glob(f"{regime.name}-draw-*")):
         for result in read_results(folder / training):
-            if result.setup.network in (network, "nano") and result.seeds:
+            if result.setup.network in (network, *FROZEN) and result.seeds:
                 found.setdefault(result.name, {})[int(folder.name.rpartition("-")[2])] = result
     return {arm: dict(sorted(found[arm].items())) for arm in arms if arm in found}
 

@@ -37,11 +37,12 @@ def test_pooling_by_matrices_is_adaptive_average_pooling(sizes):
     assert torch.allclose(classifiers.AdaptivePool(sizes[1])(x), theirs, atol=1e-7)
 
 
-def test_an_onnx_file_gives_the_probabilities_of_the_classifier_for_any_number_of_images(place, tmp_path):
+@pytest.mark.parametrize("imitated", [None, 20])
+def test_an_onnx_file_gives_the_probabilities_of_the_classifier_for_any_number_of_images(place, tmp_path, imitated):
     import onnxruntime
 
     torch.manual_seed(0)
-    model = classifiers.build("squeezenet", 3)
+    model = classifiers.build("squeezenet", 3, imitated=imitated)
     classifiers.save(tmp_path / "model.safetensors", model.state_dict(), "squeezenet", ["a", "b", "c"])
     out = here(tmp_path, "classify.py", "--onnx", "model.onnx", "--model", "model.safetensors")
     assert "probabilities of a, b, c" in out
