@@ -109,10 +109,10 @@ def what_to_try(found: Findings) -> list[str]:
     best = found.best
     if nano >= best.best.balanced - NEAR:
         said = [f"Try the classifier on frozen features first: classify.py --network nano ({100 * nano:.1f} % here). A "
-                "small network can learn from it: --teacher nano."]
+                "small network can learn its features: --imitate nano."]
     elif best.name == IMAGENET:
         said = [f"Nano's features know less of these images ({100 * nano:.1f} %). Try the classifier on those of "
-                "ImageNet first: classify.py --network imagenet. A small network can learn from it: --teacher "
+                "ImageNet first: classify.py --network imagenet. A small network can learn these: --imitate "
                 "imagenet."]
     elif best.name == DESCRIPTOR:
         said = [f"Nano's features know less of these images ({100 * nano:.1f} %): try other ones (--features FILE)."]
