@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .convolution import Conv2d
+
 WIDE = 40  # positions a channel: where there are more, a processor's gradient of GroupNorm in bfloat16 is slow
 
 
@@ -54,11 +56,11 @@ class ResnetBlock(nn.Module):
                  time_channels: int | None = None) -> None:
         super().__init__()
         self.norm1 = GroupNorm(groups, in_channels, eps=eps)
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.conv1 = Conv2d(in_channels, out_channels, 3, padding=1)
         if time_channels:
             self.time_emb_proj = nn.Linear(time_channels, out_channels)
         self.norm2 = GroupNorm(groups, out_channels, eps=eps)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.conv2 = Conv2d(out_channels, out_channels, 3, padding=1)
         self.conv_shortcut = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
 
     def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
@@ -80,7 +82,7 @@ class Downsample(nn.Module):
     def __init__(self, channels: int, pad_right_bottom: bool = False) -> None:
         super().__init__()
         self.pad_right_bottom = pad_right_bottom
-        self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=0 if pad_right_bottom else 1)
+        self.conv = Conv2d(channels, channels, 3, stride=2, padding=0 if pad_right_bottom else 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H / 2, W / 2); the UNet rounds odd sizes up, the VAE has even ones."""
@@ -94,7 +96,7 @@ class Upsample(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv = Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor, size: Sequence[int] | None = None) -> Tensor:
         """(B, C, H, W) -> (B, C, 2 H, 2 W), or (B, C, *size)."""

@@ -1,7 +1,6 @@
 """Recognition: do generated images help a classifier, and can one tell?
 
     classifiers    five networks: built, used and saved
-    tiny_maps      convolutions of 2 x 2 pixels, faster on a CPU
     training       how they are trained
     augmentation   what is done to a batch of images
     batches        which images a step sees, how often

@@ -22,11 +22,11 @@ from tqdm import tqdm
 from ..data.images import read_image
 from ..data.split import SEEN
 from ..data.window import Window
+from ..models.convolution import quicken_tiny_maps
 from ..storage.errors import UserError
 from ..storage.files import atomic_path
 from ..storage.tensors import load_tensors, save_tensors
 from .frozen import FROZEN, FrozenClassifier, frozen_from
-from .tiny_maps import multiply_on_tiny_maps
 
 NETWORKS = {"alexnet": "alexnet", "vgg": "vgg16", "resnet": "resnet18", "squeezenet": "squeezenet1_1",
             "densenet": "densenet121"}  # to torchvision's names
@@ -58,7 +58,7 @@ def build(network: str, classes: int, pretrained: str | Path | None = None, imit
         start_from(model, Path(pretrained), NETWORKS[network])
     if network in ("alexnet", "vgg"):
         model.avgpool = AdaptivePool(model.avgpool.output_size)
-    multiply_on_tiny_maps(model)
+    quicken_tiny_maps(model)
     return model
 
 
