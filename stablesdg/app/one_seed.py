@@ -113,7 +113,7 @@ def train_network(experiment: Experiment, images: TrainingSet, teacher: Teacher 
     examples = examples_of(experiment, images, teacher)
     torch.manual_seed(seed)
     model = classifiers.build(setup.network, len(setup.classes), settings.pretrained,
-                              examples.imitated.probe.dimensions if examples.imitated else None)
+                              len(examples.imitated.probe.mean) if examples.imitated else None)
     return train(model, examples, validation.x, validation.y, settings.recipe, seed=seed, device=experiment.device,
                  lr=IMITATION_LEARNING_RATE if examples.imitated else LEARNING_RATE, dtype=experiment.dtype,
                  label=f"{setup.network} {setup.name} seed {seed}")

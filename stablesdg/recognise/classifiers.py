@@ -71,7 +71,6 @@ class Imitator(nn.Module):
             features.classifier[2] = nn.Identity()  # its last ReLU: features are negative, too
         self.features = features
         self.head = nn.Linear(d, classes)
-        self.classes = classes
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, 3, S, S), normalised -> logits (B, classes)."""

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..evaluate.extract import BATCH_SIZE
 from .classifiers import Imitator, denormalise, outputs
 from .probe import Probe, fit_probe
 from .targets import TEMPERATURE, soft_loss
@@ -57,15 +58,15 @@ def imitate(network: nn.Module, x: Tensor, y: Tensor, x_val: Tensor, y_val: Tens
 
 
 @torch.no_grad()
-def features_of(network: nn.Module, x: Tensor, device: torch.device | str, batch_size: int = 8) -> Tensor:
+def features_of(network: nn.Module, x: Tensor, device: torch.device | str) -> Tensor:
     """The frozen network's features (N, d) of uint8 images x (N, 3, S, S), on the CPU."""
-    return torch.cat([network(batch.to(device).float() / 255).cpu() for batch in x.split(batch_size)])
+    return torch.cat([network(batch.to(device).float() / 255).cpu() for batch in x.split(BATCH_SIZE)])
 
 
 def fit_head(model: Imitator, x: Tensor, y: Tensor, x_val: Tensor, y_val: Tensor, balanced: bool,
              device: torch.device | str) -> None:
     """Make the model's head a probe on the features that it gives of real images. Arguments: see `imitate`."""
     n, n_val = (outputs(model.features, images, device) for images in (x, x_val))
-    probe = fit_probe(n, y, model.classes, validation=(n_val, y_val), balanced=balanced)
+    probe = fit_probe(n, y, model.head.out_features, validation=(n_val, y_val), balanced=balanced)
     weight, bias = probe.linear()
     model.head.load_state_dict({"weight": weight.T, "bias": bias})

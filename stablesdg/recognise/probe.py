@@ -25,11 +25,6 @@ class Probe:
     bias: Tensor  # b (classes,)
     penalty: float  # that was chosen
 
-    @property
-    def dimensions(self) -> int:
-        """d."""
-        return len(self.mean)
-
     def logits(self, x: Tensor) -> Tensor:
         """Features (N, d) -> logits (N, classes), float64."""
         return (x.double() - self.mean) / self.std @ self.weight + self.bias

@@ -29,7 +29,7 @@ LEARNING_RATE = 1e-4  # Adam's
 IMITATION_LEARNING_RATE = 1e-3  # the same, where a network learns features (imitation.py)
 BATCH_SIZE = 32  # images a step
 EPOCHS = 50  # where neither epochs nor steps are given
-LOOKS = 20  # at the validation part, where steps are given: as many for every arm
+LOOKS = 20  # at the validation part, where steps are given: as many for every arm that learns classes
 AVERAGE_DECAY = 0.99  # of the moving average of weights
 
 

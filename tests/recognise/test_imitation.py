@@ -30,7 +30,7 @@ def imitated(images):
 
 def train(images, imitated, added=None, network="resnet", **changes):
     torch.manual_seed(0)
-    model = classifiers.build(network, 3, imitated=imitated.probe.dimensions)
+    model = classifiers.build(network, 3, imitated=len(imitated.probe.mean))
     examples = training.Examples(*images, added, imitated=imitated)
     return training.train(model, examples, *images, RECIPE, seed=0, device="cpu",
                           lr=training.IMITATION_LEARNING_RATE, **changes)
@@ -38,7 +38,7 @@ def train(images, imitated, added=None, network="resnet", **changes):
 
 def test_the_loss_is_that_of_the_formula_in_float64(imitated):
     generator = torch.Generator().manual_seed(0)
-    n, f = (torch.randn(5, imitated.probe.dimensions, generator=generator) for _ in range(2))
+    n, f = (torch.randn(5, len(imitated.probe.mean), generator=generator) for _ in range(2))
     weight, bias, T = imitated.probe.weight.numpy(), imitated.probe.bias.numpy(), 2.0
     total = 0.0
     for own, wanted in zip(n.double().numpy(), f.double().numpy()):
