@@ -4,8 +4,8 @@
 
 It types the commands that you would type, one after the other, and prints each. First it makes the plan, and the split
 with it. Then, for each class, it learns the token embedding and the LoRA, chooses s and w, and makes and scores images.
-Then it trains classifiers with and without these images, writes the expanded data set as plain folders, and writes the
-report.
+Then it trains classifiers with and without these images, and one on real images that learns frozen features in the
+place of classes. It writes the expanded data set as plain folders, and the report.
 
 Where the plan says that generation is not worth it, only the classifier on frozen features is trained. --method image
 or compose generates all the same.
@@ -132,7 +132,7 @@ def expand(args: argparse.Namespace, folder: Path) -> None:
         for stage in processes.of_first(lambda: list_stages(settings, generates)[1:]):
             if not expansion.run_stage(stage, notes, clock):
                 break
-    expansion.close(settings, notes, clock, generates)
+    expansion.close(settings, notes, clock)
     print(f"all of it took {duration(clock.seconds())}; open {folder / 'report.html'} in a browser")
     if notes.failed:
         raise UserError(f"{len(notes.failed)} stages failed: {notes.describe_failures()}. Mend that, and the same "

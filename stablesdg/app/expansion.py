@@ -17,6 +17,8 @@ from ..evaluate.inception import has_inception_weights
 from ..recognise import costs
 from ..recognise.advice import DO_NOT
 from ..report.html import write_report
+from ..report.read import read_findings
+from ..report.to_use import to_use
 from ..storage.errors import UserError
 from ..storage.files import read_optional_json
 from ..storage.torchrun import is_first, size
@@ -29,7 +31,7 @@ from .environment import ROOT
 from .expanded import export_expanded
 from .journal import Journal, fingerprint, keep_warnings
 from .paths import dataset_folder
-from .stages import FEWEST_TO_CHOOSE_BY, TRAINING, Stage, can_tune, evaluation_stages, tunes, with_arguments
+from .stages import FEWEST_TO_CHOOSE_BY, TRAINING, Stage, can_tune, evaluation_stage, tunes, with_arguments
 
 PAPER_NUMBER, PAPER_ITERATIONS = 1000, 1000
 SMALL_NUMBER, SMALL_ITERATIONS = 100, 150
@@ -279,17 +281,15 @@ def stage_costs(settings: ExpandSettings) -> dict[str, tuple[float, float]]:
     return {**said, "images": said[IMAGES_STAGE], TRAINING: (step / 60, costs.NANO_GIB)}
 
 
-def close(settings: ExpandSettings, notes: Journal, clock: Clock, generates: bool) -> None:
-    """Write the expanded data set, test the classifiers once more image by image, and write the report."""
+def close(settings: ExpandSettings, notes: Journal, clock: Clock) -> None:
+    """Write the expanded data set, test the classifier to use once more image by image, and write the report."""
     folder = dataset_folder(settings.data)
     out = folder / "expanded"
     if count := processes.of_first_by_itself(lambda: export_expanded(settings.data, folder, out)):
         print(f"wrote {out}: {count} images in folders train, val and test, and origin.csv, which says where each is "
               "from")
-    trained = processes.of_first(lambda: [one for one in evaluation_stages(settings, folder, generates)
-                                          if one.reads[-1].is_file()])
-    for stage in trained:
-        run_stage(stage, notes, clock)
+    if chosen := processes.of_first(lambda: to_use(read_findings(folder, settings.data))):
+        run_stage(evaluation_stage(settings, folder, chosen.setup.stem), notes, clock)
     if is_first():
         notes.save()
     print(f"wrote {processes.of_first_by_itself(lambda: write_report(folder, settings.data))}")

@@ -24,6 +24,7 @@ SAMPLER = ("--sampler", "dpm", "--steps", "25")
 FEWEST_TO_CHOOSE_BY = 5  # validation images: with 2 to 4, no cell could be told from another in a trial
 UNEQUAL = 2  # then a network that is trained on all images alike tends to answer with the largest class
 TRAINING = "training"
+IMITATION, IMITATION_COST = "imitation", 1.5  # name of the arm, and how long its step takes for one of another arm
 SHARED = ("train_ti.py", "train_lora.py", "tune.py", "sample.py", "fid.py", "classify.py")
 
 
@@ -142,7 +143,7 @@ def can_tune(split: Path, category: str) -> bool:
 
 
 def recognition_stages(settings: ExpandSettings, folder: Path, generates: bool) -> list[Stage]:
-    """The classifier on frozen features; and, with generated images, each network with them and with its controls."""
+    """The classifier on frozen features; with generated images, it and each network with them and with its controls."""
     split, results = folder / "split.json", folder / "classify"
     made = tuple(folder / category / "samples" for category in settings.generated)
     generated = ("--generated", str(folder), *(("--real-only", *settings.real_only) if settings.real_only else ()))
@@ -153,13 +154,14 @@ def recognition_stages(settings: ExpandSettings, folder: Path, generates: bool) 
         return stages
     length = ("--steps", str(settings.steps), "--augment", "strong", "--average", *balanced, "--side",
               str(settings.side), "--seeds", str(settings.seeds))
-    arms = {"none": (), "steps": ("--control", "steps", "--filter", frozen, *generated),
-            "expand": ("--mode", "expand", "--filter", frozen, *generated)}
-    stages.append(classify(settings, frozen, (*arms["expand"], *balanced), (settings.data, split, *made), results,
-                           "expand"))
+    imitation, control = ("--imitate", frozen), ("--control", "steps", "--filter", frozen, *generated)
+    expand = ("--mode", "expand", "--filter", frozen, *generated)
+    real, all_images = (settings.data, split), (settings.data, split, *made)
+    stages.append(classify(settings, frozen, (*expand, *balanced), all_images, results, "expand"))
     for network in settings.networks:
-        stages += [classify(settings, network, (*arm, *length), (settings.data, split, *(made if arm else ())), results,
-                            name) for name, arm in arms.items()]
+        stages += [classify(settings, network, (*arm, *length), reads, results, name) for name, arm, reads in (
+            ("none", (), real), (IMITATION, imitation, real), ("steps", control, all_images),
+            ("expand", expand, all_images))]
     return stages
 
 
@@ -176,23 +178,18 @@ def is_unequal(split: Path) -> bool:
     return max(sizes.values()) > UNEQUAL * min(sizes.values())
 
 
-def evaluation_stages(settings: ExpandSettings, folder: Path, generates: bool) -> list[Stage]:
-    """What each kept classifier says of each test image: the report counts missed defects and false alarms in it."""
-    results, images = folder / "classify", folder / "expanded" / "test"
-    stages = []
-    for network in settings.networks if generates else (frozen_network(folder),):
-        stem = f"{network}-{'expand' if generates else 'none'}-1"
-        stages.append(Stage(f"{network}, each test image", "", "classify.py",
-                            ("--evaluate", str(images), "--model", str(results / f"{stem}.safetensors"), "--device",
-                             settings.device), (images, results / f"{stem}.safetensors"),
-                            (results / f"predictions-{stem}-on-test.csv",)))
-    return stages
+def evaluation_stage(settings: ExpandSettings, folder: Path, stem: str) -> Stage:
+    """What a kept classifier says of each test image: the report counts missed defects and false alarms in it."""
+    model, images = folder / "classify" / f"{stem}.safetensors", folder / "expanded" / "test"
+    return Stage(f"{stem}, each test image", "", "classify.py",
+                 ("--evaluate", str(images), "--model", str(model), "--device", settings.device), (images, model),
+                 (model.parent / f"predictions-{stem}-on-test.csv",))
 
 
 def classify(settings: ExpandSettings, network: str, arguments: tuple[str, ...], reads: tuple[Path, ...],
              results: Path, name: str) -> Stage:
     """One arm of one network."""
-    steps = 0 if network in FROZEN else settings.steps * settings.seeds
+    steps = 0 if network in FROZEN else settings.steps * settings.seeds * (IMITATION_COST if name == IMITATION else 1)
     return Stage(f"{network}, {name}", "", "classify.py",
                  ("--data", str(settings.data), "--network", network, "--name", name, "--device", settings.device,
                   *arguments), reads, (results / f"{network}-{name}-1.json",), ("--resume",), ("--replace",),

@@ -8,6 +8,7 @@ from .markup import Html, bullets, chart_figure, count, figure, join, missing, p
 from .read import PARTS, Category, Findings, copies
 from .survey import Survey, survey_class
 from .thumbnails import contact_sheet, embed, embed_file, evenly
+from .to_use import to_use, to_use_in_words
 from .verdict import ClassVerdict, Gain, Word, find_gain, judge, judge_classes
 
 SHEET_IMAGES, SHEET_SIDE = 12, 96
@@ -37,7 +38,7 @@ def light(word: Word, text: str | None = None) -> Html:
 
 
 def verdict_section(findings: Findings) -> Html:
-    """Use, do not use, or cannot be told; the gain; what would settle it."""
+    """Use, do not use, or cannot be told; the gain; what would settle it; and the classifier to use."""
     gain = find_gain(findings.results)
     found = judge(findings, gain)
     made = any(category.generated for category in findings.categories)
@@ -47,7 +48,13 @@ def verdict_section(findings: Findings) -> Html:
     lines = [tag("p", SHAPES[found.word], headline, class_="word"),
              tag("p", found.why + ("" if gain is None else f" {gain_in_words(gain)}")), tag("p", found.settle)]
     return section(1, "The verdict", tag("div", *lines, class_=f"verdict {CLASSES[found.word]}"),
-                   *plan_in_words(findings))
+                   *classifier_in_words(findings), *plan_in_words(findings))
+
+
+def classifier_in_words(findings: Findings) -> list[Html]:
+    """The classifier to use, if one is trained."""
+    chosen = to_use(findings)
+    return [tag("h3", "The classifier to use"), tag("p", to_use_in_words(chosen, findings.results))] if chosen else []
 
 
 def gain_in_words(gain: Gain) -> str:

@@ -11,6 +11,7 @@ from . import commands
 from .markup import Html, bullets, command, count, table, tag
 from .read import Category, Findings
 from .sections import section
+from .to_use import name_of, to_use
 from .verdict import Word, find_gain, judge
 
 HASH_SHOWN = 12  # hexadecimal digits of a SHA-256
@@ -55,9 +56,19 @@ def steps_of_categories(findings: Findings) -> list[tuple[str, str]]:
 
 
 def steps_of_results(findings: Findings) -> list[tuple[str, str]]:
-    """The classifiers that the verdict lacks, or what follows from the verdict."""
-    if not any(category.generated for category in findings.categories):
-        return []
+    """The use of the best classifier; and those that the verdict lacks, or what follows from the verdict."""
+    steps = []
+    if chosen := to_use(findings):
+        model = commands.quoted(findings.folder / "classify" / f"{chosen.setup.stem}.safetensors")
+        steps.append((f"Use the classifier on new images: {name_of(chosen)}.",
+                      f"python classify.py --predict new-images --model {model}"))
+    if any(category.generated for category in findings.categories):
+        steps += steps_of_verdict(findings)
+    return steps
+
+
+def steps_of_verdict(findings: Findings) -> list[tuple[str, str]]:
+    """The classifiers, seeds or test images that the verdict lacks."""
     gain = find_gain(findings.results)
     arms = {result.setup.arm for result in findings.results}
     if gain is None or not gain.is_fair:
@@ -67,14 +78,8 @@ def steps_of_results(findings: Findings) -> list[tuple[str, str]]:
         lines = [f"{commands.as_run('classify', {**one.setup.arguments, 'seeds': MIN_SEEDS})} --resume"
                  f"{commands.runs_of(findings)}" for one in (gain.result, gain.control)]
         return [(f"Train more seeds: fewer than {MIN_SEEDS} cannot tell.", "\n".join(lines))]
-    model = commands.quoted(findings.folder / "classify" / f"{gain.result.setup.stem}.safetensors")
-    control = commands.quoted(findings.folder / "classify" / f"{gain.control.setup.stem}.safetensors")
-    word = judge(findings, gain).word
-    if word is Word.USE:
-        return [("Use the classifier on new images.", f"python classify.py --predict new-images --model {model}")]
-    if word is Word.DO_NOT_USE:
-        return [("Use the classifier of real images on new images.",
-                 f"python classify.py --predict new-images --model {control}")]
+    if judge(findings, gain).word is not Word.CANNOT_BE_TOLD:
+        return []
     again = [f"{commands.as_run('classify', one.setup.arguments)} --replace{commands.runs_of(findings)}"
              for one in (gain.control, gain.result)]
     return [("Put images of new surfaces into the class folders, take them into the test part, and test again.",

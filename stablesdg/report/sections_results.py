@@ -14,14 +14,12 @@ from .markup import Html, bullets, captioned, chart_figure, count, missing, perc
 from .pictures import LEAST_CHANGE_SHOWN
 from .read import Category, Curve, Findings, Prediction
 from .sections import section
+from .to_use import name_of, to_use
 from .verdict import Gain, find_gain
 
 NORMAL_95 = 1.96  # as in evaluate/score.py, which needs PyTorch
 ALARM_THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)
 DOUBT_THRESHOLDS = (0.5, 0.7, 0.9, 0.95, 0.99)
-ARM_WORDS = {"none": "real images alone", "steps": "real images, as many steps", "expand": "real and generated images",
-             "synthetic": "generated images alone", "substitute": "generated in the place of real images",
-             "copies": "real images and near copies", "classic": "real images, turned and mirrored"}
 MOST_GROWTH = 20  # times the real images: no curve says anything beyond
 MOST_BATCHES = 160  # points of a training loss in a chart; each is the mean of its neighbours
 STAGE_WORDS = {"ti": "Token embedding", "lora": "LoRA", "full": "Full adaptation"}
@@ -79,16 +77,6 @@ def worth_in_images(gain: Gain | None, exponent: float, per_class: float) -> str
     found = gain.comparison
     return (f" By that law the gain of the generated images is worth {images(found.difference)} real images a class "
             f"(95 % interval: {images(found.low)} to {images(found.high)}).")
-
-
-def name_of(result: Result) -> str:
-    """An arm and its network in a chart."""
-    setup = result.setup
-    amount = f", {setup.alpha:g} of the real images" if setup.alpha < 1 else ""
-    amount = f", {setup.per_class} a class" if setup.per_class else amount
-    words = ARM_WORDS.get(setup.arm, setup.arm)
-    named = "" if result.name == setup.arm else f", {result.name}"
-    return f"{words} ({setup.network}{named}{amount})"
 
 
 def arms_chart(results: Sequence[Result], gain: Gain | None) -> Html:
@@ -155,7 +143,8 @@ def thresholds(findings: Findings) -> list[Html]:
             parts.append(alarm_table(name, known, good) if good in known[0].probabilities else doubt_table(name, known))
     if parts:
         return [title, *parts]
-    model = findings.folder / "classify" / f"{findings.results[0].setup.stem}.safetensors"
+    tested = to_use(findings) or findings.results[0]
+    model = findings.folder / "classify" / f"{tested.setup.stem}.safetensors"
     return [title, missing(
         "These need the probabilities of labelled images that no training has seen: the exported test part, or new "
         "images, with one folder for each class.",

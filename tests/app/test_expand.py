@@ -44,7 +44,8 @@ def test_one_command_ends_with_adapters_images_classifiers_folders_and_a_report(
     frozen = json.loads((run / "plan" / "plan.json").read_text())["frozen"]
     for file in ("plan/plan.json", "patches/lora.safetensors", "patches/samples/manifest.csv", "patches/fid.json",
                  f"classify/{frozen}-none-1.json", f"classify/{frozen}-expand-1.json",
-                 "classify/squeezenet-steps-1.json", "classify/squeezenet-expand-1.json", "classify/filter.csv",
+                 "classify/squeezenet-steps-1.json", "classify/squeezenet-expand-1.json",
+                 "classify/squeezenet-imitation-1.json", "classify/filter.csv",
                  "expanded/origin.csv", "report.html"):
         assert (run / file).is_file(), file
     assert "$ python train_lora.py --rank 1 --data" in said and "report.html in a browser" in said
@@ -217,8 +218,9 @@ def test_good_surfaces_are_the_ground_and_get_no_images(steel):
 def test_the_classifier_on_frozen_features_is_the_one_that_plan_found_better(tmp_path, steel, monkeypatch, network):
     monkeypatch.setenv("STABLESDG_RUNS", str(tmp_path))
     write_json(tmp_path / "steel" / "plan" / "plan.json", {"frozen": network})
-    names = [stage.name for stage in list_stages(settings_of(steel), True)]
-    assert f"{network}, none" in names and f"{network}, expand" in names
+    stages = {stage.name: stage for stage in list_stages(settings_of(steel), True)}
+    assert f"{network}, none" in stages and f"{network}, expand" in stages
+    assert f"--imitate {network}" in stages["squeezenet, imitation"].command
     assert [s.name for s in list_stages(settings_of(steel), False)] == ["split and plan", f"{network}, none"]
 
 
@@ -232,7 +234,7 @@ def test_unequal_classes_are_drawn_equally_often(tmp_path, steel, monkeypatch):
         for good, expected in ((None, balanced), ("pits", True)):  # a class without generated images falls behind
             stages = list_stages(settings_of(steel, good=good), True)
             trained = [stage for stage in stages if stage.program == "classify.py" and "--model" not in stage.command]
-            assert len(trained) == 5 and all(("--balanced" in stage.command) == expected for stage in trained)
+            assert len(trained) == 6 and all(("--balanced" in stage.command) == expected for stage in trained)
 
 
 def test_given_masks_go_to_each_class_and_belong_to_composites(tmp_path, steel):

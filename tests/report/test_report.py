@@ -15,6 +15,7 @@ from stablesdg.app.classify_settings import ClassifySettings
 from stablesdg.report import commands
 from stablesdg.report.html import TITLES, write_report
 from stablesdg.report.read import read_findings
+from stablesdg.report.to_use import known, to_use
 from stablesdg.report.verdict import Word, find_gain, judge, judge_classes, what_would_settle
 from stablesdg.storage.errors import UserError
 
@@ -201,6 +202,30 @@ def test_classifiers_with_one_answer_for_all_images_prove_nothing(tmp_path):
     verdict = judge(findings, find_gain(findings.results))
     assert verdict.word is Word.CANNOT_BE_TOLD and "name 50% rightly, and guessing names 50%" in verdict.why
     assert "--balanced" in verdict.settle
+
+
+@pytest.mark.parametrize("skill, chosen", [
+    ({"none": 0.7, "expand": 0.97, "steps": 0.75}, "expand"),  # the verdict is "use"
+    ({"none": 0.7, "expand": 0.72, "steps": 0.65}, "none"),  # chance explains the gain: real images alone
+    ({"steps": 0.9, "expand": 0.4, "none": 0.7}, "steps")])
+def test_the_classifier_to_use_is_the_one_that_knows_most_validation_images(tmp_path, monkeypatch, skill, chosen):
+    folder = make_run_folder(tmp_path, classes=("a", "b", "c", "d"), skill=skill)
+    found = to_use(read_findings(folder))
+    assert found.setup.arm == chosen
+    monkeypatch.chdir(tmp_path)
+    text = page_of(folder).text
+    assert f"It knows {100 * known(found):.1f} % of the validation images" in text
+    assert f"python classify.py --predict new-images --model 'runs/steel data/classify/{found.setup.stem}" in text
+
+
+def test_among_equals_the_classifier_on_frozen_features_is_the_one_to_use(tmp_path):
+    folder = make_run_folder(tmp_path)
+    record = json.loads((folder / "classify" / "squeezenet-none-1.json").read_text(encoding="utf-8"))
+    record["network"] = "nano"
+    (folder / "classify" / "nano-none-1.json").write_text(json.dumps(record), encoding="utf-8")
+    findings = read_findings(folder)
+    assert [known(one) for one in findings.results if one.name == "none"] == [known(to_use(findings))] * 2
+    assert to_use(findings).setup.network == "nano"
 
 
 def test_plan_may_say_that_generation_is_not_needed(tmp_path):
