@@ -61,8 +61,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--replace", action="store_true",
                    help="replace an earlier result of this name that had other settings or more seeds")
     p.add_argument("--out", type=Path,
-                   help="folder for results (default: runs/DATASET/classify); file for --predict, or folder for "
-                        "--evaluate (default: beside the model)")
+                   help="folder for results (default: runs/DATASET/classify); file or folder for --predict, or folder "
+                        "for --evaluate (default: beside the model)")
     args = p.parse_args(argv)
     classify_options.check(args)
     return args

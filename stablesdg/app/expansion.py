@@ -3,6 +3,7 @@ import dataclasses
 import importlib
 import runpy
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ from .stages import FEWEST_TO_CHOOSE_BY, TRAINING, Stage, can_tune, evaluation_s
 
 PAPER_NUMBER, PAPER_ITERATIONS = 1000, 1000
 SMALL_NUMBER, SMALL_ITERATIONS = 100, 150
-TRAINING_STEP_SECONDS = 0.25  # of a classifier of any kind, 32 images of 200 x 200 on one core
+TRAINING_STEP_SECONDS = 0.35  # of SqueezeNet, 32 images of 200 x 200 on one core
 IMAGES_STAGE = f"{costs.IMAGES:,} images, --sampler dpm --steps 25"
 MODULES = "stablesdg.app.commands."
 
@@ -221,10 +222,10 @@ def choose(stage: Stage, notes: Journal, clock: Clock) -> tuple[bool, Stage | No
     if clock.is_used_up():
         print(f"== the budget is used up before {stage.label}; the same command goes on with it", flush=True)
         return False, None
-    begun = notes.is_begun(stage, read)
+    interrupted = notes.is_interrupted(stage, read)
     notes.begin(stage, read)
     print(f"== {stage.label}, {duration(clock.seconds())} after the start\n$ {stage.command}", flush=True)
-    return True, with_arguments(stage, begun)
+    return True, with_arguments(stage, interrupted)
 
 
 def run_program(stage: Stage) -> str:
@@ -237,6 +238,9 @@ def run_program(stage: Stage) -> str:
         main(list(stage.arguments))
     except (UserError, OSError, RuntimeError) as error:
         return str(error)
+    except Exception as error:  # a fault of the program ends this stage, and no other
+        traceback.print_exc()
+        return f"{type(error).__name__}: {error}"
     except SystemExit as exit:
         if (stage.program, exit.code) == ("plan", LEAK):
             print("warning: the split leaks: images outside the training part share surface with it, so that "
@@ -289,7 +293,7 @@ def close(settings: ExpandSettings, notes: Journal, clock: Clock) -> None:
         print(f"wrote {out}: {count} images in folders train, val and test, and origin.csv, which says where each is "
               "from")
     if chosen := processes.of_first(lambda: to_use(read_findings(folder, settings.data))):
-        run_stage(evaluation_stage(settings, folder, chosen.setup.stem), notes, clock)
+        run_stage(evaluation_stage(settings, folder, chosen.result.setup.stem), notes, clock)
     if is_first():
         notes.save()
     print(f"wrote {processes.of_first_by_itself(lambda: write_report(folder, settings.data))}")

@@ -98,4 +98,5 @@ def read_repeated(settings: ClassifySettings, train: FilesByClass, split: Split)
     """The weights of --hard, of each training image; None without it."""
     if not settings.hard:
         return None
-    return {file: weight for files in train for file, weight in zip(files, read_weights(settings.hard, files, split))}
+    files = [file for own in train for file in own]
+    return dict(zip(files, read_weights(settings.hard, files, split)))

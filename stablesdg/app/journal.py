@@ -58,6 +58,14 @@ class Journal:
         entry = self.entry(stage)
         return bool(entry and entry["command"] == stage.command and entry["read"] == read)
 
+    def is_interrupted(self, stage: Stage, read: str) -> bool:
+        """Whether the same command was begun before with the same files, and has not ended.
+
+        What has ended and was changed since is not gone on with: somebody has made it anew by hand.
+        """
+        entry = self.entry(stage)
+        return bool(entry and self.is_begun(stage, read) and "wrote" not in entry)
+
     def is_done(self, stage: Stage, read: str) -> bool:
         """Whether the same command has ended before, and nothing that it read or wrote has changed since."""
         entry = self.entry(stage)

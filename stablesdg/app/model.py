@@ -128,6 +128,10 @@ def load_adapters(sd: StableDiffusion, folder: Path, record: Mapping[str, Any], 
     print(f"adapters: {', '.join(wanted) or 'none'}")
 
     order = [name for name in ("lora", "full", "embedding") if name in wanted] or ["lora", "full", "embedding"]
-    arguments = next(stages[ADAPTERS[name]]["arguments"] for name in order if ADAPTERS[name] in stages)
+    known = [stages[ADAPTERS[name]] for name in order if ADAPTERS[name] in stages]
+    if not known:
+        raise UserError(f"{folder / 'run.json'} does not say how {order[0]}.safetensors was trained: train it again, "
+                        "or choose others by --adapters.")
+    arguments = known[0]["arguments"]
     seen = {image for file in sd.adapter_files for image in json.loads(read_metadata(file).get(SEEN, "[]"))}
     return Trained(arguments["prompt"], pixels(arguments["resolution"]), frozenset(seen))

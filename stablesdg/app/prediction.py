@@ -43,6 +43,8 @@ def classify_folder(model: Path, folder: Path, out: Path | None, device_name: st
                     threshold: float | None = None) -> None:
     """--predict: a CSV file with the class and the probabilities of each image of a folder.
 
+    out  the file, or a folder for it (default: that of the model)
+
     An image whose best class is less probable than `threshold` gets UNSURE. Images of class folders are classified,
     too, as CLASS/FILE.
     """
@@ -51,7 +53,8 @@ def classify_folder(model: Path, folder: Path, out: Path | None, device_name: st
     files, names = images_and_names(folder)
     with reading_by(choose_window(model, saved.window, files)):
         probabilities = classifiers.predict_files(saved.network.to(device), files, device, side=saved.side)
-    file = (out or model.parent) / "predictions.csv" if not out or out.is_dir() else out
+    name = f"predictions-{model.stem}-on-{folder.resolve().name}.csv"
+    file = out if out and out.suffix and not out.is_dir() else (out or model.parent) / name
     chosen = [UNSURE if threshold and float(p.max()) < threshold else saved.classes[int(p.argmax())]
               for p in probabilities]
     write_csv(file, ("file", "class", *saved.classes), [

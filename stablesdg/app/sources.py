@@ -55,28 +55,30 @@ def find_real_images(data: Path, other: Path | None = None, compose: bool = Fals
 def read_weights(file: Path, sources: Sequence[Path], split: Split) -> list[float]:
     """How often each source, or each image that is seen again, is to be taken, relative to the others.
 
-    file  CSV with the columns `file` (CATEGORY/FILE) and `weight`. An image that it does not name has weight 1. Rows of
-          other classes do not count
+    file     CSV with the columns `file` (CATEGORY/FILE) and `weight`. An image that it does not name has weight 1. Rows
+             of other classes than those of the sources do not count
+    sources  images of one class, or of several
 
-    Raises UserError for an image that is kept out of training, and if no row is of this class.
+    Raises UserError for an image that is kept out of training, and if no row is of these classes.
     """
     rows = read_csv(file)
     if not rows or not {"file", "weight"} <= set(rows[0]):
         raise UserError(f"{file} has no columns file and weight: its first line must name them.")
-    category = category_of(source_name(sources[0]))
-    given = {row["file"]: to_weight(row["weight"], file) for row in rows if category_of(row["file"]) == category}
     names = [source_name(source) for source in sources]
+    classes = {category_of(name) for name in names}
+    given = {row["file"]: to_weight(row["weight"], file) for row in rows if category_of(row["file"]) in classes}
+    of = ", ".join(sorted(classes))
     if strange := sorted(name for name in given if split["files"].get(name, {}).get("part") != "train"):
         part = split["files"][strange[0]]["part"] if strange[0] in split["files"] else "no"
         raise UserError(f"{file} weights {strange[0]}, which is in {part} part of the split: only training images "
                         "may have a weight.")
     weights = [given.get(name, 1.0) for name in names]
     if not given or not sum(weights):
-        raise UserError(f"{file} gives no weight to any image of {category}: it needs a row for one of them at least, "
+        raise UserError(f"{file} gives no weight to any image of {of}: it needs a row for one of them at least, "
                         f"with a name like {names[0]}.")
     low, high = min(weights), max(weights)
-    print(f"{file} weights {len(given)} of the {len(sources)} images of {category}, from {low:g} to {high:g}"
-          + (": all alike, so it changes nothing within this class" if low == high else ""))
+    print(f"{file} weights {len(given)} of the {len(sources)} images of {of}, from {low:g} to {high:g}"
+          + (": all alike, so it changes nothing" if low == high else ""))
     return weights
 
 

@@ -37,7 +37,7 @@ class Stage:
     arguments: tuple[str, ...]
     reads: tuple[Path, ...]  # files and folders that its result follows from
     writes: tuple[Path, ...]
-    goes_on: tuple[str, ...] = ()  # further arguments if it was begun before with the same command and files
+    goes_on: tuple[str, ...] = ()  # further arguments if it was interrupted, with the same command and files
     starts_anew: tuple[str, ...] = ()  # further arguments if not
     operations: tuple[str, float] = ("", 0)  # what its minutes are counted by: a key of `costs`, and how many
 
@@ -170,6 +170,11 @@ def frozen_network(folder: Path) -> str:
     return read_optional_json(folder / "plan" / "plan.json").get("frozen", FROZEN[0])
 
 
+def is_random(split: Path) -> bool:
+    """Whether there is a split that is a random one."""
+    return split.is_file() and read_split(split)["method"] == "random"
+
+
 def is_unequal(split: Path) -> bool:
     """Whether the largest class has more than UNEQUAL times as many training images as the smallest one."""
     if not split.is_file():
@@ -189,14 +194,15 @@ def evaluation_stage(settings: ExpandSettings, folder: Path, stem: str) -> Stage
 def classify(settings: ExpandSettings, network: str, arguments: tuple[str, ...], reads: tuple[Path, ...],
              results: Path, name: str) -> Stage:
     """One arm of one network."""
+    kind = "-random" if is_random(results.parent / "split.json") else ""
     steps = 0 if network in FROZEN else settings.steps * settings.seeds * (IMITATION_COST if name == IMITATION else 1)
     return Stage(f"{network}, {name}", "", "classify.py",
                  ("--data", str(settings.data), "--network", network, "--name", name, "--device", settings.device,
-                  *arguments), reads, (results / f"{network}-{name}-1.json",), ("--resume",), ("--replace",),
+                  *arguments), reads, (results / f"{network}-{name}-1{kind}.json",), ("--resume",), ("--replace",),
                  operations=(TRAINING, steps))
 
 
-def with_arguments(stage: Stage, begun: bool) -> Stage:
+def with_arguments(stage: Stage, interrupted: bool) -> Stage:
     """The stage with what it needs to go on, or to start anew."""
-    more = stage.goes_on if begun else stage.starts_anew
+    more = stage.goes_on if interrupted else stage.starts_anew
     return dataclasses.replace(stage, arguments=(*stage.arguments, *more))

@@ -113,12 +113,12 @@ class TrainingStage:
 def is_finished(settings: TrainingSettings, stage: str, output: str) -> bool:
     """Whether --resume has nothing left to do: the stage is recorded, its adapter is there, and there is no checkpoint.
 
-    Raises UserError if it was finished with other settings than those given now.
+    Raises UserError if it was finished with other settings or images than those given now.
     """
     folder = settings.folder
-    record = read_run(folder)
+    record, adapter = read_run(folder), folder / f"{output}.safetensors"
     finished = record.get("stages", {}).get(stage)
-    if not (settings.resume and finished and (folder / f"{output}.safetensors").is_file()
+    if not (settings.resume and finished and adapter.is_file()
             and not (folder / f"checkpoint-{stage}.safetensors").is_file()):
         return False
     before = finished["arguments"]
@@ -130,14 +130,23 @@ def is_finished(settings: TrainingSettings, stage: str, output: str) -> bool:
     embedding = folder / "embedding.safetensors"
     if stage != "ti" and finished.get("embedding_sha256") != (sha256(embedding) if embedding.is_file() else None):
         changed.append(f"{embedding} was another")
+    seen, images = read_metadata(adapter).get(SEEN), part_files(open_split(settings), settings.data, "train")
+    if seen and sorted(json.loads(seen)) != sorted(map(sha256, images)):
+        changed.append("the training images were others")
     if changed:
-        raise UserError(f"{folder / output}.safetensors is finished, with other settings ({'; '.join(changed)}): leave "
-                        "out --resume to train it again.")
-    print(f"{folder / output}.safetensors is already finished; leave out --resume to train it again")
+        raise UserError(f"{adapter} is finished, with other settings ({'; '.join(changed)}): leave out --resume to "
+                        "train it again.")
+    print(f"{adapter} is already finished; leave out --resume to train it again")
     if is_first() and not settings.no_preview and not (folder / f"preview-{stage}.png").is_file():
         with by_itself():
             draw_missing_preview(settings, stage, output, record)
     return True
+
+
+def open_split(settings: TrainingSettings) -> Split:
+    """The split of the data set. Of many processes the first one looks for it, or makes it."""
+    with processes.first_alone():
+        return load_split(split_file(settings.data), [settings.data], settings.split)
 
 
 def open_stage(name: str, settings: TrainingSettings, learning_rate: float) -> TrainingStage:
@@ -148,8 +157,7 @@ def open_stage(name: str, settings: TrainingSettings, learning_rate: float) -> T
     if not contains(settings.prompt, settings.token):
         raise UserError(f"The prompt {settings.prompt!r} does not contain the token {settings.token!r}: nothing could "
                         "be learned.")
-    with processes.first_alone():
-        split = load_split(split_file(settings.data), [settings.data], settings.split)
+    split = open_split(settings)
     files = {part: part_files(split, settings.data, part) for part in ("train", "val")}
     run = read_run(settings.folder) if name != "ti" else None
     sd = open_model(settings.weights, settings.device, settings.dtype, run, torch.float32 if settings.full else None)

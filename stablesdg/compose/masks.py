@@ -108,7 +108,7 @@ def otsu(values: np.ndarray) -> tuple[float, float]:
 
 
 def two_tones(gray: np.ndarray, unit: float) -> np.ndarray | None:
-    """The rarer of two tones, or None if the image has not two."""
+    """The rarer of two tones, or None if the image has not two, or only specks of one."""
     curved = ndimage.gaussian_filter(gray - smooth_ground(gray, 2), TONE_BLUR * unit)
     flat = ndimage.gaussian_filter(gray - smooth_ground(gray, 1), TONE_BLUR * unit)
     threshold, share = otsu(flat)
@@ -117,7 +117,8 @@ def two_tones(gray: np.ndarray, unit: float) -> np.ndarray | None:
         return None
     if not TONES_AREA[0] < rarer.mean() < TONES_AREA[1]:
         return None
-    return fill(rarer, max(1, round(3 * unit)), 0.002)
+    found = fill(rarer, max(1, round(3 * unit)), 0.002)
+    return found if found.any() else None
 
 
 # ---- saliency ---------------------------------------------------------------------------------------------------

@@ -104,7 +104,8 @@ def audit_split(data: Path, manifest: Path, kept: Path) -> Audit:
     links = find_or_read(files, kept)
     split = load_split(manifest, categories, found=links)
     own = {name: split["files"][name] for name in files}
-    chains = {in_order(entry["group"], name) for name, entry in own.items() if entry["group"] in own}
+    first: dict[str, str] = {}  # of each group: the image that names it may be gone
+    chains = {in_order(first.setdefault(entry["group"], name), name) for name, entry in sorted(own.items())}
     parts = {name: entry["part"] for name, entry in own.items()}
     return put_together(data, split["method"], parts, chains, classes, inventory, links)
 

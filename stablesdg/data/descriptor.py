@@ -17,7 +17,6 @@ LBP_BINS = 10  # 0 to 8 brighter neighbours in one run, and all other patterns
 SPECTRUM_EDGES = np.geomspace(1 / 128, 0.5, 13)  # periods a pixel; the lowest ring also takes what lies below it
 LEAST_POWER = 1e-6  # of all power, so that an empty ring has a logarithm
 GRAY_EDGES = np.linspace(-3, 3, 13)  # standard deviations from the mean gray level
-LEVEL_VALUES = 2  # at the end of a descriptor: mean gray level and contrast
 
 
 # ---- the hash ---------------------------------------------------------------------------------------------------

@@ -96,11 +96,13 @@ class Source(Fitted, Generic[J]):
 def read_fitted(path: Path, resolution: int | None, multiple: int) -> Fitted:
     """Read an image, resized with an antialiasing filter where needed (see fit_size).
 
-    Raises UserError if the image is too large to work on at its own size.
+    multiple  of its sides; 1 where no model will see the image
+
+    Raises UserError if the image is too large for a model at its own size.
     """
     image, mode = read_image(path)
     original = image.size
-    if not resolution and original[0] * original[1] > MOST_PIXELS:
+    if not resolution and multiple > 1 and original[0] * original[1] > MOST_PIXELS:
         raise UserError(f"{path} has {original[0]} x {original[1]} pixels, too many to work on at its own size: pass "
                         "--resolution 512 to the training scripts, or cut the images into tiles by python -m "
                         "stablesdg.prepare.")

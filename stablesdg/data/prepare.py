@@ -8,6 +8,7 @@ The published layouts of NEU-CLS (Cr_1.bmp ..) and NEU-DET (crazing_1.jpg .., in
 images are already cut.
 """
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,10 +93,12 @@ def photographs_window(raw: Path, black: int | None, white: int | None) -> Windo
 def prepare_category(folder: Path, out: Path, settings: TileSettings) -> list[CutPhotograph]:
     """Write the tiles of one class's photographs and tiles.csv into the folder `out`.
 
-    Returns the first photographs, for a contact sheet. Raises UserError if a photograph cannot be read.
+    Returns the first photographs, for a contact sheet. Raises UserError if a photograph cannot be read, or if tiles of
+    two would have one name.
     """
     rows, shown, discarded = [], [], 0.0
     files = list_images(folder)
+    require_different_stems(files)
     for file in files:
         photograph = cut_photograph(file, settings)
         names = [f"{file.stem}_{k:02d}.png" for k in range(len(photograph.tiles))]
@@ -112,6 +115,15 @@ def prepare_category(folder: Path, out: Path, settings: TileSettings) -> list[Cu
         print(f"warning: {discarded:.0%} of {folder.name} was taken for background, which may be the defect itself: "
               f"look at contact-{folder.name}.png; --whole keeps all, --dark takes the dark side for the piece")
     return shown
+
+
+def require_different_stems(files: Sequence[Path]) -> None:
+    """Raise UserError if two photographs differ in the ends of their names alone: tiles are named after the rest."""
+    known: dict[str, Path] = {}
+    for file in files:
+        other = known.setdefault(file.stem, file)
+        if other != file:
+            raise UserError(f"The tiles of {other} and {file.name} would have the same names: rename one of them.")
 
 
 def cut_photograph(file: Path, settings: TileSettings) -> CutPhotograph:

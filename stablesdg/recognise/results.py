@@ -25,7 +25,7 @@ from ..storage.errors import UserError
 from ..storage.files import read_csv, read_json, sha256, write_csv, write_json
 from ..storage.settings import changed_settings
 from .arms import FilesByClass
-from .frozen import probe_features
+from .frozen import FROZEN, probe_features
 from .per_class import balanced_accuracy, macro_f1, recalls, scores_in_words
 from .significance import Accuracy, interval
 
@@ -127,6 +127,13 @@ class Result:
     def mean_steps(self) -> float:
         """Optimiser steps of a training, mean over seeds."""
         return mean(one.steps for one in self.seeds)
+
+    @property
+    def needs_no_seeds(self) -> bool:
+        """Whether each seed would give the same: frozen features, of all images that there are."""
+        setup = self.setup
+        return (setup.network in FROZEN and setup.alpha == 1 and not setup.per_class
+                and not setup.arguments.get("number") and setup.arm in ("none", "expand", "synthetic"))
 
     def add(self, one: SeedResult, n_extra: int, unseen: int) -> "Result":
         """The result with one more seed."""

@@ -147,10 +147,12 @@ def in_points(share: float) -> str:
     return f"{round(100 * share, 1) + 0.0:+.1f}"  # + 0.0 makes +0.0 of -0.0
 
 
-def verdict(name_a: str, name_b: str, found: Comparison, adjusted: float | None = None) -> str:
+def verdict(name_a: str, name_b: str, found: Comparison, adjusted: float | None = None,
+            needs_seeds: bool = True) -> str:
     """One sentence that claims no more than the figures do, and a second one where it could be misread.
 
-    adjusted  what `holm` makes of the p value where the comparison is one of several; it decides then
+    adjusted     what `holm` makes of the p value where the comparison is one of several; it decides then
+    needs_seeds  other seeds would give other results
     """
     p = found.p if adjusted is None else adjusted
     difference, low, high = map(in_points, (found.difference, found.low, found.high))
@@ -161,7 +163,7 @@ def verdict(name_a: str, name_b: str, found: Comparison, adjusted: float | None 
         few = f" Two seeds are too few to tell: take --seeds {MIN_SEEDS} or more." if found.seeds == 2 else ""
         return f"{name_a} against {name_b}: no difference can be told ({figures}).{few}"
     direction = "better" if found.difference > 0 else "worse"
-    if found.seeds == 1:
+    if found.seeds == 1 and needs_seeds:
         return (f"{name_a} against {name_b}: one network of each was trained, and that of {name_a} is {direction} "
                 f"({figures}). It takes --seeds {MIN_SEEDS} or more to tell whether the two ways are the reason.")
     return f"{name_a} is {direction} than {name_b} ({figures})."

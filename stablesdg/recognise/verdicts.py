@@ -99,7 +99,8 @@ def verdicts(family: Family) -> list[Verdict]:
     found = [compare(result.correct, other.correct, result.setup.test_groups) for other in family.others]
     said = []
     for other, comparison, p in zip(family.others, found, holm([one.p for one in found])):
-        sentence = verdict(result.name, other.name, comparison, p if len(found) > 1 else None)
+        sentence = verdict(result.name, other.name, comparison, p if len(found) > 1 else None,
+                           not (result.needs_no_seeds and other.needs_no_seeds))
         if len(found) > 1:
             sentence += f" The adjusted p allows for the {len(found)} comparisons of {result.name}."
         sentence += "".join(advantages(result, other) + advantages(other, result))

@@ -8,7 +8,7 @@ from .markup import Html, bullets, chart_figure, count, figure, join, missing, p
 from .read import PARTS, Category, Findings, copies
 from .survey import Survey, survey_class
 from .thumbnails import contact_sheet, embed, embed_file, evenly
-from .to_use import to_use, to_use_in_words
+from .to_use import to_use
 from .verdict import ClassVerdict, Gain, Word, find_gain, judge, judge_classes
 
 SHEET_IMAGES, SHEET_SIDE = 12, 96
@@ -54,7 +54,7 @@ def verdict_section(findings: Findings) -> Html:
 def classifier_in_words(findings: Findings) -> list[Html]:
     """The classifier to use, if one is trained."""
     chosen = to_use(findings)
-    return [tag("h3", "The classifier to use"), tag("p", to_use_in_words(chosen, findings.results))] if chosen else []
+    return [tag("h3", "The classifier to use"), tag("p", chosen.words)] if chosen else []
 
 
 def gain_in_words(gain: Gain) -> str:

@@ -14,6 +14,7 @@ from .sections import section
 from .to_use import name_of, to_use
 from .verdict import Word, find_gain, judge
 
+DECIDING_ARMS = ("none", "expand", "steps")
 HASH_SHOWN = 12  # hexadecimal digits of a SHA-256
 SCRIPTS = {"ti": "train_ti", "lora": "train_lora", "full": "train_lora", "sample": "sample"}
 
@@ -59,8 +60,8 @@ def steps_of_results(findings: Findings) -> list[tuple[str, str]]:
     """The use of the best classifier; and those that the verdict lacks, or what follows from the verdict."""
     steps = []
     if chosen := to_use(findings):
-        model = commands.quoted(findings.folder / "classify" / f"{chosen.setup.stem}.safetensors")
-        steps.append((f"Use the classifier on new images: {name_of(chosen)}.",
+        model = commands.quoted(findings.folder / "classify" / f"{chosen.result.setup.stem}.safetensors")
+        steps.append((f"Use the classifier on new images: {name_of(chosen.result)}.",
                       f"python classify.py --predict new-images --model {model}"))
     if any(category.generated for category in findings.categories):
         steps += steps_of_verdict(findings)
@@ -72,9 +73,13 @@ def steps_of_verdict(findings: Findings) -> list[tuple[str, str]]:
     gain = find_gain(findings.results)
     arms = {result.setup.arm for result in findings.results}
     if gain is None or not gain.is_fair:
-        return [("Train the classifiers that decide.", "\n".join(
-            commands.classify(findings, arm) for arm in ("none", "expand", "steps") if arm not in arms))]
-    if gain.comparison.seeds < MIN_SEEDS:
+        lacking = [arm for arm in DECIDING_ARMS if arm not in arms]
+        if lacking:
+            return [("Train the classifiers that decide.",
+                     "\n".join(commands.classify(findings, arm) for arm in lacking))]
+        return [("Train the classifiers that decide anew: those that there are cannot be compared, as section 7 says.",
+                 "\n".join(commands.classify(findings, arm, " --replace") for arm in DECIDING_ARMS))]
+    if not gain.has_enough_seeds:
         lines = [f"{commands.as_run('classify', {**one.setup.arguments, 'seeds': MIN_SEEDS})} --resume"
                  f"{commands.runs_of(findings)}" for one in (gain.result, gain.control)]
         return [(f"Train more seeds: fewer than {MIN_SEEDS} cannot tell.", "\n".join(lines))]

@@ -143,8 +143,9 @@ def thresholds(findings: Findings) -> list[Html]:
             parts.append(alarm_table(name, known, good) if good in known[0].probabilities else doubt_table(name, known))
     if parts:
         return [title, *parts]
-    tested = to_use(findings) or findings.results[0]
-    model = findings.folder / "classify" / f"{tested.setup.stem}.safetensors"
+    chosen = to_use(findings)
+    setup = (chosen.result if chosen else findings.results[0]).setup
+    model = findings.folder / "classify" / f"{setup.stem}.safetensors"
     return [title, missing(
         "These need the probabilities of labelled images that no training has seen: the exported test part, or new "
         "images, with one folder for each class.",

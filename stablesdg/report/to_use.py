@@ -1,9 +1,12 @@
 """Which classifier to use, and what the results are called in the report.
 
-The classifier is the one that knows most validation images. Test images have no say in it, so that its accuracy on them
-stays honest. One that has learned from generated images comes into question only where the verdict is "use".
+The classifier is the one that recognises most validation images. Test images have no say in it, so that its accuracy on
+them stays honest. One that has learned from generated images comes into question only where the verdict is "use".
+
+A network that was trained is the best of many looks at the validation part, and one on frozen features has one look. So
+another takes the place of the best one on frozen features only if it is better by more than one standard error.
 """
-from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import mean
 
 from ..recognise.frozen import FROZEN
@@ -18,6 +21,22 @@ ARM_WORDS = {"none": "real images alone", "steps": "real images, as many steps",
              "copies": "real images and near copies", "classic": "real images, turned and mirrored"}
 
 
+@dataclass(frozen=True)
+class Choice:
+    """The classifier to use."""
+    result: Result
+    among: int  # results that came into question
+
+    @property
+    def words(self) -> str:
+        """Which one, how good it is, and why it is this one."""
+        found = accuracy(self.result)
+        return (f"{name_of(self.result)}. It recognises {percent(known(self.result))} of the validation images and "
+                f"{percent(found.mean)} of the test images (95 % interval {percent(found.low)} to "
+                f"{percent(found.high)}). The validation images chose it among {count(self.among, 'result')}. One on "
+                "frozen features comes first unless another is better by more than chance may make it.")
+
+
 def name_of(result: Result) -> str:
     """An arm and its network."""
     setup = result.setup
@@ -28,25 +47,23 @@ def name_of(result: Result) -> str:
     return f"{words} ({setup.network}{named}{amount})"
 
 
-def to_use(findings: Findings) -> Result | None:
-    """The classifier to use, or None where none is trained. Of equals, one on frozen features comes first."""
-    gain = find_gain(findings.results)
-    word = judge(findings, gain).word
-    allowed = [result for result in findings.results
-               if result.setup.arm in NO_GENERATED_IMAGES or word is Word.USE]
-    if gain:  # a result of another split knows other validation images
-        allowed = [one for one in allowed if one.setup.held_out_sha256 == gain.control.setup.held_out_sha256]
-    return max(allowed, key=lambda one: (known(one), one.setup.network in FROZEN), default=None)
+def to_use(findings: Findings) -> Choice | None:
+    """The classifier to use, or None where no file of one is there that was tested on the split as it is now."""
+    word = judge(findings, find_gain(findings.results)).word
+    files = findings.split.get("files", {})
+    tested = {name for name, entry in files.items() if entry["part"] == "test"}
+    allowed = [one for one in findings.results
+               if (one.setup.arm in NO_GENERATED_IMAGES or word is Word.USE) and set(one.setup.test_files) == tested
+               and (findings.folder / "classify" / f"{one.setup.stem}.safetensors").is_file()]
+    if not allowed:
+        return None
+    best = max(allowed, key=known)
+    frozen = max((one for one in allowed if one.setup.network in FROZEN), key=known, default=best)
+    n = sum(entry["part"] == "val" for entry in files.values())
+    error = (known(frozen) * (1 - known(frozen)) / max(1, n)) ** 0.5
+    return Choice(best if known(best) - known(frozen) > error else frozen, len(allowed))
 
 
 def known(result: Result) -> float:
-    """The share of the validation images that it knows, mean over seeds."""
+    """The share of the validation images that it recognises, mean over seeds."""
     return mean(one.val_accuracy for one in result.seeds)
-
-
-def to_use_in_words(result: Result, results: Sequence[Result]) -> str:
-    """Which one, how good it is, and why it is this one."""
-    found = accuracy(result)
-    of = f" of {count(len(results), 'result')}" if len(results) > 1 else ""
-    return (f"{name_of(result)}. It knows {percent(known(result))} of the validation images, the most{of}, and "
-            f"{percent(found.mean)} of the test images (95 % interval {percent(found.low)} to {percent(found.high)}).")

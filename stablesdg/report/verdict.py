@@ -46,6 +46,12 @@ class Gain:
         """Whether the control took as many steps of the optimiser."""
         return self.result.mean_steps <= UNEQUAL_STEPS * self.control.mean_steps
 
+    @property
+    def has_enough_seeds(self) -> bool:
+        """Whether there are as many as a statement needs. Frozen features of all images need one."""
+        return (self.comparison.seeds >= MIN_SEEDS
+                or (self.result.needs_no_seeds and self.control.needs_no_seeds))
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -102,8 +108,7 @@ def judge(findings: Findings, gain: Gain | None) -> Verdict:
                        f"name {mean_recall(gain.result):.0%} rightly, and guessing names {chance(gain.result):.0%}.",
                        "Train all arms longer (--steps), or another network (--networks resnet of expand.py). If "
                        "classes have unequal numbers of images, add --balanced to all arms of classify.py.")
-    found = gain.comparison
-    enough = found.seeds >= MIN_SEEDS
+    found, enough = gain.comparison, gain.has_enough_seeds
     if enough and gain.p < LEVEL and found.difference < 0:
         return Verdict(Word.DO_NOT_USE, "The classifier gets worse with the generated images.",
                        "Nothing is left to settle. Train on the real images alone.")
@@ -140,7 +145,7 @@ def what_would_settle(gain: Gain) -> str:
         return ("Train the control of equal steps: without it, more steps and more images cannot be told apart "
                 "(classify.py --control steps).")
     found, setup = gain.comparison, gain.result.setup
-    if found.seeds < MIN_SEEDS:
+    if not gain.has_enough_seeds:
         return f"Train {MIN_SEEDS} seeds of both or more: {found.seeds} cannot tell."
     half = (found.high - found.low) / 2
     times = (half / max(abs(found.difference), WORTHWHILE_GAIN)) ** 2
@@ -216,7 +221,7 @@ def judge_class(category: Category, gain: Gain | None, found: Comparison | None,
         return light(Word.DO_NOT_USE, f"the filter rejected {rejected} of {made} images")
     if found is None or gain is None:
         return light(Word.CANNOT_BE_TOLD, "no classifier was tested on this class with and without")
-    if found.seeds < MIN_SEEDS:
+    if not gain.has_enough_seeds:
         return light(Word.CANNOT_BE_TOLD, f"only {count(found.seeds, 'seed')}: take {MIN_SEEDS}")
     if p < LEVEL and found.difference < 0:
         return light(Word.DO_NOT_USE, "the recall falls")

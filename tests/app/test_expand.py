@@ -167,6 +167,15 @@ def test_a_failed_stage_ends_its_class_and_no_other(tmp_path, steel):
     assert json.loads((tmp_path / "expand.json").read_text())["failed"] == notes.failed
 
 
+def test_a_fault_of_the_program_ends_its_stage_and_shows_where_it_is(monkeypatch, capsys):
+    def faulty(arguments):
+        raise KeyError("ground")
+
+    monkeypatch.setattr("runpy.run_path", lambda path: {"main": faulty})
+    assert run_program(Stage("images", "Pa", "sample.py", (), (), ())) == "KeyError: 'ground'"
+    assert "Traceback" in capsys.readouterr().err
+
+
 def test_a_stage_that_is_stopped_says_that_the_same_command_goes_on(monkeypatch):
     def stopped(arguments):
         raise KeyboardInterrupt("saved after 3 iterations; the same command with --resume goes on")
@@ -267,11 +276,13 @@ def test_a_change_of_what_a_stage_reads_makes_it_run_again(tmp_path):
     source.write_text("1")
     read = fingerprint(stage.reads)
     notes.begin(stage, read)
-    assert notes.is_begun(stage, read) and not notes.is_done(stage, read)
+    assert notes.is_interrupted(stage, read) and not notes.is_done(stage, read)
     result.write_text("2")
     notes.end(stage, 1.0, [])
     again = Journal(tmp_path / "expand.json", None)
     assert again.is_done(stage, read)
+    result.write_text("by hand")
+    assert not again.is_done(stage, read) and not again.is_interrupted(stage, read)
     source.write_text("3")
     assert not again.is_begun(stage, fingerprint(stage.reads))
 
@@ -314,3 +325,23 @@ def test_small_priors_take_less_of_all(steel):
     assert (small.number, small.iterations) == (expansion.SMALL_NUMBER, expansion.SMALL_ITERATIONS)
     assert (large.number, large.iterations) == (1000, 1000)
     assert Path(small.weights).name == "nano"
+
+
+def test_the_results_of_a_random_split_are_watched_under_their_own_names(tmp_path, steel, monkeypatch):
+    monkeypatch.setenv("STABLESDG_RUNS", str(tmp_path))
+    files = {"pits/0.png": {"sha256": "", "group": "pits/0.png", "part": "train"}}
+    for method, ending in (("group", "-1.json"), ("random", "-1-random.json")):
+        write_json(tmp_path / "steel" / "split.json", {"method": method, "seed": 0, "ratios": [8, 1, 1],
+                                                       "files": files})
+        stages = [stage for stage in list_stages(settings_of(steel), True) if stage.program == "classify.py"]
+        assert stages and all(stage.writes[0].name == f"{stage.name.replace(', ', '-')}{ending}" for stage in stages)
+
+
+def test_what_was_typed_by_hand_is_made_again_in_the_way_of_expand(expanded):
+    place, _ = expanded
+    here(place, "train_ti.py", "--data", "steel/patches", "--weights", "toy", "--iterations", "3", "--no-preview",
+         "--device", "cpu")
+    said = here(place, "expand.py", "--data", "steel", *SMALL)
+    assert "$ python train_ti.py" in said and "failed" not in said
+    run = json.loads((place / "runs" / "steel" / "patches" / "run.json").read_text())
+    assert run["stages"]["ti"]["arguments"]["iterations"] == 2

@@ -67,6 +67,18 @@ def test_the_audit_makes_the_split_that_all_scripts_would_make(data, tmp_path):
     assert own.classes["fine"].images == 16 and own.classes["fine"].surfaces == 8 and own.shown["fine"]
 
 
+def test_images_of_a_group_stay_one_surface_when_the_image_that_names_it_is_gone(data, tmp_path):
+    files = tmp_path / "data"
+    shutil.copytree(data, files)
+    split = load_split(tmp_path / "split.json", sorted(files.iterdir()))
+    group = next(entry["group"] for name, entry in split["files"].items() if entry["group"] != name)
+    before = audit_split(files, tmp_path / "split.json", tmp_path / "links.json").classes[group.split("/")[0]]
+    (files / group).unlink()
+    here(tmp_path, "-m", "stablesdg.split", "data", "--out", tmp_path / "split.json", "--forget")
+    found = audit_split(files, tmp_path / "split.json", tmp_path / "links.json").classes[group.split("/")[0]]
+    assert (found.images, found.surfaces) == (before.images - 1, before.surfaces)
+
+
 def test_a_second_audit_reads_what_the_split_found_and_draws_the_same_pairs(data, tmp_path, monkeypatch):
     here(tmp_path, "-m", "stablesdg.split", data, "--out", tmp_path / "split.json")
     first = audit_split(data, tmp_path / "split.json", tmp_path / "own-links.json")

@@ -23,6 +23,15 @@ def test_a_lora_trained_before_the_embedding_is_not_combined_with_it_silently(pl
     assert "adapters: lora" in out
 
 
+def test_adapters_whose_training_is_not_on_record_are_refused(place, tmp_path):
+    run = shutil.copytree(place / "runs" / "steel", tmp_path / "steel") / "patches"
+    record = json.loads((run / "run.json").read_text())
+    del record["stages"]["ti"]
+    (run / "run.json").write_text(json.dumps(record))
+    error = here(place, "sample.py", "--run", run, "--adapters", "embedding", "--strength", "0.4", ok=False)
+    assert "does not say how embedding.safetensors was trained" in error
+
+
 def test_adapters_that_saw_a_test_image_are_refused_wherever_they_are_used(place, tmp_path):
     """The same images under another split: what was trained before is of no use with it."""
     shutil.copytree(place / "runs" / "steel", tmp_path / "runs" / "steel")

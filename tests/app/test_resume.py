@@ -1,6 +1,7 @@
 """What is stopped half-way keeps what it has, says so, and goes on with the same bytes."""
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,12 @@ def test_an_interrupted_sampling_resumes_and_refuses_other_settings(place):
     (place / "again.partial" / "00002.png").unlink()
     error = here(place, "sample.py", "--strength", "0.6", *run, "--resume", ok=False)
     assert "other settings (s was 0.4 and is 0.6)" in error
+    settings = place / "again.partial" / "settings.json"
+    before = settings.read_text()
+    settings.write_text(json.dumps({**json.loads(before), "embedding_noise": 0.1}))
+    error = here(place, "sample.py", "--strength", "0.4", *run, "--resume", ok=False)
+    assert "other settings (embedding_noise was 0.1 and is None)" in error
+    settings.write_text(before)
     here(place, "sample.py", "--strength", "0.4", *run, "--resume")
     assert len(list((place / "again").glob("*.png"))) == 3 and (place / "again" / "00000.png").read_bytes() == first
     assert "already finished" in here(place, "sample.py", "--strength", "0.4", *run, "--resume")
@@ -182,3 +189,15 @@ def test_resuming_on_other_images_is_refused(place, tmp_path, monkeypatch):
     base = ["train_ti.py", "--weights", "toy", *TRAINING, "--out", tmp_path / "run"]
     here(place, *base, "--data", "steel/pits", ok=False)
     assert "other settings (images)" in here(place, *base, "--data", "steel/scratches", "--resume", ok=False)
+
+
+def test_a_finished_training_is_not_taken_for_one_of_other_images(place, tmp_path):
+    shutil.copytree(place / "steel" / "pits", tmp_path / "steel" / "pits")
+    base = ["train_ti.py", "--data", "steel/pits", "--weights", place / "toy", *TRAINING, "--no-preview"]
+    here(tmp_path, *base)
+    assert "already finished" in here(tmp_path, *base, "--resume")
+    split = json.loads((tmp_path / "runs" / "steel" / "split.json").read_text())["files"]
+    one = next(name for name, entry in split.items() if entry["part"] == "train")
+    (tmp_path / "steel" / one).unlink()
+    here(tmp_path, "-m", "stablesdg.split", "steel", "--forget")
+    assert "the training images were others" in here(tmp_path, *base, "--resume", ok=False)

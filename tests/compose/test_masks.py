@@ -36,6 +36,15 @@ def test_a_line_that_was_drawn_is_found(seed):
     assert overlap(found.area, grow(truth, 4)) > 0.5  # a mask takes in some of the ground beside a thin line
 
 
+@pytest.mark.parametrize("size", [(200, 400), (200, 600), (256, 1280)])
+def test_small_defects_in_a_long_image_do_not_make_an_empty_mask(size):
+    dots = np.zeros(size)
+    dots[20::24, 20::24] = 1
+    dots = gaussian_filter(dots, 1.5)
+    noise = 0.01 * np.random.default_rng(0).standard_normal(size)
+    assert find_mask((0.6 - 0.4 * dots / dots.max() + noise).clip(0, 1), 0).area.any()
+
+
 def test_blobs_are_cut_from_a_ground_without_a_defect_and_follow_from_the_seed():
     plain = gaussian_filter(np.random.default_rng(0).standard_normal((200, 200)), 1) * 0.1 + 0.5
     first, again, other = (find_mask(plain, seed) for seed in (0, 0, 1))

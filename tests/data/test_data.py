@@ -40,6 +40,7 @@ def test_an_image_too_large_to_work_on_at_its_own_size_is_refused(tmp_path):
     with pytest.raises(UserError, match="--resolution 512"):
         read_fitted(tmp_path / "large.png", None, 8)
     assert read_fitted(tmp_path / "large.png", 512, 8).x.shape == (3, 512, 608)
+    assert read_fitted(tmp_path / "large.png", None, 1).size == read_fitted(tmp_path / "large.png", 512, 8).size
 
 
 def test_pixels_survive_the_way_to_a_tensor_and_back():

@@ -7,7 +7,6 @@ from scipy.ndimage import gaussian_filter
 from stablesdg.data.descriptor import (
     HASH_BITS,
     LBP_BINS,
-    LEVEL_VALUES,
     binary_patterns,
     bits_apart,
     count_near_pairs,
@@ -15,6 +14,8 @@ from stablesdg.data.descriptor import (
     difference_hash,
     radial_spectrum,
 )
+
+LEVEL_VALUES = 2  # at the end of a descriptor: mean gray level and contrast
 
 
 def texture(side=64, seed=0, grain=2.0):

@@ -79,3 +79,11 @@ def test_check_and_plan_count_tiles_of_a_trained_photograph_as_leaked_but_none_t
     entries = {name: {"sha256": "", "group": name, "part": part} for name, part in parts.items()}
     split = {"method": "random", "seed": 0, "ratios": [8, 1, 1], "files": entries}
     assert "Pa/b.png" in measure_leak(split, tmp_path / "Pa").leaked
+
+
+def test_two_photographs_whose_tiles_would_have_one_name_are_refused(tmp_path):
+    for ending in ("png", "jpg"):
+        save_image(tmp_path / "raw" / "Pa" / f"x.{ending}", photograph(0))
+    assert "x.jpg and x.png would have the same names" in here(
+        tmp_path, "-m", "stablesdg.prepare", "raw", "out", "--size", "64", ok=False)
+    assert not (tmp_path / "out").exists()

@@ -61,7 +61,8 @@ def test_images_of_another_size_and_mode_are_classified_too(place, tmp_path):
     Image.new("RGB", (64, 300), (90, 20, 10)).save(tmp_path / "new" / "colour.jpg")
     Image.new("L", (200, 200), 90).save(tmp_path / "new" / "gray.bmp")
     here(tmp_path, "classify.py", "--predict", "new", "--model", "m.safetensors")
-    assert [row["file"] for row in csv.DictReader(open(tmp_path / "predictions.csv"))] == ["colour.jpg", "gray.bmp"]
+    rows = csv.DictReader(open(tmp_path / "predictions-m-on-new.csv"))
+    assert [row["file"] for row in rows] == ["colour.jpg", "gray.bmp"]
 
 
 def test_the_classes_of_files_do_not_depend_on_how_many_are_read_at_once(place):

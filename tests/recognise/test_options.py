@@ -125,6 +125,8 @@ def test_hard_images_are_seen_again_more_often(place):
     base = ["classify.py", *SMALL, *again, "--out", "options/again-uneven", "--resume", "--hard"]
     here(place, *base, "moved.csv")
     assert "hard_sha256" in here(place, *base, "alike.csv", ok=False)
+    (place / "one.csv").write_text(f"file,weight\n{train[0]},2\n")  # the other classes have weight 1
+    here(place, *base[:-3], "options/one", "--hard", "one.csv")
 
 
 @pytest.mark.parametrize("words, said", [

@@ -32,9 +32,17 @@ def rows_of(file):
 
 def test_predictions_lie_beside_the_model_and_the_path_is_said(place):
     out = here(place, "classify.py", "--predict", "steel/pits", "--model", "models/m.safetensors")
-    assert "wrote models/predictions.csv: the class of 12 images\n" in out and not (place / "predictions.csv").exists()
-    assert [row["file"] for row in rows_of(place / "models" / "predictions.csv")] == [
+    assert "wrote models/predictions-m-on-pits.csv: the class of 12 images\n" in out
+    assert [row["file"] for row in rows_of(place / "models" / "predictions-m-on-pits.csv")] == [
         file.name for file in sorted((place / "steel" / "pits").iterdir())]
+
+
+def test_predictions_of_another_folder_replace_nothing_and_a_name_without_an_ending_is_a_folder(place):
+    use = ["classify.py", "--model", "models/m.safetensors", "--out", "said", "--predict"]
+    for name in ("pits", "patches"):
+        here(place, *use, f"steel/{name}")
+    assert sorted(file.name for file in (place / "said").iterdir()) == [
+        "predictions-m-on-patches.csv", "predictions-m-on-pits.csv"]
 
 
 def test_images_below_the_threshold_are_unsure_and_counted(place):

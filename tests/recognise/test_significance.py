@@ -110,6 +110,7 @@ def test_one_training_of_each_way_is_said_to_compare_networks_not_ways():
     right, half = np.ones((1, 100)), np.tile([0, 1], (1, 50))
     said = verdict("expand", "none", compare(right, half))
     assert "--seeds 3" in said and "is better than none" not in said and "one network of each" in said
+    assert verdict("expand", "none", compare(right, half), needs_seeds=False).startswith("expand is better than none")
     assert "Two seeds are too few" in verdict("expand", "none", compare(np.ones((2, 100)), np.tile([0, 1], (2, 50))))
     assert "--seeds" not in verdict("expand", "none", compare(np.ones((3, 100)), np.tile([0, 1], (3, 50))))
 

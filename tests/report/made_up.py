@@ -93,6 +93,7 @@ def make_results(folder, classes, files, data, skill):
             result = result.add(SeedResult(seed, 8, 90 if arm == "none" else 200, 10 * n, extra, 5, accuracy, accuracy,
                                            correct, counts), extra, 0)
         save_result(folder, result)
+        (folder / f"{result.setup.stem}.safetensors").touch()
 
 
 def make_plan(folder, classes):

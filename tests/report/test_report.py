@@ -210,22 +210,63 @@ def test_classifiers_with_one_answer_for_all_images_prove_nothing(tmp_path):
     ({"steps": 0.9, "expand": 0.4, "none": 0.7}, "steps")])
 def test_the_classifier_to_use_is_the_one_that_knows_most_validation_images(tmp_path, monkeypatch, skill, chosen):
     folder = make_run_folder(tmp_path, classes=("a", "b", "c", "d"), skill=skill)
-    found = to_use(read_findings(folder))
-    assert found.setup.arm == chosen
+    choice = to_use(read_findings(folder))
+    found = choice.result
+    assert found.setup.arm == chosen and choice.among == (3 if chosen == "expand" else 2)
     monkeypatch.chdir(tmp_path)
     text = page_of(folder).text
-    assert f"It knows {100 * known(found):.1f} % of the validation images" in text
+    assert f"It recognises {100 * known(found):.1f} % of the validation images and" in text
     assert f"python classify.py --predict new-images --model 'runs/steel data/classify/{found.setup.stem}" in text
 
 
-def test_among_equals_the_classifier_on_frozen_features_is_the_one_to_use(tmp_path):
-    folder = make_run_folder(tmp_path)
-    record = json.loads((folder / "classify" / "squeezenet-none-1.json").read_text(encoding="utf-8"))
-    record["network"] = "nano"
-    (folder / "classify" / "nano-none-1.json").write_text(json.dumps(record), encoding="utf-8")
+@pytest.mark.parametrize("better, chosen", [(0.0, "nano"), (0.01, "nano"), (0.2, "squeezenet")])
+def test_another_classifier_takes_the_place_of_one_on_frozen_features_if_it_is_clearly_better(
+        tmp_path, better, chosen):
+    folder = make_run_folder(tmp_path) / "classify"
+    record = json.loads((folder / "squeezenet-none-1.json").read_text(encoding="utf-8"))
+    for row in record["rows"]:
+        row["val_accuracy"] = 0.75
+    (folder / "nano-none-1.json").write_text(json.dumps({**record, "network": "nano"}), encoding="utf-8")
+    (folder / "nano-none-1.safetensors").touch()
+    for arm in ("none", "steps"):
+        record = json.loads((folder / f"squeezenet-{arm}-1.json").read_text(encoding="utf-8"))
+        for row in record["rows"]:
+            row["val_accuracy"] = 0.75 + better
+        (folder / f"squeezenet-{arm}-1.json").write_text(json.dumps(record), encoding="utf-8")
+    assert to_use(read_findings(folder.parent)).result.setup.network == chosen
+
+
+def test_a_classifier_whose_file_is_gone_or_whose_test_images_were_others_is_not_the_one_to_use(tmp_path):
+    folder = make_run_folder(tmp_path, skill={"none": 0.9, "steps": 0.5})
+    split = json.loads((folder / "split.json").read_text(encoding="utf-8"))
+    (folder / "classify" / "squeezenet-none-1.safetensors").unlink()
+    assert to_use(read_findings(folder)).result.setup.arm == "steps"
+    next(entry for entry in split["files"].values() if entry["part"] == "train")["part"] = "test"
+    (folder / "split.json").write_text(json.dumps(split), encoding="utf-8")
+    assert to_use(read_findings(folder)) is None
+
+
+def test_classifiers_on_frozen_features_of_all_images_need_one_seed(tmp_path):
+    folder = make_run_folder(tmp_path, classes=("a", "b", "c", "d"), skill={"none": 0.6, "expand": 0.97})
+    for file in (folder / "classify").glob("*.json"):
+        record = json.loads(file.read_text(encoding="utf-8"))
+        one = {**record, "network": "nano", "rows": [{**record["rows"][0], "steps": 1}],
+               "correct": record["correct"][:1], "confusion": record["confusion"][:1]}
+        file.unlink()
+        (file.parent / file.name.replace("squeezenet", "nano")).write_text(json.dumps(one), encoding="utf-8")
     findings = read_findings(folder)
-    assert [known(one) for one in findings.results if one.name == "none"] == [known(to_use(findings))] * 2
-    assert to_use(findings).setup.network == "nano"
+    gain = find_gain(findings.results)
+    assert gain.comparison.seeds == 1 and judge(findings, gain).word is Word.USE
+
+
+def test_results_that_cannot_be_compared_are_to_be_trained_anew(tmp_path, monkeypatch):
+    folder = make_run_folder(tmp_path)
+    for arm in ("none", "steps"):
+        file = folder / "classify" / f"squeezenet-{arm}-1.json"
+        record = json.loads(file.read_text(encoding="utf-8"))
+        file.write_text(json.dumps({**record, "held_out_sha256": arm}), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert page_of(folder).text.count("--seeds 3 --replace") == 3
 
 
 def test_plan_may_say_that_generation_is_not_needed(tmp_path):

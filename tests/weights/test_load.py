@@ -192,6 +192,19 @@ def test_absent_weights_are_answered_with_the_command_that_fetches_them(tmp_path
         load_stable_diffusion(tmp_path / "nowhere")
 
 
+def test_what_is_fetched_is_what_was_named_and_all_where_nothing_was(tmp_path, monkeypatch, capsys):
+    from stablesdg.app.commands import download
+
+    monkeypatch.setattr("stablesdg.weights.download.fetch_from_hub", lambda name, folder: print(name))
+    monkeypatch.setattr("stablesdg.weights.download.fetch_inception", lambda file: print("inception"))
+    found = {}
+    for words in ((), ("--inception",), ("--tokenizer",), ("--inception", "--tokenizer")):
+        download.main([*words, "--out", str(tmp_path)])
+        said = capsys.readouterr().out
+        found[words] = tuple(what in said for what in ("tokenizer/vocab", "diffusion_pytorch_model", "inception\n"))
+    assert list(found.values()) == [(True, True, True), (False, False, True), (True, False, False), (True, False, True)]
+
+
 def test_download_without_a_network_names_the_files_and_the_place(tmp_path, monkeypatch):
     from stablesdg.app.commands import download
 

@@ -24,13 +24,13 @@ def main(argv: list[str] | None = None) -> None:
     from stablesdg.weights import download, read
 
     weights = args.out or read.WEIGHTS
-    if not args.inception:
+    if args.tokenizer or not args.inception:
         folder = weights / read.OFFICIAL.name
         everything = (*download.TOKENIZER_FILES, *download.CONFIG_FILES, *download.WEIGHT_FILES)
         for name in download.TOKENIZER_FILES if args.tokenizer else everything:
             download.fetch_from_hub(name, folder)
         print(f"complete: {folder}")
-    if not args.tokenizer:
+    if args.inception or not args.tokenizer:
         file = weights / download.INCEPTION_URL.rsplit("/", 1)[1]
         download.fetch_inception(file)
         print(f"complete: {file}")
