@@ -107,10 +107,10 @@ def main(argv: list[str] | None = None) -> None:
 
 def expand(args: argparse.Namespace, folder: Path) -> None:
     """Run all stages, or list them."""
-    from stablesdg.app import expansion, journal, model, processes
+    from stablesdg.app import expand_settings, expansion, journal, model, processes
     from stablesdg.app.stages import list_stages
 
-    settings = expansion.resolve(**vars(args))
+    settings = expand_settings.resolve(**vars(args))
     expansion.require_shares()
     processes.start()
     if settings.dry_run:

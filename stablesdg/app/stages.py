@@ -1,21 +1,16 @@
 """The stages of expand.py: which commands are typed, in which order, what they read, and what they write."""
-from __future__ import annotations
-
 import dataclasses
 import shlex
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..data.split import read_split
 from ..data.surfaces import category_of
 from ..storage.files import read_optional_json
 from .classify_options import FROZEN
+from .expand_settings import ExpandSettings
 from .paths import dataset_folder
-
-if TYPE_CHECKING:
-    from .expansion import ExpandSettings
 
 TUNED_STRENGTHS = "0.3,0.4,0.5,0.6"  # of Table IV; below, an image is nearly its source (docs/results/strength.md)
 TUNED_GUIDANCES = {True: "1,2", False: "3,5,7"}  # for a small prior, and for Stable Diffusion

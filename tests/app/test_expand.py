@@ -9,9 +9,10 @@ from commands import here, torchrun
 from PIL import Image
 
 import expand
-from stablesdg.app import expansion
+from stablesdg.app import expand_settings, expansion
+from stablesdg.app.expand_settings import resolve
 from stablesdg.app.expanded import export_expanded
-from stablesdg.app.expansion import Clock, decide, resolve, run_program, run_stage
+from stablesdg.app.expansion import Clock, decide, run_program, run_stage
 from stablesdg.app.journal import Journal, fingerprint, keep_warnings
 from stablesdg.app.stages import Stage, list_stages
 from stablesdg.data.images import save_image
@@ -322,7 +323,7 @@ def test_warnings_are_kept_and_shown(capsys):
 
 def test_small_priors_take_less_of_all(steel):
     small, large = settings_of(steel), settings_of(steel, weights="elsewhere")
-    assert (small.number, small.iterations) == (expansion.SMALL_NUMBER, expansion.SMALL_ITERATIONS)
+    assert (small.number, small.iterations) == (expand_settings.SMALL_NUMBER, expand_settings.SMALL_ITERATIONS)
     assert (large.number, large.iterations) == (1000, 1000)
     assert Path(small.weights).name == "nano"
 
