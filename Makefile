@@ -3,6 +3,7 @@
 # make demo DATA=neu    the same on a folder of your own with one folder of images for each class
 # make test             all tests
 # make check            ruff and pyright
+# make clean            removes .venv and what the demos made; your own runs stay
 # Each makes its own virtual environment in .venv first. PYTHON=python3.12 chooses the interpreter.
 
 PYTHON ?= python3
@@ -24,4 +25,4 @@ check:
 	$(PYTHON) -m stablesdg.check
 
 clean:
-	rm -rf .venv demo-data demo-data.partial elpv elpv.partial runs
+	rm -rf .venv demo-data demo-data.partial elpv elpv.partial runs/demo-data runs/elpv

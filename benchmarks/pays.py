@@ -76,7 +76,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
                            "show accuracies on validation images")
     work.add_argument("--dry-run", action="store_true", help="only show what would run")
     work.add_argument("--summary", action="store_true", help="only show what there is")
-    work.add_argument("--out", type=Path, default=Path("runs/benchmarks/pays"))
+    work.add_argument("--out", type=Path, help="default: runs/benchmarks/pays/DATASET")
     return p.parse_args(argv)
 
 
@@ -94,6 +94,7 @@ def resolve(args: argparse.Namespace) -> PaysSettings:
         raise UserError("Say how many real images there are: --per-class 20, --surfaces 4 or --rare CLASS 5.")
     own = {name: value for name, value in vars(args).items()
            if name not in ("per_class", "rare", "surfaces", "dry_run", "summary")}
+    own["out"] = args.out or Path("runs/benchmarks/pays") / data.name
     wanted = args.arms or ["real" if args.curve else arm.name for arm in ARMS]
     arms = tuple(arm for arm in ARMS if arm.name in wanted)
     absolute = {name: value.resolve() for name, value in own.items() if isinstance(value, Path)}

@@ -49,7 +49,7 @@ def prepare(pipe: Any, rank: int | None) -> Any:
 
 
 def lora_step(pipe: Any, x: Tensor, prompt: str) -> Callable[[], None]:
-    """One step of train_text_to_image_lora.py: loss, gradients, clip, AdamW."""
+    """One step of train_dreambooth_lora.py --train_text_encoder: loss, gradients, clip, AdamW."""
     parameters = [p for model in (pipe.unet, pipe.text_encoder) for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=1e-4)
     ids = token_numbers(pipe, [prompt] * len(x))

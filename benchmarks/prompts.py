@@ -8,6 +8,7 @@ run again.
 """
 import re
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -55,7 +56,8 @@ def split_prompt(text: str) -> tuple[str, str]:
 
 def run(settings: CellSettings, place: Path, prompt: str, token: str) -> Cell:
     """TI and LoRA of one prompt."""
-    folder = place / re.sub(r"\W+", "-", f"{prompt} {token}").strip("-")
+    words = f"{prompt} {token}"
+    folder = place / f"{re.sub(r'[^0-9A-Za-z]+', '-', words).strip('-')}-{sha256(words.encode()).hexdigest()[:6]}"
     for stage in ("ti", "lora"):
         train(settings, folder, stage, "--prompt", prompt, "--token", token)
     return measure(settings, folder)

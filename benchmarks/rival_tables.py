@@ -203,7 +203,8 @@ def distance_table(distances: Table, rows: Sequence[str], names: Sequence[str]) 
 
 def accuracy_table(accuracies: Table, settings: BenchmarkSettings) -> Table:
     """A line for each training set, a column for each classifier."""
-    cells = {(row[0], row[1]): f"{100 * float(row[2]):.1f} ({100 * float(row[3]):.1f})" for row in accuracies}
+    cells = {(row[0], row[1]): f"{100 * float(row[2]):.1f}" + (f" ({100 * float(row[3]):.1f})" if float(row[3]) else "")
+             for row in accuracies}
     labels: Mapping[str, str] = {**BASELINES, **{row: f"real and {row}" for row in settings.rows}}
     return [(label, *(cells.get((network, row), "") for network in settings.networks)) for row, label in labels.items()]
 

@@ -35,7 +35,7 @@ STAGES = {"ti": "embedding", "lora": "lora"}
 TRIAL_ITERATIONS = 20  # of each stage, to find out how many fit
 MOST_STEPS = 10**9  # the minutes end a training
 # what generated images follow from
-MEASURED = ("minutes", "number", "size", "steps", "split", "iterations", "weights", "options")
+MEASURED = ("data", "minutes", "number", "size", "steps", "split", "iterations", "weights", "options")
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,7 @@ def main(argv: list[str] | None = None) -> None:
         show(settings, categories)
         return
     measured = {name: getattr(settings, name) for name in MEASURED}
+    measured["data"] = settings.data.resolve()
     measured["options"] = [option for option in settings.options if not option.startswith("classify:")]
     keep_settings(settings.place, measured)
     run(Job(with_runs(settings, "-m", "stablesdg.split", settings.data, "--split", settings.split),

@@ -249,7 +249,8 @@ def compare_compiled(settings: SpeedSettings) -> None:
     start = time.perf_counter()
     compiled()
     print(f"compiling the UNet took {time.perf_counter() - start:.0f} seconds")
-    compare(f"UNet, {settings.side} px, batch {2 * settings.batch_size}; compiled", ours, compiled, settings)
+    compare(f"UNet, {settings.side} px, batch {2 * settings.batch_size}; compiled", ours, compiled, settings,
+            theirs=False)
 
 
 def unet_pass(settings: SpeedSettings) -> tuple[UNet, Callable[[], Tensor]]:

@@ -30,9 +30,10 @@ class SpeedSettings:
     clock: Callable[[], float]
 
 
-def compare(work: str, ours: Callable[[], object], peer: Callable[[], object] | None, settings: SpeedSettings) -> None:
-    """Let both work in turns, and print the medians."""
-    contenders = {"ours": ours} | ({"peer": partial(with_denormals, peer)} if peer else {})
+def compare(work: str, ours: Callable[[], object], peer: Callable[[], object] | None, settings: SpeedSettings,
+            theirs: bool = True) -> None:
+    """Let both work in turns, and print the medians. `theirs`: the peer is other software."""
+    contenders = {"ours": ours} | ({"peer": partial(with_denormals, peer) if theirs else peer} if peer else {})
     measured = measure(contenders, settings.rounds, settings.device, settings.clock)
     first, second = measured["ours"], measured.get("peer")
     print(f"{work:44} {first.seconds:8.3f}s " + (f"{second.seconds:8.3f}s {second.seconds / first.seconds:5.2f}x "

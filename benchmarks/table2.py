@@ -100,6 +100,8 @@ def main(argv: list[str] | None = None) -> None:
     settings = parse(argv)
     kept = {name: getattr(settings, name) for name in ("iterations", "number", "steps", "sampler", "strength")}
     keep_settings(settings.out, kept | {"weights": settings.weights.resolve()})
+    for data in settings.data:
+        keep_settings(settings.out / data.resolve().name, {"data": data.resolve()})
     if not settings.random_weights.exists():
         make_random(settings.weights, settings.random_weights)
     table = []

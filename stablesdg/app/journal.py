@@ -59,12 +59,12 @@ class Journal:
         return bool(entry and entry["command"] == stage.command and entry["read"] == read)
 
     def is_interrupted(self, stage: Stage, read: str) -> bool:
-        """Whether the same command was begun before with the same files, and has not ended.
+        """Whether the same command was begun before with the same files, has not ended, and can be gone on with.
 
-        What has ended and was changed since is not gone on with: somebody has made it anew by hand.
+        What began while there was another result starts anew until it ends: the stage would go on with that one.
         """
         entry = self.entry(stage)
-        return bool(entry and self.is_begun(stage, read) and "wrote" not in entry)
+        return bool(entry and self.is_begun(stage, read) and "wrote" not in entry and not entry.get("replaces"))
 
     def is_done(self, stage: Stage, read: str) -> bool:
         """Whether the same command has ended before, and nothing that it read or wrote has changed since."""
@@ -72,10 +72,13 @@ class Journal:
         return bool(entry and self.is_begun(stage, read) and entry.get("wrote") == fingerprint(stage.writes))
 
     def begin(self, stage: Stage, read: str) -> None:
-        """Note that a stage runs now."""
-        self.commands = [entry for entry in self.commands if entry is not self.entry(stage)]
+        """Note that a stage runs now, and whether it replaces another result."""
+        before = self.entry(stage)
+        unfinished = before if before and self.is_begun(stage, read) and "wrote" not in before else None
+        replaces = unfinished.get("replaces", False) if unfinished else any(path.exists() for path in stage.writes)
+        self.commands = [entry for entry in self.commands if entry is not before]
         self.commands.append({"command": stage.command, "category": stage.category, "stage": stage.name,
-                              "read": read, "warnings": []})
+                              "read": read, "replaces": replaces, "warnings": []})
         self.save()
 
     def end(self, stage: Stage, seconds: float, warnings: list[str]) -> None:

@@ -53,7 +53,7 @@ def classify_folder(model: Path, folder: Path, out: Path | None, device_name: st
     files, names = images_and_names(folder)
     with reading_by(choose_window(model, saved.window, files)):
         probabilities = classifiers.predict_files(saved.network.to(device), files, device, side=saved.side)
-    name = f"predictions-{model.stem}-on-{folder.resolve().name}.csv"
+    name = f"classes-{model.stem}-on-{folder.resolve().name}.csv"
     file = out if out and out.suffix and not out.is_dir() else (out or model.parent) / name
     chosen = [UNSURE if threshold and float(p.max()) < threshold else saved.classes[int(p.argmax())]
               for p in probabilities]

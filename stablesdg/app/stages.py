@@ -189,12 +189,12 @@ def evaluation_stage(settings: ExpandSettings, folder: Path, stem: str) -> Stage
 def classify(settings: ExpandSettings, network: str, arguments: tuple[str, ...], reads: tuple[Path, ...],
              results: Path, name: str) -> Stage:
     """One arm of one network."""
-    kind = "-random" if is_random(results.parent / "split.json") else ""
+    stem = f"{network}-{name}-1" + ("-random" if is_random(results.parent / "split.json") else "")
     steps = 0 if network in FROZEN else settings.steps * settings.seeds * (IMITATION_COST if name == IMITATION else 1)
     return Stage(f"{network}, {name}", "", "classify.py",
                  ("--data", str(settings.data), "--network", network, "--name", name, "--device", settings.device,
-                  *arguments), reads, (results / f"{network}-{name}-1{kind}.json",), ("--resume",), ("--replace",),
-                 operations=(TRAINING, steps))
+                  *arguments), reads, (results / f"{stem}.json", results / f"{stem}.safetensors"), ("--resume",),
+                 ("--replace",), operations=(TRAINING, steps))
 
 
 def with_arguments(stage: Stage, interrupted: bool) -> Stage:

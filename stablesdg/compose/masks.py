@@ -23,7 +23,8 @@ BAND = 10  # the ground of a fine scale is the image at this many times the scal
 EDGE_SHARE, EDGE_LEVEL = 0.4, 2.5  # a region reaches down to this share of the peak, and to this many deviations
 SEED_SHARE = 0.5  # a region holds a pixel of at least this share of the peak
 STRIPES = 0.85  # rows or columns are levelled if that leaves less than this share of the deviation
-LEAST_AREA, MOST_AREA = 0.0003, 0.6  # of the image
+LEAST_AREA, MOST_AREA = 0.0003, 0.6  # of the square of the shorter side; of the image
+PEAK_AREA = 0.0005  # of that square: so much of an image is at its peak or above
 BLOB_SHARE = 0.4  # of the image
 REFERENCE_SIDE = 200  # pixels: lengths below are for an image whose shorter side is as long
 TONE_BLUR, BLOB_BLUR, LEAN_BLUR, MARGIN, GROWTH = 4.0, 12.0, 6.0, 3.0, 2.0
@@ -142,7 +143,7 @@ def standing_out(contrast: np.ndarray, unit: float) -> np.ndarray | None:
     inner = contrast.copy()
     margin = max(1, int(MARGIN * unit))  # the very border of a photograph often differs
     inner[:margin] = inner[-margin:] = inner[:, :margin] = inner[:, -margin:] = 0
-    peak = float(np.quantile(inner, 0.9995))
+    peak = float(np.quantile(inner, 1 - PEAK_AREA * min(inner.shape) ** 2 / inner.size))
     if peak < LEAST_PEAK:
         return None
     region = contrast > max(EDGE_LEVEL, EDGE_SHARE * peak)
@@ -168,12 +169,12 @@ def blobs(contrast: np.ndarray, seed: int) -> np.ndarray:
 
 
 def fill(region: np.ndarray, radius: int, least_area: float) -> np.ndarray:
-    """Close gaps and holes, and drop specks of less than `least_area` of the image."""
+    """Close gaps and holes, and drop specks of less than `least_area` of the square of the image's shorter side."""
     padded = np.pad(region, 2 * radius + 2)
     inside = slice(2 * radius + 2, -2 * radius - 2)
     closed = np.asarray(ndimage.binary_fill_holes(ndimage.binary_closing(padded, iterations=radius)))
     labels = number_parts(closed[inside, inside])
-    large = np.bincount(labels.ravel()) >= least_area * region.size
+    large = np.bincount(labels.ravel()) >= least_area * min(region.shape)**2
     large[0] = False  # what is in no part
     return large[labels]
 

@@ -74,6 +74,9 @@ def unlike(a: Result, b: Result) -> list[str]:
         values = [own[argument] for own in arguments]
         if values[0] != values[1]:
             found.append(f"{argument} {values[0] or 'not set'} and {values[1] or 'not set'}")
+    learned = [own["imitate"] or "classes" for own in arguments]
+    if learned[0] != learned[1] and any(one.setup.arm not in NO_GENERATED_IMAGES for one in (a, b)):
+        found.append(f"one learns {learned[0]} and the other {learned[1]}, so not the images alone differ")
     if a.setup.dtype != b.setup.dtype:
         found.append(f"arithmetic in {a.setup.dtype or 'unknown'} and {b.setup.dtype or 'unknown'}")
     found += [words for field, words in HASHES.items() if getattr(a.setup, field) != getattr(b.setup, field)]

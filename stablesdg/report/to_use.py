@@ -3,8 +3,9 @@
 The classifier is the one that recognises most validation images. Test images have no say in it, so that its accuracy on
 them stays honest. One that has learned from generated images comes into question only where the verdict is "use".
 
-A network that was trained is the best of many looks at the validation part, and one on frozen features has one look. So
-another takes the place of the best one on frozen features only if it is better by more than one standard error.
+A network that was trained is the best of many looks at the validation part. For frozen features that part chooses one
+penalty alone. So another takes the place of the best one on frozen features only if it is better by more than one
+standard error.
 """
 from dataclasses import dataclass
 from statistics import mean

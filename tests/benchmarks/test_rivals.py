@@ -104,7 +104,8 @@ def test_prompts_are_measured_each_with_its_own_token(place):
                   "out"])
     rows = read_csv(place / "out" / "patches.csv")
     assert [row["prompt"] for row in rows] == words and (place / "out" / "patches.png").is_file()
-    record = read_json(place / "out" / "patches" / "steel-with-patches-steel" / "run.json")
+    file, = (place / "out" / "patches").glob("steel-with-patches-steel-*/run.json")
+    record = read_json(file)
     assert record["stages"]["ti"]["arguments"]["token"] == "steel"
     assert re.match("steel with patches", record["stages"]["lora"]["arguments"]["prompt"])
     with pytest.raises(UserError, match="one token in braces"):

@@ -42,7 +42,8 @@ def test_small_defects_in_a_long_image_do_not_make_an_empty_mask(size):
     dots[20::24, 20::24] = 1
     dots = gaussian_filter(dots, 1.5)
     noise = 0.01 * np.random.default_rng(0).standard_normal(size)
-    assert find_mask((0.6 - 0.4 * dots / dots.max() + noise).clip(0, 1), 0).area.any()
+    found = find_mask((0.6 - 0.4 * dots / dots.max() + noise).clip(0, 1), 0)
+    assert found.kind in ("tones", "saliency") and found.area[dots > 0.9 * dots.max()].all()
 
 
 def test_blobs_are_cut_from_a_ground_without_a_defect_and_follow_from_the_seed():

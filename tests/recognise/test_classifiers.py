@@ -61,7 +61,7 @@ def test_images_of_another_size_and_mode_are_classified_too(place, tmp_path):
     Image.new("RGB", (64, 300), (90, 20, 10)).save(tmp_path / "new" / "colour.jpg")
     Image.new("L", (200, 200), 90).save(tmp_path / "new" / "gray.bmp")
     here(tmp_path, "classify.py", "--predict", "new", "--model", "m.safetensors")
-    rows = csv.DictReader(open(tmp_path / "predictions-m-on-new.csv"))
+    rows = csv.DictReader(open(tmp_path / "classes-m-on-new.csv"))
     assert [row["file"] for row in rows] == ["colour.jpg", "gray.bmp"]
 
 

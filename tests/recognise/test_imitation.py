@@ -67,6 +67,13 @@ def test_a_network_comes_near_the_features_and_its_classes_follow(images, imitat
     assert float((classifiers.predict(trained.model, x, "cpu").argmax(dim=1) == y).float().mean()) > 0.9
 
 
+def test_the_features_that_are_asked_for_are_those_of_the_augmented_view(images, imitated):
+    examples = training.Examples(*images, imitated=imitated)
+    generator, recipe = torch.Generator().manual_seed(0), training.Recipe(steps=1, augment="strong")
+    view, f = next(training.training_batches(examples, recipe, 1, generator, "cpu"))
+    assert torch.equal(f, imitated.features(view)) and not any(torch.equal(view[0], x) for x in images[0])
+
+
 def test_the_head_is_the_probe_on_what_the_network_gives(images):
     torch.manual_seed(0)
     model, (x, y) = classifiers.build("resnet", 3, imitated=16), images

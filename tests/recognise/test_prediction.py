@@ -32,8 +32,8 @@ def rows_of(file):
 
 def test_predictions_lie_beside_the_model_and_the_path_is_said(place):
     out = here(place, "classify.py", "--predict", "steel/pits", "--model", "models/m.safetensors")
-    assert "wrote models/predictions-m-on-pits.csv: the class of 12 images\n" in out
-    assert [row["file"] for row in rows_of(place / "models" / "predictions-m-on-pits.csv")] == [
+    assert "wrote models/classes-m-on-pits.csv: the class of 12 images\n" in out
+    assert [row["file"] for row in rows_of(place / "models" / "classes-m-on-pits.csv")] == [
         file.name for file in sorted((place / "steel" / "pits").iterdir())]
 
 
@@ -41,8 +41,9 @@ def test_predictions_of_another_folder_replace_nothing_and_a_name_without_an_end
     use = ["classify.py", "--model", "models/m.safetensors", "--out", "said", "--predict"]
     for name in ("pits", "patches"):
         here(place, *use, f"steel/{name}")
-    assert sorted(file.name for file in (place / "said").iterdir()) == [
-        "predictions-m-on-patches.csv", "predictions-m-on-pits.csv"]
+    here(place, "classify.py", "--model", "models/m.safetensors", "--out", "said", "--evaluate", "steel")
+    assert sorted(file.name for file in (place / "said").glob("*-m-on-*.csv")) == [
+        "classes-m-on-patches.csv", "classes-m-on-pits.csv", "confusion-m-on-steel.csv", "predictions-m-on-steel.csv"]
 
 
 def test_images_below_the_threshold_are_unsure_and_counted(place):

@@ -12,6 +12,7 @@ from made_up import HOSTILE, MADE, make_run_folder, write_rows
 
 import classify
 from stablesdg.app.classify_settings import ClassifySettings
+from stablesdg.recognise.verdicts import describe_all
 from stablesdg.report import commands
 from stablesdg.report.html import TITLES, write_report
 from stablesdg.report.read import read_findings
@@ -244,6 +245,18 @@ def test_a_classifier_whose_file_is_gone_or_whose_test_images_were_others_is_not
     next(entry for entry in split["files"].values() if entry["part"] == "train")["part"] = "test"
     (folder / "split.json").write_text(json.dumps(split), encoding="utf-8")
     assert to_use(read_findings(folder)) is None
+
+
+def test_a_network_that_imitates_is_no_control_of_one_that_learns_classes(tmp_path):
+    folder = make_run_folder(tmp_path, classes=("a", "b", "c", "d"), skill={"none": 0.6, "expand": 0.8, "steps": 0.6})
+    before = find_gain(read_findings(folder).results)
+    record = json.loads((folder / "classify" / "squeezenet-none-1.json").read_text(encoding="utf-8"))
+    record |= {"name": "imitation", "arguments": {**record["arguments"], "imitate": "nano"}}
+    (folder / "classify" / "squeezenet-imitation-1.json").write_text(json.dumps(record), encoding="utf-8")
+    results = read_findings(folder).results
+    assert len(results) == 4 and find_gain(results) == before
+    said = "\n".join(describe_all(results, folder))
+    assert "imitation is compared with all comparable results" in said and "imitation against none" in said
 
 
 def test_classifiers_on_frozen_features_of_all_images_need_one_seed(tmp_path):
