@@ -31,11 +31,13 @@ class Choice:
     @property
     def words(self) -> str:
         """Which one, how good it is, and why it is this one."""
-        found = accuracy(self.result)
-        return (f"{name_of(self.result)}. It recognises {percent(known(self.result))} of the validation images and "
-                f"{percent(found.mean)} of the test images (95 % interval {percent(found.low)} to "
-                f"{percent(found.high)}). The validation images chose it among {count(self.among, 'result')}. One on "
-                "frozen features comes first unless another is better by more than chance may make it.")
+        found, setup = accuracy(self.result), self.result.setup
+        kind = "A linear classifier on frozen features" if setup.network in FROZEN else "A network that was trained"
+        return (f"{kind}, {setup.stem}.safetensors. It has learned from {ARM_WORDS[setup.arm]}. It recognises "
+                f"{percent(known(self.result))} of the validation images and {percent(found.mean)} of the test images "
+                f"(95 % interval {percent(found.low)} to {percent(found.high)}). The validation images chose it among "
+                f"{count(self.among, 'classifier')}. One on frozen features comes first unless another is better by "
+                "more than chance may make it.")
 
 
 def name_of(result: Result) -> str:
