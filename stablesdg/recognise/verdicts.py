@@ -72,7 +72,7 @@ def unlike(a: Result, b: Result) -> list[str]:
     arguments = [{**DEFAULT_ARGUMENTS, **one.setup.arguments} for one in (a, b)]
     for argument in TRAINING:
         values = [own[argument] for own in arguments]
-        if values[0] != values[1]:
+        if values[0] != values[1] and not (argument == "epochs" and arguments[0]["steps"]):  # steps are compared, too
             found.append(f"{argument} {values[0] or 'not set'} and {values[1] or 'not set'}")
     learned = [own["imitate"] or "classes" for own in arguments]
     if learned[0] != learned[1] and any(one.setup.arm not in NO_GENERATED_IMAGES for one in (a, b)):

@@ -39,6 +39,19 @@ def test_the_family_of_a_result_is_all_comparable_results_and_no_other(tmp_path)
     assert lines[3:] == [one.sentence for one in found]
 
 
+def test_results_of_equal_steps_are_compared_however_often_each_looked_at_the_validation_part():
+    none, imitation, expand = answering("none", 45), answering("none", 50, name="imitation"), answering("expand", 55)
+
+    def with_steps(result, epochs, **more):
+        arguments = {**result.setup.arguments, "epochs": epochs, "steps": 90, **more}
+        return dataclasses.replace(result, setup=dataclasses.replace(result.setup, arguments=arguments))
+
+    none, imitation, expand = with_steps(none, 20), with_steps(imitation, 1, imitate="nano"), with_steps(expand, 20)
+    results = [none, imitation, expand]
+    assert [one.name for one in find_family(imitation, results).others] == ["none"]
+    assert [one.name for one in find_family(expand, results).others] == ["none"]  # what imitates is no control of it
+
+
 def test_a_later_result_changes_the_verdicts_of_an_earlier_one_when_they_are_shown_again(tmp_path):
     save_result(tmp_path, answering("expand", 55))
     save_result(tmp_path, answering("none", 49))
