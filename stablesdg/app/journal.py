@@ -58,13 +58,18 @@ class Journal:
         entry = self.entry(stage)
         return bool(entry and entry["command"] == stage.command and entry["read"] == read)
 
-    def is_interrupted(self, stage: Stage, read: str) -> bool:
-        """Whether the same command was begun before with the same files, has not ended, and can be gone on with.
-
-        What began while there was another result starts anew until it ends: the stage would go on with that one.
-        """
+    def unfinished(self, stage: Stage, read: str) -> dict[str, Any] | None:
+        """The entry of the same command, begun before with the same files, if it has not ended."""
         entry = self.entry(stage)
-        return bool(entry and self.is_begun(stage, read) and "wrote" not in entry and not entry.get("replaces"))
+        return entry if entry and self.is_begun(stage, read) and "wrote" not in entry else None
+
+    def is_interrupted(self, stage: Stage, read: str) -> bool:
+        """Whether a stage is unfinished and can be gone on with.
+
+        One that replaces another result starts anew until it ends: it would go on with that result.
+        """
+        entry = self.unfinished(stage, read)
+        return entry is not None and not entry.get("replaces")
 
     def is_done(self, stage: Stage, read: str) -> bool:
         """Whether the same command has ended before, and nothing that it read or wrote has changed since."""
@@ -73,8 +78,7 @@ class Journal:
 
     def begin(self, stage: Stage, read: str) -> None:
         """Note that a stage runs now, and whether it replaces another result."""
-        before = self.entry(stage)
-        unfinished = before if before and self.is_begun(stage, read) and "wrote" not in before else None
+        before, unfinished = self.entry(stage), self.unfinished(stage, read)
         replaces = unfinished.get("replaces", False) if unfinished else any(path.exists() for path in stage.writes)
         self.commands = [entry for entry in self.commands if entry is not before]
         self.commands.append({"command": stage.command, "category": stage.category, "stage": stage.name,

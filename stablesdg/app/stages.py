@@ -19,7 +19,7 @@ SAMPLER = ("--sampler", "dpm", "--steps", "25")
 FEWEST_TO_CHOOSE_BY = 5  # validation images: with 2 to 4, no cell could be told from another in a trial
 UNEQUAL = 2  # then a network that is trained on all images alike tends to answer with the largest class
 TRAINING = "training"
-IMITATION, IMITATION_COST = "imitation", 1.5  # name of the arm, and how long its step takes for one of another arm
+IMITATION, IMITATION_COST = "imitation", 1.5  # the arm, and its steps take so many times as long
 SHARED = ("train_ti.py", "train_lora.py", "tune.py", "sample.py", "fid.py", "classify.py")
 
 

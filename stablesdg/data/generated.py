@@ -99,7 +99,7 @@ class ImageSet:
             print(f"the images in {out} will be replaced when these are finished; another --out would keep both")
         if resume and (self.partial / "settings.json").is_file():
             before = read_json(self.partial / "settings.json") | {"number": settings["number"]}
-            now = {**dict.fromkeys(before), **settings}  # what is not asked for now was None
+            now = {**dict.fromkeys(before), **settings}  # an option that is left out counts as None
             require_same_settings(self.partial, before, now, "repeat those, or start without --resume")
         elif self.partial.exists() and not process:
             shutil.rmtree(self.partial)

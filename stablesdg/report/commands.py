@@ -9,6 +9,7 @@ from ..recognise.frozen import FROZEN
 from .read import Findings
 
 SEEDS = 3
+DECIDING_ARMS = ("none", "expand", "steps")  # of classify.py
 LEFT_OUT = ("resume", "replace", "verdicts")  # of the arguments of a finished run: they do not change its result
 OFF = {"finish_real": 0.0}  # arguments of a finished run that cannot be typed with this value
 DEFAULT_ROOT = "runs"

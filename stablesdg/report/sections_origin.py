@@ -14,7 +14,6 @@ from .sections import section
 from .to_use import name_of, to_use
 from .verdict import Word, find_gain, judge
 
-DECIDING_ARMS = ("none", "expand", "steps")
 HASH_SHOWN = 12  # hexadecimal digits of a SHA-256
 SCRIPTS = {"ti": "train_ti", "lora": "train_lora", "full": "train_lora", "sample": "sample"}
 
@@ -73,12 +72,12 @@ def steps_of_verdict(findings: Findings) -> list[tuple[str, str]]:
     gain = find_gain(findings.results)
     arms = {result.setup.arm for result in findings.results}
     if gain is None or not gain.is_fair:
-        lacking = [arm for arm in DECIDING_ARMS if arm not in arms]
+        lacking = [arm for arm in commands.DECIDING_ARMS if arm not in arms]
         if lacking:
             return [("Train the classifiers that decide.",
                      "\n".join(commands.classify(findings, arm) for arm in lacking))]
         return [("Train the classifiers that decide anew: those that there are cannot be compared, as section 7 says.",
-                 "\n".join(commands.classify(findings, arm, " --replace") for arm in DECIDING_ARMS))]
+                 "\n".join(commands.classify(findings, arm, " --replace") for arm in commands.DECIDING_ARMS))]
     if not gain.has_enough_seeds:
         lines = [f"{commands.as_run('classify', {**one.setup.arguments, 'seeds': MIN_SEEDS})} --resume"
                  f"{commands.runs_of(findings)}" for one in (gain.result, gain.control)]

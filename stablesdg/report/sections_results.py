@@ -34,7 +34,7 @@ def help_section(findings: Findings) -> Html:
         return section(7, "Does it help?", *growth(findings, None), missing(
             "No classifier has been trained yet. These train one on real images, one on real and generated images, "
             "and the control that decides:", "\n".join(commands.classify(findings, arm)
-                                                       for arm in ("none", "expand", "steps"))))
+                                                       for arm in commands.DECIDING_ARMS)))
     gain = find_gain(findings.results)
     parts: list[Html] = [*growth(findings, gain), arms_chart(findings.results, gain), arms_table(findings.results)]
     said = describe_all(findings.results, findings.folder / "classify")
