@@ -153,5 +153,9 @@ def test_network(experiment: Experiment, images: TrainingSet, trained: TrainedNe
     epochs, best, n_validation = len(trained.history), trained.best.accuracy, len(experiment.validation.y)
     print(f"seed {seed}: test accuracy {accuracy:.4f} ({len(test.y)} images) at epoch {trained.best_epoch}, best of "
           f"{epochs} on validation ({best:.4f} of {n_validation} images)")
+    if trained.imitated:
+        known = trained.imitated.probabilities(test.x, experiment.device).argmax(dim=1)
+        print(f"seed {seed}: the features that it imitates reach {float((known == test.y).float().mean()):.4f} at "
+              f"{experiment.settings.side} pixels")
     return SeedResult(seed, epochs, trained.steps, images.n_real, images.n_other, trained.best_epoch, best, accuracy,
                       (predicted == test.y).int().tolist(), confusion.tolist())

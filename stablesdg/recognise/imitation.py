@@ -38,6 +38,13 @@ class Imitated:
         found = self.network(denormalise(views))
         return (found - self.probe.mean.to(found)) / self.probe.std.to(found)
 
+    def probabilities(self, x: Tensor, device: torch.device | str) -> Tensor:
+        """What the probe says of uint8 images x (N, 3, S, S): (N, classes), on the CPU.
+
+        No network that imitates at S pixels can be expected to know more.
+        """
+        return self.probe.probabilities(features_of(self.network, x, device))
+
     def loss(self, n: Tensor, f: Tensor) -> Tensor:
         """L of a batch: n and f (B, d)."""
         weight, bias = self.probe.weight.to(n), self.probe.bias.to(n)

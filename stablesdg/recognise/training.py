@@ -73,6 +73,7 @@ class TrainedNetwork:
     state: State  # its state dict, on the CPU
     history: list[ValidationScore]  # one for each epoch
     steps: int  # of the optimiser
+    imitated: Imitated | None = None  # the network whose features it learned
 
     @property
     def best(self) -> ValidationScore:
@@ -133,7 +134,7 @@ def train(model: nn.Module, examples: Examples, x_val: Tensor, y_val: Tensor, re
         if recipe.patience and len(history) - 1 - history.index(max(history)) >= recipe.patience:
             break
     model.load_state_dict(best)
-    return TrainedNetwork(model, best, history, taken)
+    return TrainedNetwork(model, best, history, taken, examples.imitated)
 
 
 def training_batches(examples: Examples, recipe: Recipe, total: int, generator: torch.Generator,

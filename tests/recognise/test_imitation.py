@@ -1,5 +1,7 @@
 """Imitation: the loss by hand in float64, what is imitated, the head, and the classifier that comes out of it."""
 import csv
+import json
+import re
 
 import numpy as np
 import pytest
@@ -103,10 +105,26 @@ def test_each_network_gives_features_of_both_signs_and_is_kept_whole(network, tm
     assert torch.equal(classifiers.predict(again, x, "cpu"), classifiers.predict(model, x, "cpu"))
 
 
+def known_at(place, side):
+    """The test accuracy of a probe on nano features of images with this side."""
+    split = json.loads((place / "runs" / "steel" / "split.json").read_text())["files"]
+    network, classes = load_nano_network(), sorted({name.split("/")[0] for name in split})
+    parts = {}
+    for part in ("train", "val", "test"):
+        names = [name for name, entry in split.items() if entry["part"] == part]
+        x = classifiers.load_images([place / "steel" / name for name in names], side)
+        parts[part] = (imitation.features_of(network, x, "cpu"),
+                       torch.tensor([classes.index(name.split("/")[0]) for name in names]))
+    (x_test, y_test), probe = parts["test"], fit_probe(*parts["train"], len(classes), validation=parts["val"])
+    return float((probe.logits(x_test).argmax(dim=1) == y_test).float().mean())
+
+
 def test_the_command_line_trains_keeps_and_uses_a_network_that_imitates(place, generated):
     out = here(place, "classify.py", "--data", "steel", "--side", "64", "--steps", "4", "--average", "--mode", "expand",
                *generated, "--imitate", "nano", "--device", "cpu", "--dtype", "float32", "--out", "imitation")
     assert "4 steps" in out and "best of 1 on validation" in out
+    said = re.search(r"imitates reach (\S+) at 64 pixels", out)
+    assert float(said[1]) == pytest.approx(known_at(place, 64), abs=1e-4)
     result, = read_results(place / "imitation")
     assert result.name == "expand-imitation" and result.setup.features
     model = place / "imitation" / "squeezenet-expand-imitation-1.safetensors"
