@@ -8,7 +8,8 @@ are those of the processor. Memory is the peak of the process, with PyTorch and 
 
 A command takes a start (weights are read, say) and a part that grows, c n^p. The start falls out of differences: the
 exponent is p = log2 of (seconds at 4n - seconds at 2n) / (seconds at 2n - seconds at n). 1 is linear, 2 is quadratic.
-Where the last size takes less than a fifth more than the first, the row is flat and has none. Needs Linux or macOS.
+Where the last size takes less than a fifth more than the first, the row is flat and has none. It is not told where a
+larger size took less time than the one before. Needs Linux or macOS.
 """
 import argparse
 import contextlib
@@ -109,19 +110,20 @@ def main(argv: list[str] | None = None) -> None:
 
 def table_line(row: Row, sizes: Sequence[int], costs: Sequence[Cost]) -> str:
     """One line of the table."""
-    p = exponent([cost.seconds for cost in costs])
     memory = [cost.memory / MEGABYTE for cost in costs]
     return " | ".join((f"| {row.varied}", ", ".join(map(str, sizes)), ", ".join(f"{c.seconds:.1f}" for c in costs),
-                       "flat" if p is None else f"{p:.1f}", ", ".join(f"{m:.0f}" for m in memory),
+                       exponent([cost.seconds for cost in costs]), ", ".join(f"{m:.0f}" for m in memory),
                        f"{(memory[-1] - memory[0]) / (sizes[-1] - sizes[0]):.2f} |"))
 
 
-def exponent(seconds: Sequence[float]) -> float | None:
-    """p of seconds = start + c n^p at n, 2n and 4n, or None where they hardly grow."""
+def exponent(seconds: Sequence[float]) -> str:
+    """p of seconds = start + c n^p at n, 2n and 4n, in words where there is none."""
     first, second, third = seconds
-    if third < FLAT * first or second <= first or third <= second:
-        return None
-    return log2((third - second) / (second - first))
+    if third < FLAT * first:
+        return "flat"
+    if second <= first or third <= second:
+        return "not told"
+    return f"{log2((third - second) / (second - first)):.1f}"
 
 
 def measure(row: Row, size: int) -> Cost:
