@@ -57,7 +57,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     method.add_argument("--embedding-noise", type=finite, default=0.0, metavar="SIGMA",
                         help="each image adds Gaussian noise to v_d, SIGMA times the deviation of v_d")
     method.add_argument("--min-novelty", type=finite, default=0.0,
-                        help="draw images below this novelty again, up to 5 times, and leave out those that stay below")
+                        help="give each image 5 tries to come above this novelty, and leave out those that do not")
     method.add_argument("--uncond", default="adapted", choices=["adapted", "base"],
                         help="the unconditional branch runs with the adapters or without")
     method.add_argument("--compat", choices=["diffusers"],

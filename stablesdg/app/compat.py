@@ -22,8 +22,8 @@ def timesteps_diffusers(steps: int, strength: float = 1.0, T: int = T, offset: i
 
 def plan_diffusers(sd: StableDiffusion, strength: float, steps: int, sampler: str) -> list[Step]:
     """The steps that diffusers would run, for `generate`. There are none for strength 0."""
-    if sampler == "dpm":
-        raise ValueError("diffusers has other timesteps for dpm; its image-to-image timesteps go with ddim and ddpm")
+    if sampler not in ("ddim", "ddpm"):
+        raise ValueError(f"the image-to-image timesteps of diffusers go with ddim and ddpm, not with {sampler}")
     if strength == 0:
         return []
     alpha_bar = sd.alpha_bar.tolist()

@@ -23,7 +23,7 @@ from .devices import pick_device, pick_dtype
 from .model import from_recipe, open_model, pixels
 
 SIDES = (64, 128, 256)  # of images of a rival that starts from nothing
-LOOP_VERSION = 1  # of the arithmetic of a step; a checkpoint of another cannot end with the same bytes
+LOOP_VERSION = 2  # of the arithmetic of a step; a checkpoint of another cannot end with the same bytes
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def open_prompted(settings: RivalSettings, files: Sequence[Path], device: torch.
 def class_settings(prompted: textual_inversion.Prompted, class_prompt: str) -> dict[str, Any]:
     """What a class image follows from, besides its number."""
     return {"class prompt": class_prompt, "class weights": prompted.sd.sha256, "class w": prompted.guidance,
-            "class steps": prompted.steps}
+            "class steps": prompted.steps, "class latents": list(prompted.drawn_size)}
 
 
 def class_posteriors(out: Path, prompted: textual_inversion.Prompted, class_prompt: str,

@@ -25,6 +25,7 @@ from ..storage.torchrun import by_itself, is_first
 from ..text import contains
 from ..train import HELD_OUT_DRAWS, TrainingLog, adapt
 from ..weights.adapters import Factors, LayerName, read_embedding, save_lora
+from ..weights.read import weights_sha256
 from . import processes
 from .command_line import duration
 from .devices import peak_memory, pick_dtype
@@ -37,8 +38,10 @@ from .runs import read_run, record_training
 # Settings that a checkpoint depends on: resuming with others would mix two runs.
 CHECKPOINT_SETTINGS = ("prompt", "token", "resolution", "crop", "iterations", "batch_size", "lr", "seed", "rank",
                        "alpha", "full", "gradient_checkpointing", "compile")
-RESULT_SETTINGS = CHECKPOINT_SETTINGS[:-3]  # those that a finished adapter depends on
-LOOP_VERSION = 4  # of the arithmetic of a step; a checkpoint of another cannot end with the same bytes
+# A finished adapter does not depend on how its memory was saved, and its stage says whether it is a full adaptation.
+RESULT_SETTINGS = tuple(name for name in CHECKPOINT_SETTINGS
+                        if name not in ("full", "gradient_checkpointing", "compile"))
+LOOP_VERSION = 5  # of the arithmetic of a step; a checkpoint of another cannot end with the same bytes
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,8 @@ def is_finished(settings: TrainingSettings, stage: str, output: str) -> bool:
                changed_settings(before, {k: v for k, v in asked.items() if v is not None and k in before})]
     if settings.weights and Path(settings.weights).resolve() != Path(record["weights"]):
         changed.append(f"--weights was {record['weights']}")
+    elif Path(record["weights"]).exists() and finished.get("weights_sha256") != weights_sha256(Path(record["weights"])):
+        changed.append(f"{record['weights']} held others")
     embedding = folder / "embedding.safetensors"
     if stage != "ti" and finished.get("embedding_sha256") != (sha256(embedding) if embedding.is_file() else None):
         changed.append(f"{embedding} was another")
@@ -188,7 +193,11 @@ def load_learned_embedding(sd: StableDiffusion, settings: TrainingSettings, spli
               f"{settings.data} --out {settings.folder} would learn its token first)")
         return None
     token, _ = read_embedding(file)
-    refuse_leak(json.loads(read_metadata(file).get(SEEN, "[]")), split, str(file))
+    said = read_metadata(file)
+    refuse_leak(json.loads(said.get(SEEN, "[]")), split, str(file))
+    if said.get("weights_sha256") not in (None, sd.sha256):
+        raise UserError(f"{file} was learned on other weights than {sd.path} holds: run train_ti.py again, or pass the "
+                        "--weights that it was learned on.")
     if not contains(settings.prompt, token):
         raise UserError(f"{file} holds {token!r}, which is not in the prompt {settings.prompt!r}: pass the --prompt "
                         "and --token that it was learned with.")

@@ -246,7 +246,7 @@ def better_half(results: Sequence[CellResult], min_novelty: float) -> list[Cell]
 def choose(results: Sequence[CellResult], min_novelty: float, floor: float) -> tuple[CellResult, CellResult]:
     """(the result chosen, the one of least distance) of those that are novel enough. Raises UserError if there is none.
 
-    Within a standard deviation of the least distance, and below the floor, chance alone may have ranked the cells. Of
+    Within a standard deviation of the least distance, or below the floor, chance alone may have ranked the cells. Of
     these, the one of least s is chosen, and of equal s the one of least w: it is nearest to the sources. A distance of
     whole sets may not notice that the defects themselves are gone.
     """

@@ -17,7 +17,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
     if q.device.type == "mps" and (n_scores := B * heads * N * k.shape[2]) > MOST_SCORES:
         out = attend_in_parts(q, k, v, max(1, N * MOST_SCORES // n_scores))
     elif q.device.type == "cpu" and q.dtype == torch.bfloat16 and q.requires_grad and N * k.shape[2] < FEW_SCORES:
-        out = F.scaled_dot_product_attention(q.float(), k.float(), v.float()).to(q.dtype)
+        with torch.autocast("cpu", enabled=False):  # which would cast to bfloat16 again
+            out = F.scaled_dot_product_attention(q.float(), k.float(), v.float()).to(q.dtype)
     else:
         out = F.scaled_dot_product_attention(q, k, v)
     return out.transpose(1, 2).reshape(B, N, C)

@@ -4,7 +4,6 @@ This is the one file below the paper that imports from it: it holds the paper's 
 """
 import contextlib
 import functools
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from .. import lora
 from ..diffusion import alpha_bar_table
 from ..storage.errors import UserError
-from ..storage.files import sha256
 from ..storage.tensors import load_tensors
 from ..text import TextEncoder
 from ..weights import keys
@@ -27,7 +25,7 @@ from ..weights.configs import (
     unet_arguments,
     vae_arguments,
 )
-from ..weights.read import OfficialFiles, read_weights
+from ..weights.read import OfficialFiles, read_weights, weights_sha256
 from ..weights.strict import fill
 from .unet import UNet
 from .vae import VAE, Posterior
@@ -36,8 +34,8 @@ from .vae import VAE, Posterior
 class StableDiffusion:
     """All models, frozen. Adapters come and go.
 
-    The UNet computes in `dtype`; text encoder, VAE and adapters compute in float32 at least. Only `encode` and `decode`
-    let the VAE compute in bfloat16.
+    The UNet computes in `dtype`, text encoder and VAE in float32 at least. Only `encode` and `decode` let the VAE
+    compute in bfloat16. Adapters are kept in float32 at least, and compute as their layer does.
     """
 
     def __init__(self, text: TextEncoder, unet: UNet, vae: VAE, scheduler: Mapping[str, Any], path: str | Path,
@@ -55,6 +53,7 @@ class StableDiffusion:
             ("schedule", "beta_schedule")) if key in scheduler})
         self.steps_offset = scheduler.get("steps_offset", 1)
         self.adapter_files: list[Path] = []  # what was loaded on top of the weights, in this order
+        self.lora_file: Path | None = None  # the one of them that `unload_lora` takes off
 
     @property
     def resolution(self) -> int:
@@ -99,9 +98,7 @@ class StableDiffusion:
     @functools.cached_property
     def sha256(self) -> str:
         """One hash over all weight files, read once."""
-        files = [self.path] if self.path.is_file() else sorted(self.path.glob("*/*.safetensors"))
-        lines = [f"{file.parent.name}/{file.name} {sha256(file)}" for file in files]
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        return weights_sha256(self.path)
 
     def load_embedding(self, file: str | Path) -> str:
         """Put v_d of an embedding file in the place of its token. Returns the token."""
@@ -116,11 +113,15 @@ class StableDiffusion:
         for layer in lora.wrap(self, read_lora(Path(file), lora.linear_layers(self))).values():
             layer.multiplier = scale
             layer.requires_grad_(False)
-        self.adapter_files.append(Path(file))
+        self.lora_file = Path(file)
+        self.adapter_files.append(self.lora_file)
 
     def unload_lora(self) -> None:
         """Put the original layers back."""
         lora.remove(self)
+        if self.lora_file:
+            self.adapter_files.remove(self.lora_file)
+            self.lora_file = None
 
     def forget_adapters(self) -> None:
         """Be as after loading: without LoRA and learned tokens, frozen. Parameters that were replaced stay replaced."""
@@ -161,7 +162,7 @@ def load_stable_diffusion(path: str | Path, device: torch.device | str = "cpu",
 
     path    folder or file, for example weights/nano
     device  where the models compute
-    dtype   of the UNet; everything else computes in float32 at least
+    dtype   of the UNet, and of what StableDiffusion says
 
     Raises UserError if a file is missing, is a pickle, or does not hold exactly the tensors that its config asks for.
     """

@@ -15,6 +15,7 @@ classify.py takes --generated runs/neu/rivals/dcgan. Ctrl-C saves, --resume goes
 --minutes.
 """
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..app.command_line import add_common, add_split, announce, parser, positive, rate, run_main
@@ -81,7 +82,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--out", type=Path, help="run folder (default: runs/DATASET/rivals/NAME/CATEGORY)")
     p.add_argument("--resume", action="store_true", help="go on from the last checkpoint, and keep finished images")
     args = p.parse_args(argv)
-    check(args)
+    check(args, {option: p.get_default(option) for option in BELONGS_TO})
     return args
 
 
@@ -95,10 +96,10 @@ def count(text: str) -> int:
     return 0 if text == "0" else positive(text)
 
 
-def check(args: argparse.Namespace) -> None:
-    """Raise UserError for an option that means nothing to the rival."""
+def check(args: argparse.Namespace, defaults: Mapping[str, object]) -> None:
+    """Raise UserError for an option that means nothing to the rival, and has another value than its default."""
     for option, names in BELONGS_TO.items():
-        if args.name not in names and getattr(args, option) not in (None, False):
+        if args.name not in names and getattr(args, option) is not defaults[option]:
             raise UserError(f"--{option.replace('_', '-')} means nothing to {args.name}: leave it out, or take "
                             f"{' or '.join(names)}.")
     if args.weights and args.name in ("ddpm", "ddim") and not args.latents:
@@ -106,6 +107,8 @@ def check(args: argparse.Namespace) -> None:
     if (args.draw_steps or 0) > NOISE_LEVELS:
         raise UserError(f"--draw-steps {args.draw_steps}: there are {NOISE_LEVELS} levels of noise, so take at most as "
                         "many steps.")
+    if args.name == "stylegan3" and args.dtype not in ("auto", "float32"):
+        raise UserError(f"--dtype {args.dtype} is not enough for stylegan3: leave out --dtype.")
     if args.dtype == "float16":
         raise UserError("--dtype float16 is not enough to train a rival with: take bfloat16 or float32.")
 

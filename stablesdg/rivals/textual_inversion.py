@@ -39,13 +39,18 @@ class Prompted:
         z_0, eps = draw_batch(self.sd, posteriors, indices, generator, self.crop)
         return denoising_loss(self.sd, z_0, self.sd.text.encode([prompt]), t, eps)
 
+    @property
+    def drawn_size(self) -> tuple[int, int]:
+        """(h, w) of the latents of an image that is drawn: the least height and width of the training images."""
+        h, w = (min(posterior.mean.shape[axis] for posterior in self.posteriors) for axis in (1, 2))
+        return h, w
+
     def draw(self, seeds: Sequence[int]) -> Tensor:
-        """Images (B, 3, H, W) in [-1, 1] from noise alone. All have the least height and width of the training images.
+        """Images (B, 3, H, W) in [-1, 1] from noise alone, all of `drawn_size`.
 
         Image i depends on seeds[i] alone.
         """
-        h, w = (min(posterior.mean.shape[axis] for posterior in self.posteriors) for axis in (1, 2))
-        blank = torch.zeros(len(seeds), len(self.posteriors[0].mean), h, w)  # only its size counts
+        blank = torch.zeros(len(seeds), len(self.posteriors[0].mean), *self.drawn_size)  # only its size counts
         return generate(self.sd, Posterior(blank, blank), seeds, self.prompt, guidance=self.guidance, steps=self.steps,
                         from_noise=True)
 

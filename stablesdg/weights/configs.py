@@ -23,6 +23,7 @@ IGNORED = ("addition_embed_type_num_heads", "addition_time_embed_dim", "upcast_a
            "sample_size")
 UNET_BLOCKS = {"DownBlock2D", "CrossAttnDownBlock2D", "UpBlock2D", "CrossAttnUpBlock2D"}
 VAE_BLOCKS = {"DownEncoderBlock2D", "UpDecoderBlock2D"}
+BETA_SCHEDULES = ("scaled_linear", "linear")  # of diffusion.alpha_bar_table
 ONLY_SD1 = "which is not implemented: only the architecture of Stable Diffusion v1 is"
 
 
@@ -50,6 +51,9 @@ def require_sd1_schedule(scheduler: dict[str, Any], where: Path) -> None:
     if scheduler.get("prediction_type", "epsilon") != "epsilon" or scheduler.get("trained_betas"):
         raise UserError(f"{where} has a scheduler with another prediction_type than epsilon or with trained_betas: "
                         "only the process of Stable Diffusion v1 is implemented.")
+    if (schedule := scheduler.get("beta_schedule", BETA_SCHEDULES[0])) not in BETA_SCHEDULES:
+        raise UserError(f"{where} has a scheduler with beta_schedule {schedule}, and {' and '.join(BETA_SCHEDULES)} "
+                        "alone are implemented: pass weights of Stable Diffusion v1.")
 
 
 def _sizes(config: dict[str, Any], names: tuple[str, ...], only: dict[str, Any], where: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 Two layouts are read: the diffusers folder (whole or in shards, float32 or float16) and the single CompVis .safetensors.
 """
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from ..storage.errors import UserError
-from ..storage.files import read_json, read_optional_json
+from ..storage.files import read_json, read_optional_json, sha256
 from ..storage.tensors import PICKLES, load_tensors, pickle_refusal
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
@@ -47,6 +48,13 @@ def read_weights(path: Path) -> OfficialFiles:
     if path.suffix in PICKLES:
         raise UserError(pickle_refusal(path))
     return read_single_file(path) if path.is_file() else read_folder(path)
+
+
+def weights_sha256(path: Path) -> str:
+    """One hash over all weight files of a folder, or of a single file."""
+    files = [path] if path.is_file() else sorted(path.glob("*/*.safetensors"))
+    lines = [f"{file.parent.name}/{file.name} {sha256(file)}" for file in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def read_folder(path: Path) -> OfficialFiles:

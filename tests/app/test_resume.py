@@ -10,6 +10,7 @@ import time
 import pytest
 from commands import FLOAT32, TRAINING, here
 from conftest import ROOT
+from safetensors.torch import load_file, save_file
 
 from stablesdg import train
 from stablesdg.app.command_line import run_main
@@ -189,6 +190,18 @@ def test_resuming_on_other_images_is_refused(place, tmp_path, monkeypatch):
     base = ["train_ti.py", "--weights", "toy", *TRAINING, "--out", tmp_path / "run"]
     here(place, *base, "--data", "steel/pits", ok=False)
     assert "other settings (images)" in here(place, *base, "--data", "steel/scratches", "--resume", ok=False)
+
+
+def test_adapters_of_weights_that_have_changed_are_refused(place, tmp_path):
+    shutil.copytree(place / "toy", tmp_path / "toy")
+    base = ["--data", place / "steel" / "pits", "--weights", tmp_path / "toy", *TRAINING, "--no-preview", "--out",
+            tmp_path / "run"]
+    here(place, "train_ti.py", *base)
+    file = tmp_path / "toy" / "unet" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(file)
+    save_file({**tensors, "conv_out.bias": tensors["conv_out.bias"] + 1}, file)
+    assert f"{tmp_path / 'toy'} held others" in here(place, "train_ti.py", *base, "--resume", ok=False)
+    assert "was learned on other weights than" in here(place, "train_lora.py", *base, ok=False)
 
 
 def test_a_finished_training_is_not_taken_for_one_of_other_images(place, tmp_path):

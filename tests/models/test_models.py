@@ -234,6 +234,16 @@ def test_attention_and_its_gradient_are_those_of_the_equation(n, m):
         assert torch.allclose(a, b, atol=1e-12)
 
 
+def test_autocast_does_not_undo_attention_in_float32():
+    q, k, v = torch.randn(3, 2, 60, 32, generator=torch.Generator().manual_seed(0)).bfloat16()
+    q.requires_grad_()
+    plain = attention(q, k, v, heads=4)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(attention(q, k, v, heads=4), plain)
+    fine = attention(q.float(), k.float(), v.float(), heads=4)
+    assert torch.equal(plain, fine.bfloat16())
+
+
 @pytest.mark.parametrize("m", [25, 7])
 def test_the_gradient_of_attention_in_bfloat16_is_that_of_float32_up_to_rounding(m):
     q, k, v = (torch.randn(3, length, 16).bfloat16().requires_grad_() for length in (25, m, m))

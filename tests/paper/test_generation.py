@@ -117,8 +117,9 @@ def test_the_unconditional_branch_runs_with_the_adapters_or_without(toy, uncond)
 
 
 def test_diffusers_timesteps_are_refused_for_a_sampler_that_has_others_there(sd):
-    with pytest.raises(ValueError, match="other timesteps for dpm"):
-        plan_diffusers(sd, 0.4, 50, "dpm")
+    for sampler in ("dpm", "paper"):
+        with pytest.raises(ValueError, match=f"go with ddim and ddpm, not with {sampler}"):
+            plan_diffusers(sd, 0.4, 50, sampler)
 
 
 def test_every_image_needs_a_seed_of_its_own(sd):

@@ -244,6 +244,17 @@ def test_our_file_keeps_rank_and_alpha(sd, tmp_path):
     assert all(float(v) == 6 for k, v in load_file(tmp_path / "lora.safetensors").items() if k.endswith(".alpha"))
 
 
+def test_a_lora_that_was_taken_off_is_no_longer_named(sd, tmp_path):
+    wrapped = lora.inject(sd, rank=1)
+    files = [tmp_path / f"{name}.safetensors" for name in "ab"]
+    for file in files:
+        save_lora(file, factors(wrapped), {})
+        sd.load_lora(file)
+        assert sd.adapter_files == [file]
+    sd.unload_lora()
+    assert sd.adapter_files == []
+
+
 def test_a_foreign_lora_is_refused_by_name(sd, tmp_path):
     save_file({"lora_unet_somewhere_else.lora_down.weight": torch.ones(1, 4)}, tmp_path / "file.safetensors")
     with pytest.raises(UserError, match="lora_unet_somewhere_else"):

@@ -1,7 +1,10 @@
 """Textual Inversion and DreamBooth: what learns, from what, and that both agree with the stages of the paper."""
+import dataclasses
+
 import pytest
 import torch
 
+from stablesdg.app.rivals import class_posteriors
 from stablesdg.models.stable_diffusion import load_stable_diffusion
 from stablesdg.models.vae import Posterior
 from stablesdg.rivals import dreambooth, textual_inversion
@@ -22,6 +25,14 @@ def posteriors(n, seed=0, side=8):
 @pytest.fixture
 def prompted(nano):
     return Prompted(load_stable_diffusion(nano), posteriors(3), None, PROMPT, guidance=1.5, steps=2)
+
+
+def test_class_images_of_another_size_are_drawn_anew(prompted, tmp_path, capsys):
+    for side, there in ((8, 0), (8, 2), (4, 0)):
+        own = dataclasses.replace(prompted, posteriors=posteriors(3, side=side))
+        others, _ = class_posteriors(tmp_path, own, "A photo of steel", 2)
+        assert f": {there} are there" in capsys.readouterr().out
+        assert [other.mean.shape[-1] for other in others] == [side, side]
 
 
 def test_textual_inversion_learns_the_vectors_that_train_ti_learns(prompted, nano, tmp_path):

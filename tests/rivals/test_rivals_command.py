@@ -96,6 +96,11 @@ def test_an_option_that_means_nothing_to_a_rival_is_refused(place, nano):
     prompted = ["textual-inversion", "--data", "steel/patches", "--weights", nano, "--prompt", "A photo"]
     assert "nothing could be learned" in rivals(place, *prompted, ok=False)
     assert "add --latents" in rivals(place, "ddpm", "--data", "steel/patches", "--weights", "x", ok=False)
+    for name, *option in (("stylegan3", "--no-augmentation"), ("dcgan", "--prior-preservation", 0)):
+        assert f"{option[0].replace('--no-', '--')} means nothing to {name}" in rivals(
+            place, name, "--data", "steel/patches", *option, ok=False)
+    assert "not enough for stylegan3" in rivals(place, "stylegan3", "--data", "steel/patches", "--dtype", "bfloat16",
+                                                ok=False)
     assert "1000 levels of noise" in rivals(place, "ddpm", "--data", "steel/patches", "--draw-steps", 2000, ok=False)
 
 

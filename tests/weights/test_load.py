@@ -179,7 +179,8 @@ def test_the_conversion_that_the_refusal_prints_works(tmp_path):
 @pytest.mark.parametrize("part, key, value", [
     ("unet", "use_linear_projection", True), ("unet", "attention_head_dim", [5, 10, 20, 20]),
     ("unet", "act_fn", "gelu"), ("unet", "class_embed_type", "timestep"), ("vae", "use_quant_conv", False),
-    ("unet", "down_block_types", ["AttnDownBlock2D"] * 4), ("scheduler", "prediction_type", "v_prediction")])
+    ("unet", "down_block_types", ["AttnDownBlock2D"] * 4), ("scheduler", "prediction_type", "v_prediction"),
+    ("scheduler", "beta_schedule", "squaredcos_cap_v2")])
 def test_an_architecture_that_is_not_implemented_is_refused_by_name(copy, part, key, value):
     file = copy / part / ("scheduler_config.json" if part == "scheduler" else "config.json")
     file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
