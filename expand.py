@@ -68,7 +68,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     run.add_argument("--budget", type=hours, metavar="8h", help="start no stage after so many hours (8h) or minutes "
                                                                 "(90m); the same command goes on")
     run.add_argument("--dry-run", action="store_true", help="list the stages with minutes and memory, and do nothing")
-    run.add_argument("--seed", type=seed, default=0, help="all randomness follows from it")
+    run.add_argument("--seed", type=seed, default=0,
+                     help="of adapters and images; the split and the classifiers have their own")
     add_device(run)
     args = p.parse_args(argv)
     if not args.data.is_dir():

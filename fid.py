@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 from stablesdg.app.command_line import add_device, parser, positive, run_main, seed
+from stablesdg.storage.errors import UserError
 from stablesdg.storage.files import write_json
 from stablesdg.storage.torchrun import is_first
 
@@ -34,7 +35,11 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--seed", type=seed, default=0, help="of the bootstrap, the subsets and the random draws")
     add_device(p)
     p.add_argument("--json", type=Path, help="also write the result to this file")
-    return p.parse_args(argv)
+    args = p.parse_args(argv)
+    if args.features == "nano" and (args.inception_weights or args.resize != p.get_default("resize")):
+        raise UserError("--features nano takes images at their own size, and no Inception: leave out --resize and "
+                        "--inception-weights.")
+    return args
 
 
 def main(argv: list[str] | None = None) -> None:

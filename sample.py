@@ -110,6 +110,12 @@ def check(args: argparse.Namespace) -> argparse.Namespace:
         raise UserError("--compose starts from real images: leave out --from-noise and --classic.")
     if args.masks and args.boxes:
         raise UserError("--masks and --boxes both say where the defects are: pass one of them.")
+    if args.box_class and not args.boxes:
+        raise UserError("--box-class takes the boxes of one class: pass --boxes, too.")
+    unused = {"--sampler": args.sampler, "--steps": args.steps, "--compat": args.compat,
+              "--uncond": args.uncond != "adapted", "--adapters": args.adapters != "all"}
+    if args.classic and (given := [name for name, value in unused.items() if value]):
+        raise UserError(f"{given[0]} has no effect on --classic, which uses no diffusion: leave it out.")
     alone = {"--ground": args.ground, "--masks": args.masks, "--boxes": args.boxes, "--box-class": args.box_class,
              "--region": args.region != "seam"}
     if not args.compose and (given := [name for name, value in alone.items() if value]):
@@ -148,7 +154,7 @@ def make_images(args: argparse.Namespace, folder: Path, out: Path) -> None:
         maker = sampling.open_classic() if settings.classic else sampling.open_diffusion(settings, folder, record)
     split.refuse_leak(maker.seen, real.split, f"The adapters in {folder}")
     depends_on = {"seed": settings.seed, "number": settings.number, "from_noise": settings.from_noise,
-                  "classic": settings.classic, "min_novelty": settings.min_novelty, "data": str(data),
+                  "classic": settings.classic, "min_novelty": settings.min_novelty, "data": generated.source_name(data),
                   **({"weights_of_sources": weights} if weights else {}), **maker.depends_on,
                   "seen": sorted(maker.seen | {sha256(file) for file in [*real.sources, *real.grounds]})}
     if settings.resume and generated.is_finished(out, depends_on):

@@ -24,6 +24,7 @@ LEAST_IMAGES = 2  # of a cell: a distance needs that many
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p = parser(__doc__, "python tune.py --run runs/neu/Pa --strengths 0.3,0.5,0.7 --guidances 1.5,3", many=True)
     add_model(p)
+    p.add_argument("--data", type=Path, help="folder of the category's real images (default: the run's)")
     p.add_argument("--strengths", type=numbers, default="0.3,0.4,0.5,0.6,0.7", help="values of s, between commas")
     p.add_argument("--guidances", type=numbers,
                    help="values of w, between commas (default: the recipe's, or 3,4,5,6,7)")
@@ -62,7 +63,7 @@ def tune(args: argparse.Namespace, folder: Path) -> None:
     processes.start()
     record = runs.require_run(folder)
     with processes.first_alone():
-        images = tuning.find_images(Path(record["data"]))
+        images = tuning.find_images(args.data or Path(record["data"]))
     print(f"run: {folder}; sources: {len(images.sources)} training images; compared with {len(images.held_out)} "
           "validation images")
     sd = model.open_model(args.weights, args.device, args.dtype, record)

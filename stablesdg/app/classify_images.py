@@ -44,7 +44,7 @@ def require_images(classes: list[str], parts: dict[str, list[list[Path]]]) -> No
     for part, files_by_class in parts.items():
         if lacking := [name for name, files in zip(classes, files_by_class) if not files]:
             raise UserError(f"{lacking[0]} has no {part} images: a class needs at least three images that share no "
-                            "surface, or --split random (python -m stablesdg.split --replace).")
+                            "surface, or python -m stablesdg.split DATA --split random --replace.")
 
 
 def warn_of_small_classes(classes: list[str], train: FilesByClass, per_class: int | None) -> None:
@@ -64,8 +64,8 @@ def open_generated(settings: ClassifySettings, classes: list[str], split: Split)
     having = [name for name in classes if name not in settings.real_only]
     if not having:
         raise UserError("--real-only names all classes, so that no generated image is left: leave one out.")
-    if arm == "substitute" and len(having) < len(classes):
-        raise UserError("--mode substitute takes generated images of all classes: leave out --real-only.")
+    if arm in ("substitute", "synthetic") and len(having) < len(classes):
+        raise UserError(f"--mode {arm} takes generated images of all classes: leave out --real-only.")
     made = [find_generated(folder, name, split) for name in having]
     files = [one.files for one in made]
     if arm == "copies":

@@ -1,6 +1,7 @@
 """What all command lines share: help, types of arguments, exit codes."""
 import argparse
 import errno
+import io
 import os
 import re
 import sys
@@ -189,6 +190,9 @@ def run_main(main: Callable[[], None]) -> None:
 
     Ctrl-C and SIGTERM become a sentence, too, and exit codes 130 and 143.
     """
+    for stream in (sys.stdout, sys.stderr):  # a name that the console cannot show ends no command
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         with sigterm_as_ctrl_c(), only_the_first_speaks():
             main()

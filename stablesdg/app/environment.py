@@ -26,8 +26,10 @@ def ensure_environment(requirements: str = "requirements.txt", root: Path = ROOT
         print(f"making {environment}", flush=True)
         try:
             venv.create(environment, with_pip=True)
-        except (subprocess.CalledProcessError, OSError) as error:
+        except BaseException as error:  # Ctrl-C, too
             shutil.rmtree(environment, ignore_errors=True)  # a half one would be taken for whole the next time
+            if not isinstance(error, (subprocess.CalledProcessError, OSError)):
+                raise
             sys.exit(f"error: Python could not make {environment} ({error}). On Debian and Ubuntu, install "
                      "python3-venv.")
     contents = b"".join((root / name).read_bytes() for name in ("requirements.txt", requirements))

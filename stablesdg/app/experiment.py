@@ -83,7 +83,7 @@ def open_experiment(settings: ClassifySettings) -> Experiment:
         test_groups=surfaces(parts["test"], split), held_out_sha256=images_sha256(parts["val"], parts["test"]),
         images_sha256=images_sha256(parts["train"], generated.files), arguments=settings.as_arguments(),
         features=extractor.key if extractor else None,
-        hard_sha256=sha256(settings.hard) if settings.hard else None)
+        hard_sha256=sha256(settings.hard) if settings.hard else None, training_sha256=images_sha256(parts["train"]))
     load = loader(settings, extractor)
     validation, test = (LabelledImages(*as_tensors(parts[part], load)) for part in ("val", "test"))
     seen = frozenset(sha256(file) for files in parts["val"] for file in files)

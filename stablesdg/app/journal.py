@@ -12,18 +12,25 @@ from typing import Any
 from ..storage.files import read_optional_json, sha256, write_json
 from .stages import Stage
 
+SYSTEM_FILES = ("Thumbs.db", "desktop.ini")
 WARNING = "warning: "  # how the lines begin that are kept for the report
 
 
 def fingerprint(paths: Iterable[Path]) -> str:
-    """One hash over files, and over all files in folders. What is not there counts, too."""
+    """One hash over files, and over all files in folders. What is not there counts, too; hidden files do not."""
     digest = hashlib.sha256()
     for path in paths:
-        inside = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+        inside = sorted(file for file in path.rglob("*") if file.is_file()
+                        and not is_of_the_system(file.relative_to(path))) if path.is_dir() else [path]
         for file in inside:
             content = content_of(file, *times(file)) if file.is_file() else "missing"
             digest.update(f"{path.name} {file.relative_to(path).as_posix()} {content}\n".encode())
     return digest.hexdigest()
+
+
+def is_of_the_system(file: Path) -> bool:
+    """Whether a file is hidden, or one that file managers write beside images."""
+    return file.name in SYSTEM_FILES or any(part.startswith(".") for part in file.parts)
 
 
 def times(file: Path) -> tuple[int, int]:

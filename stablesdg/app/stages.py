@@ -15,6 +15,7 @@ from .paths import dataset_folder
 TUNED_STRENGTHS = "0.3,0.4,0.5,0.6"  # of Table IV; below, an image is nearly its source (docs/results/strength.md)
 TUNED_GUIDANCES = {True: "1,2", False: "3,5,7"}  # for a small prior, and for Stable Diffusion
 TUNED_IMAGES = {True: 24, False: 100}  # of a cell
+WINDOW = "window.json"  # how 16-bit images are read, if there are any
 SAMPLER = ("--sampler", "dpm", "--steps", "25")
 FEWEST_TO_CHOOSE_BY = 5  # validation images: with 2 to 4, no cell could be told from another in a trial
 UNEQUAL = 2  # then a network that is trained on all images alike tends to answer with the largest class
@@ -67,7 +68,7 @@ def list_stages(settings: ExpandSettings, generates: bool) -> list[Stage]:
 def plan_stage(settings: ExpandSettings, folder: Path) -> Stage:
     """What the data set tells before anything is trained. It makes the split, too, where there is none."""
     return Stage("split and plan", "", "plan", (str(settings.data), "--device", settings.device), (settings.data,),
-                 (folder / "split.json", folder / "plan" / "plan.json"))
+                 (folder / "split.json", folder / "plan" / "plan.json", folder / WINDOW))
 
 
 # ---- one category -----------------------------------------------------------------------------------------------
@@ -77,35 +78,36 @@ def category_stages(settings: ExpandSettings, run: Path, category: str) -> list[
     """Algorithm 1 for one category: v_d, BA, s and w, images, their distance."""
     data = settings.data / category
     common = ("--seed", str(settings.seed), "--device", settings.device)
-    training = ("--data", str(data), "--weights", settings.weights, "--iterations", str(settings.iterations),
-                "--no-preview", *common)
-    images, split, weights = settings.data / category, run.parent / "split.json", Path(settings.weights)
+    where = ("--data", str(data), "--weights", settings.weights)
+    training = (*where, "--iterations", str(settings.iterations), "--no-preview", *common)
+    split, weights = run.parent / "split.json", Path(settings.weights)
+    real = (settings.data / category, split, run.parent / WINDOW)
     embedding, lora = run / "embedding.safetensors", run / "lora.safetensors"
     stages = [
-        Stage("token embedding", category, "train_ti.py", training, (images, split, weights), (embedding,),
+        Stage("token embedding", category, "train_ti.py", training, (*real, weights), (embedding,),
               ("--resume",), operations=("token embedding", settings.iterations)),
         Stage("LoRA", category, "train_lora.py", ("--rank", "1", *training),
-              (images, split, weights, embedding), (lora,), ("--resume",), operations=("LoRA", settings.iterations))]
+              (*real, weights, embedding), (lora,), ("--resume",), operations=("LoRA", settings.iterations))]
     chosen: tuple[Path, ...] = ()
     if tunes(settings) and can_tune(split, category):
         guidances, number = TUNED_GUIDANCES[settings.is_small], TUNED_IMAGES[settings.is_small]
         chosen = (run / "tune.csv",)
         stages.append(Stage(
             "choose s and w", category, "tune.py",
-            ("--run", str(run), "--strengths", TUNED_STRENGTHS, "--guidances", guidances, "--number", str(number),
-             "--halving", *SAMPLER, *common), (images, split, weights, lora), chosen, ("--resume",),
+            ("--run", str(run), *where, "--strengths", TUNED_STRENGTHS, "--guidances", guidances, "--number",
+             str(number), "--halving", *SAMPLER, *common), (*real, weights, lora), chosen, ("--resume",),
             operations=("images", number * 8 / 3)))
     samples = run / "samples"
     compose, marks = composition(settings, category)
     stages.append(Stage(
         "images", category, "sample.py",
-        ("--run", str(run), "--number", str(settings.number), *compose, *SAMPLER,
-         *common), (images, split, weights, lora, *chosen, *marks), (samples,), ("--resume",),
+        ("--run", str(run), *where, "--number", str(settings.number), *compose, *SAMPLER,
+         *common), (*real, weights, lora, *chosen, *marks), (samples,), ("--resume",),
         operations=("images", settings.number)))
     features = () if settings.has_inception else ("--features", "nano")
     stages.append(Stage("score", category, "fid.py",
                         (str(data), str(samples), *features, "--json", str(run / "fid.json"), "--device",
-                         settings.device), (images, split, samples), (run / "fid.json",)))
+                         settings.device), (*real, samples), (run / "fid.json",)))
     return stages
 
 
@@ -140,18 +142,19 @@ def can_tune(split: Path, category: str) -> bool:
 def recognition_stages(settings: ExpandSettings, folder: Path, generates: bool) -> list[Stage]:
     """The classifier on frozen features; with generated images, it and each network with them and with its controls."""
     split, results = folder / "split.json", folder / "classify"
+    real = (settings.data, split, folder / WINDOW)
     made = tuple(folder / category / "samples" for category in settings.generated)
     generated = ("--generated", str(folder), *(("--real-only", *settings.real_only) if settings.real_only else ()))
     frozen = frozen_network(folder)
     balanced = ("--balanced",) if is_unequal(split) or (generates and settings.real_only) else ()
-    stages = [classify(settings, frozen, balanced, (settings.data, split), results, "none")]
+    stages = [classify(settings, frozen, balanced, real, results, "none")]
     if not generates:
         return stages
     length = ("--steps", str(settings.steps), "--augment", "strong", "--average", *balanced, "--side",
               str(settings.side), "--seeds", str(settings.seeds))
     imitation, control = ("--imitate", frozen), ("--control", "steps", "--filter", frozen, *generated)
     expand = ("--mode", "expand", "--filter", frozen, *generated)
-    real, all_images = (settings.data, split), (settings.data, split, *made)
+    all_images = (*real, *made)
     stages.append(classify(settings, frozen, (*expand, *balanced), all_images, results, "expand"))
     for network in settings.networks:
         stages += [classify(settings, network, (*arm, *length), reads, results, name) for name, arm, reads in (

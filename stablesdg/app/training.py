@@ -128,10 +128,10 @@ def is_finished(settings: TrainingSettings, stage: str, output: str) -> bool:
     asked = {name: getattr(settings, name) for name in RESULT_SETTINGS}
     changed = [f"--{c.replace('_', '-')}" for c in
                changed_settings(before, {k: v for k, v in asked.items() if v is not None and k in before})]
-    if settings.weights and Path(settings.weights).resolve() != Path(record["weights"]):
-        changed.append(f"--weights was {record['weights']}")
-    elif Path(record["weights"]).exists() and finished.get("weights_sha256") != weights_sha256(Path(record["weights"])):
-        changed.append(f"{record['weights']} held others")
+    weights = Path(settings.weights or record["weights"])
+    if weights.exists() and finished.get("weights_sha256") != weights_sha256(weights):
+        changed.append(f"{record['weights']} held other weights" if weights.resolve() == Path(record["weights"])
+                       else f"--weights was {record['weights']}")
     embedding = folder / "embedding.safetensors"
     if stage != "ti" and finished.get("embedding_sha256") != (sha256(embedding) if embedding.is_file() else None):
         changed.append(f"{embedding} was another")

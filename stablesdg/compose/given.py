@@ -104,12 +104,26 @@ def read_boxes(where: Path, sources: Sequence[Path], name: str | None = None) ->
                  if (file := where / f"{source.stem}.txt").is_file() else [] for source in sources}
     elif len(documents) == 1:
         found = read_coco(documents[0], name)
-        boxes = {source: found.get(source.name, []) for source in sources}
+        boxes = {source: coco_boxes(found, source, documents[0]) for source in sources}
     else:
         raise UserError(f"{where} holds no boxes of these images: pass a folder of VOC xml or YOLO txt files that are "
                         "named as the images, or a COCO json file.")
     require_all({source: bool(own) for source, own in boxes.items()}, where, f"box of {name}" if name else "box")
     return GivenBoxes(boxes)
+
+
+def coco_boxes(found: Mapping[str, list[Box]], source: Path, file: Path) -> list[Box]:
+    """The boxes of one image, by its name; of several of that name in other folders, those in the folder of its class.
+
+    Raises UserError if that leaves more than one.
+    """
+    named = [name for name in found if Path(name).name == source.name]
+    if len(named) > 1:
+        named = [name for name in named if Path(name).parent.name == source.parent.name]
+        if len(named) != 1:
+            raise UserError(f"{file} has several images {source.name}, and none is {source.parent.name}/{source.name}: "
+                            "write each file_name with the folder of its class.")
+    return found[named[0]] if named else []
 
 
 def require_all(there: Mapping[Path, bool], where: Path, what: str) -> None:
@@ -172,21 +186,34 @@ def read_yolo(file: Path, size: tuple[int, int], name: str | None = None) -> lis
     boxes = []
     try:
         for line in filter(None, map(str.strip, file.read_text(encoding="utf-8").splitlines())):
-            number, x, y, width, height = line.split()[:5]
+            number, *values = line.split()
             if name is None or name in {number, *(names[int(number):int(number) + 1])}:
-                x, y, width, height = (float(value) * side for value, side in zip((x, y, width, height), size * 2))
-                boxes.append(checked(x - width / 2, y - height / 2, x + width / 2, y + height / 2))
+                boxes.append(yolo_box([float(value) for value in values], size))
     except ValueError as error:
         raise malformed(file, error) from None
     return boxes
 
 
+def yolo_box(values: Sequence[float], size: tuple[int, int]) -> Box:
+    """The box of a line: x, y, width and height, perhaps a confidence after them, or the points of a polygon.
+
+    Raises ValueError for other numbers of values.
+    """
+    if len(values) in (4, 5):
+        x, y, width, height = (value * side for value, side in zip(values, size * 2))
+        return checked(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+    if len(values) < 6 or len(values) % 2:
+        raise ValueError(f"a line of {len(values)} numbers after the class")
+    xs, ys = ([value * side for value in values[axis::2]] for axis, side in enumerate(size))
+    return checked(min(xs), min(ys), max(xs), max(ys))
+
+
 def read_coco(file: Path, name: str | None = None) -> dict[str, list[Box]]:
-    """{name of the image: boxes} of a COCO json file."""
+    """{file_name: boxes} of a COCO json file."""
     document: Any = read_json(file)
     boxes: dict[str, list[Box]] = {}
     try:
-        files = {image["id"]: Path(image["file_name"]).name for image in document["images"]}
+        files = {image["id"]: str(image["file_name"]) for image in document["images"]}
         wanted = {kind["id"] for kind in document["categories"] if name is None or kind["name"] == name}
         for item in document["annotations"]:
             if item["category_id"] in wanted:

@@ -88,11 +88,11 @@ def find_surfaces(split: Split, new: Sequence[NewImages], found: FoundLinks | No
         a, b = copies[0]
         print(f"warning: {count(len(copies), 'picture')} in two classes, {a} and {b} first: which is it?")
     if found.not_compared:
-        print(f"{count(found.not_compared, 'pair')} of images are not compared, because their sides differ more than "
-              "twofold and their scale is unknown")
-    classes = set(map(category_of, fresh))
-    photographs = same_photograph({**fresh, **{k: file for k, file in known.items() if category_of(k) in classes}})
-    return join_groups(split, fresh, (pairs - across) | photographs, across)
+        print(f"{count(found.not_compared, 'pair')} of images are not compared, because their sizes lie too far "
+              "apart and their scale is unknown")
+    photographs = {pair for pair in same_photograph({**fresh, **known}) if fresh.keys() & set(pair)}
+    across |= set(filter(is_across, photographs))
+    return join_groups(split, fresh, (pairs | photographs) - across, across)
 
 
 def files_beside(split: Split, folder: Path) -> dict[str, Path]:

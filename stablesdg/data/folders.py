@@ -11,6 +11,8 @@ def list_images(folder: str | Path) -> list[Path]:
     """The image files of one folder, sorted by name. Raises UserError if there are none."""
     folder = require_folder(folder)
     files = sorted(f for f in folder.iterdir() if has_image_ending(f) and not is_hidden(f))
+    if strange := [f.name for f in files if not is_unicode(f.name)]:
+        raise UserError(f"{folder} holds a file whose name is no Unicode ({ascii(strange[0])}): rename it.")
     if not files:
         inside = [f.name for f in sorted(folder.iterdir()) if f.is_dir() and not is_hidden(f)]
         named = ", ".join(inside[:MOST_FOLDERS_NAMED])
@@ -43,6 +45,11 @@ def require_folder(folder: str | Path) -> Path:
 def has_image_ending(file: Path) -> bool:
     """Whether the name ends as an image's does."""
     return file.suffix.lower() in EXTENSIONS
+
+
+def is_unicode(name: str) -> bool:
+    """Whether a name can be written down. Linux also has names of other bytes."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def is_hidden(path: Path) -> bool:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 J = TypeVar("J", bound=tuple[Any, ...])
+DEEP_COLOUR = ("RGB;16", "RGBA;16", "RGBa;16", "RGBX;16", "LA;16")  # how Pillow calls several channels of 16 bits
 MOST_PIXELS = 2**20  # of an image that a model sees at its own size
 
 
@@ -36,10 +37,12 @@ def read_image(path: Path, window: Window | None = None) -> tuple[Image.Image, s
     """(RGB image, its mode: "L" if it is gray, else "RGB").
 
     16-bit gray is brought to 8 bits, by a window of gray levels (default: that of the data set, see window.py).
-    Transparency is dropped. Raises UserError if the file cannot be read, or if its black and white are unknown.
+    Transparency is dropped. Raises UserError if the file cannot be read, if its black and white are unknown, or if it
+    has several channels of 16 bits.
     """
     path = Path(path)
     with readable(path), Image.open(path) as file:
+        raw_modes = [str(tile[-1][0] if isinstance(tile[-1], tuple) else tile[-1]) for tile in file.tile]
         image = ImageOps.exif_transpose(file)
         image.load()
     if is_deep(image, path):
@@ -47,6 +50,8 @@ def read_image(path: Path, window: Window | None = None) -> tuple[Image.Image, s
         image = Image.fromarray((window or window_for(path, int(pixels.max()))).to_8_bits(pixels))
     elif image.mode.startswith(("I", "F")):
         raise UserError(f"{path} has 32-bit pixels, whose black and white are unknown: save it with 8 or 16 bits.")
+    elif any(raw_mode.startswith(DEEP_COLOUR) for raw_mode in raw_modes):  # Pillow would keep the high byte alone
+        raise UserError(f"{path} has several channels of 16 bits: save it as gray of 16 bits, or colour of 8.")
     mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
     return image.convert("RGB"), mode
 

@@ -29,7 +29,7 @@ class CategoryLeak:
     largest_group: int  # images
     pairs: int  # of images that overlap
     false_pairs: int  # found after mirroring, when no true pair is left
-    not_compared: int  # pairs whose sides differ more than twofold
+    not_compared: int  # pairs whose sizes lie too far apart: see alike.read_alike
     sizes: dict[str, int]  # images of each part outside training
     leaked: set[str]  # names of those of them that share surface with a training image
     overlaps: list[NamedOverlap]

@@ -35,7 +35,7 @@ class FoundLinks:
     """What the search found."""
     overlaps: list[LinkedPair]
     copies: list[Pair]  # one picture twice, be it mirrored or turned
-    not_compared: int  # pairs whose sides differ more than twofold
+    not_compared: int  # pairs whose sizes lie too far apart: see alike.read_alike
 
     @property
     def pairs(self) -> set[Pair]:

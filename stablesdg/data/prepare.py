@@ -18,7 +18,7 @@ from scipy.ndimage import find_objects, label
 
 from ..storage.errors import UserError
 from ..storage.files import write_csv
-from .folders import has_image_ending, list_images
+from .folders import has_image_ending, is_hidden, list_images
 from .images import read_image, save_image
 from .window import FULL, Window, deep_files, deep_pixels, measure_window
 
@@ -49,6 +49,7 @@ class CutPhotograph:
     gray: Image.Image
     box: Box
     tiles: list[Image.Image]
+    tiled: float  # share of the piece's box that lies in tiles
 
     @property
     def discarded(self) -> float:
@@ -65,7 +66,7 @@ class CutPhotograph:
 
 def published_files(raw: Path) -> list[tuple[Path, str]]:
     """[(file, class), ..] if every image below `raw` is named as NEU publishes them, else []."""
-    files = [file for file in sorted(raw.rglob("*")) if has_image_ending(file)]
+    files = [file for file in sorted(raw.rglob("*")) if has_image_ending(file) and not is_hidden(file)]
     names = [re.fullmatch(r"(.+)_\d+", file.stem) for file in files]
     classes = [NEU_CLASSES.get(match[1]) if match else None for match in names]
     found = [(file, short) for file, short in zip(files, classes) if short is not None]
@@ -96,7 +97,7 @@ def prepare_category(folder: Path, out: Path, settings: TileSettings) -> list[Cu
     Returns the first photographs, for a contact sheet. Raises UserError if a photograph cannot be read, or if tiles of
     two would have one name.
     """
-    rows, shown, discarded = [], [], 0.0
+    rows, shown, discarded, tiled = [], [], 0.0, 0.0
     files = list_images(folder)
     require_different_stems(files)
     for file in files:
@@ -106,11 +107,14 @@ def prepare_category(folder: Path, out: Path, settings: TileSettings) -> list[Cu
             save_image(out / name, tile)
         rows += [(name, file.name) for name in names]
         discarded += photograph.discarded / len(files)
+        tiled += photograph.tiled / len(files)
         if len(shown) < PHOTOGRAPHS_SHOWN:
             shown.append(photograph)
     write_csv(out / "tiles.csv", ("file", "photograph"), rows)
     print(f"{folder.name}: {len(rows)} tiles of {len(files)} photographs; {discarded:.0%} of their area discarded as "
           "background")
+    if tiled < 1:
+        print(f"{1 - tiled:.0%} of the pieces, at their ends, lies in no tile: --overlap or another --tile covers more")
     if discarded > MOST_DISCARDED:
         print(f"warning: {discarded:.0%} of {folder.name} was taken for background, which may be the defect itself: "
               f"look at contact-{folder.name}.png; --whole keeps all, --dark takes the dark side for the piece")
@@ -131,7 +135,10 @@ def cut_photograph(file: Path, settings: TileSettings) -> CutPhotograph:
     gray = read_image(file, settings.window)[0].convert("L")
     box = (0, 0, *gray.size) if settings.whole else find_piece(gray, settings.dark)
     tiles = cut_tiles(gray.crop(box), settings.tile, settings.overlap, settings.size)
-    return CutPhotograph(file.name, gray, box, tiles)
+    width, height = box[2] - box[0], box[3] - box[1]
+    side = min(settings.tile or min(width, height), width, height)
+    tiled = covered(width, side, settings.overlap) * covered(height, side, settings.overlap)
+    return CutPhotograph(file.name, gray, box, tiles, tiled)
 
 
 def otsu_threshold(gray: Image.Image) -> int:
@@ -163,7 +170,7 @@ def label_regions(mask: np.ndarray) -> np.ndarray:
 
 
 def cut_tiles(image: Image.Image, side: int | None, overlap: float, size: int) -> list[Image.Image]:
-    """Square tiles, laid evenly from edge to edge with at least the overlap asked for, resized to `size` pixels.
+    """Square tiles with the overlap asked for, resized to `size` pixels. What is left over at the ends lies in none.
 
     side  of a tile in the image in pixels; the image's shorter side if it is None, or if it is larger than that
     """
@@ -177,8 +184,14 @@ def cut_tiles(image: Image.Image, side: int | None, overlap: float, size: int) -
 
 
 def tile_starts(length: int, side: int, overlap: float) -> list[int]:
-    """Where tiles begin along one axis, in pixels. Without overlap, what is left over is shared between both ends."""
+    """Where tiles begin along one axis, in pixels. What is left over is shared between both ends."""
     stride = max(1.0, side * (1 - overlap))
     n = int((length - side) // stride) + 1
     spare = length - side - (n - 1) * stride
     return [round(spare / 2 + k * stride) for k in range(n)]
+
+
+def covered(length: int, side: int, overlap: float) -> float:
+    """The share of one axis that lies in tiles."""
+    starts = tile_starts(length, side, overlap)
+    return (starts[-1] + side - starts[0]) / length

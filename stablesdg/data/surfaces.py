@@ -43,7 +43,7 @@ class Links:
     """What was found among images."""
     overlaps: list[NamedOverlap]
     copies: set[Pair]
-    not_compared: int  # pairs whose sides differ more than twofold
+    not_compared: int  # pairs whose sizes lie too far apart: see `read_alike`
 
     @property
     def pairs(self) -> set[Pair]:
@@ -115,16 +115,24 @@ def count_apart(sets: Sequence[Sequence[str]], fresh: Collection[str], across: b
 
 
 def same_photograph(files: Files) -> set[Pair]:
-    """A chain through the tiles of each photograph, as tiles.csv in the images' folders names it."""
-    photographs = {}
-    for folder in {path.parent for path in files.values()}:
+    """A chain through the tiles of each photograph, as tiles.csv in the images' folders names it.
+
+    A tile that was moved into the folder of another class, without its line, is still a tile of its photograph.
+    """
+    photographs: dict[Path, Path] = {}
+    for folder in sorted({path.parent for path in files.values()}):
         if (folder / "tiles.csv").is_file():
             photographs |= {folder / row["file"]: folder / row["photograph"]
                             for row in read_csv(folder / "tiles.csv", ("file", "photograph"))}
+    moved: dict[tuple[Path, str], list[Path]] = {}  # (data set, name of a tile that is gone from its folder)
+    for tile, photograph in photographs.items():
+        if not tile.exists():
+            moved.setdefault((tile.parent.parent, tile.name), []).append(photograph)
     chain, last = set(), {}
     for name in sorted(files):
-        photograph = photographs.get(files[name])
-        if photograph is not None:
+        tile = files[name]
+        own = [photographs[tile]] if tile in photographs else moved.get((tile.parent.parent, tile.name), [])
+        for photograph in own:
             if photograph in last:
                 chain.add((last[photograph], name))
             last[photograph] = name

@@ -78,7 +78,7 @@ def window_for(path: Path, highest: int) -> Window:
     """
     if _given:
         return _given
-    data = path.resolve().parent.parent
+    data = path.parent.resolve().parent  # a link to a file belongs where the link is
     file = runs_root() / (data.name or "data") / "window.json"
     if file.is_file():
         return read_window(file, file.stat().st_mtime_ns)

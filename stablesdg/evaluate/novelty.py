@@ -85,9 +85,11 @@ def gray_levels(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
 def ssim(a: Tensor, b: Tensor, peak: float = 255.0) -> Tensor:
     """Structural similarity of two gray images (H, W), the mean over the image (Wang et al. 2004).
 
-    The windows are Gaussian, 11 x 11 pixels of deviation 1.5; C_1 = (0.01 peak)^2, C_2 = (0.03 peak)^2.
+    The windows are Gaussian, 11 x 11 pixels of deviation 1.5; C_1 = (0.01 peak)^2, C_2 = (0.03 peak)^2. In a
+    smaller image they are as large as fits.
     """
-    offsets = torch.arange(-WINDOW_RADIUS, WINDOW_RADIUS + 1, dtype=torch.float64)
+    radius = min(WINDOW_RADIUS, (min(a.shape) - 1) // 2)
+    offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
     window = torch.exp(-0.5 * (offsets / WINDOW_SIGMA) ** 2)
     window = (window / window.sum()).view(1, 1, -1, 1)
     a, b = a.double(), b.double()

@@ -14,6 +14,7 @@ from pathlib import Path
 from ..app.command_line import add_common, parser, positive, rate, run_main
 from ..storage.errors import UserError
 from ..storage.lock import alone_at, alone_in
+from ..storage.runs import runs_root
 
 # stage -> (steps, images or captions a step, learning rate, decay of the moving average)
 DEFAULTS = {"autoencoder": (14000, 4, 1e-3, 0.999), "features": (10000, 64, 2e-3, 0.998),
@@ -32,7 +33,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
                    help="network whose features the feature network learns to tell (default: none); imagenet is "
                         "EfficientNet-Lite0, from two packages of its own")
     p.add_argument("--out", type=Path, default=Path("weights/nano"), help="folder of the finished prior")
-    p.add_argument("--work", type=Path, default=Path("runs/pretrain"), help="checkpoints, images, learning curves")
+    p.add_argument("--work", type=Path, help="checkpoints, images, learning curves (default: runs/pretrain)")
     p.add_argument("--images", type=positive, default=24000, help="training images to draw")
     p.add_argument("--stages", default=",".join(DEFAULTS), help="train these alone; finished ones are read")
     p.add_argument("--hours", type=rate, help="stop after so many hours; the same command goes on later")
@@ -43,7 +44,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         group.add_argument(f"--{stage}-batch", type=positive, default=batch, help="images or captions a step")
         group.add_argument(f"--{stage}-lr", type=rate, default=lr, help="Adam's learning rate")
     add_common(p.add_argument_group("run"))
-    return p.parse_args(argv)
+    args = p.parse_args(argv)
+    args.work = args.work or runs_root() / "pretrain"
+    return args
 
 
 def main(argv: list[str] | None = None) -> None:

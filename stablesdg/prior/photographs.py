@@ -25,6 +25,7 @@ from ..storage.tensors import read_metadata, save_tensors
 from .descriptions import caption, describe
 from .textures import Texture, pick
 
+FOLDER = "folder"  # in a pack: where its photographs are from
 MAX_SIDE, MIN_SIDE = 320, 64  # pixels of a packed photograph: larger ones are shrunk, smaller ones left out
 QUALITY = 87  # of the JPEG that a shrunk photograph is packed as
 MIN_BRIGHTNESS, MIN_DEVIATION = 12, 1.5  # gray levels: darker or more uniform photographs show nothing
@@ -123,7 +124,7 @@ def write_pack(folder: Path, pack: Path) -> None:
         raise UserError(f"{folder} holds no photograph of at least {MIN_SIDE} pixels that shows something.")
     weights = {source: weight(np.stack(marks)) for source, marks in thumbnails.items() if marks}
     save_tensors(pack, {"images": torch.from_numpy(np.concatenate(chunks))},
-                 {"photographs": json.dumps(rows), "weights": json.dumps(weights)})
+                 {"photographs": json.dumps(rows), "weights": json.dumps(weights), FOLDER: str(folder.resolve())})
     print(f"{pack}: {len(rows)} photographs, {len(listed) - len(rows)} near-duplicates and empty ones left out, "
           f"{position / 2**20:.1f} MiB")
 
@@ -147,8 +148,9 @@ def list_photographs(folder: Path) -> Iterator[Listing]:
             yield Listing(row["file"], f"{row.get('words') or ''} {row['file'].split('/')[0]}", origin)
         return
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in EXTENSIONS and not any(part.startswith(".") for part in path.parts):
-            file = path.relative_to(folder).as_posix()
+        inside = path.relative_to(folder)
+        if path.suffix.lower() in EXTENSIONS and not any(part.startswith(".") for part in inside.parts):
+            file = inside.as_posix()
             yield Listing(file, file.rpartition("/")[0].replace("/", " "), "")
 
 

@@ -12,21 +12,23 @@ from ..evaluate.features import HEADS
 from ..models.stable_diffusion import StableDiffusion, load_stable_diffusion
 from ..models.vae import VAE
 from ..storage.errors import UserError
-from ..storage.files import atomic_folder, write_json
-from ..storage.tensors import save_tensors
+from ..storage.files import atomic_folder, read_optional_json, write_json
+from ..storage.tensors import read_metadata, save_tensors
 from ..text import TextEncoder
 from ..weights.export import write_folder
+from ..weights.read import weights_sha256
 from . import feature_network
 from .autoencoder import AutoencoderSettings, pretrain_autoencoder
 from .denoiser import DenoiserSettings, pretrain_denoiser
 from .loop import Loop, Row
 from .model_card import model_card
 from .parts import parts_of
-from .photographs import Photographs, open_pack, write_pack
+from .photographs import FOLDER, Photographs, open_pack, write_pack
 from .pool import HELD_OUT, Artist, Pool, draw_pool, parted
 from .text_encoder import TextSettings, pretrain_text_encoder
 
 STAGES = ("autoencoder", "features", "text", "unet")
+STARTED = "start.json"  # in the work folder: the prior that the training started from
 LARGE_DIVISOR = 4  # one large image for so many of the others
 
 # What adapting this prior wants different from the paper, which speaks of Stable Diffusion.
@@ -82,12 +84,17 @@ class Done:
 
 
 def open_photographs(source: Path | None, work: Path) -> Photographs | None:
-    """The photographs of a pack, or of a folder, which is packed into `work` first."""
+    """The photographs of a pack, or of a folder, which is packed into `work` first.
+
+    Raises UserError if `work` holds a pack of another folder.
+    """
     if source is None or source.is_file():
         return open_pack(source) if source else None
     pack = work / "photographs.safetensors"
     if not pack.is_file():
         write_pack(source, pack)
+    elif (packed := read_metadata(pack).get(FOLDER)) not in (None, str(source.resolve())):
+        raise UserError(f"{pack} holds photographs of {packed}, not of {source}: pass another --work, or delete it.")
     return open_pack(pack)
 
 
@@ -113,6 +120,10 @@ def pretrain(settings: PriorSettings, loops: Mapping[str, Loop], photographs: Pa
     work.mkdir(parents=True, exist_ok=True)
     if start and not any(parts_of(work, stage) for stage in STAGES):
         write_starts(start, settings, work)
+        write_json(work / STARTED, {"prior": weights_sha256(start)})
+    elif start and read_optional_json(work / STARTED).get("prior") != weights_sha256(start):
+        raise UserError(f"{work} holds a training that did not start from {start}: pass another --work, or leave out "
+                        "--start.")
     material = draw_material(settings, open_photographs(photographs, work), work)
     done = Done()
     for stage in STAGES:

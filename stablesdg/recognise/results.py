@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..data.window import window_note
 from ..evaluate.filter import ImageVerdict
 from ..storage.errors import UserError
 from ..storage.files import read_csv, read_json, sha256, write_csv, write_json
@@ -43,7 +44,8 @@ DEFAULT_ARGUMENTS = {  # of classify.py, where an earlier version did not write 
     "imitate": None, "mix": None, "filter": None, "real_only": []}
 IN_WORDS = {"test_files": "the test images", "test_groups": "the surfaces of the test images",
             "held_out_sha256": "the validation or test images", "images_sha256": "the training or generated images"}
-FREE_FIELDS = ("n_extra", "unseen", "rows", "correct", "confusion", "summary", "verdicts", "arguments")  # of the JSON
+FREE_FIELDS = ("n_extra", "unseen", "rows", "correct", "confusion", "summary", "verdicts", "arguments",  # of the JSON
+               "training_sha256")  # images_sha256 holds these images, too
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Setup:
     arguments: dict[str, Any]  # of classify.py
     features: str | None = None  # key of the frozen features that had a part in it, by their weights
     hard_sha256: str | None = None  # of the file of --hard
+    training_sha256: str | None = None  # of all real training images; None where an earlier version did not write it
 
     @property
     def stem(self) -> str:
@@ -141,8 +144,8 @@ class Result:
 
 
 def images_sha256(*parts: FilesByClass) -> str:
-    """The SHA-256 of all images of all parts, in their order."""
-    digests = [sha256(file) for part in parts for files in part for file in files]
+    """The SHA-256 of all images of all parts, in their order, and of how 16-bit ones are read."""
+    digests = [sha256(file) + window_note(file) for part in parts for files in part for file in files]
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 

@@ -113,7 +113,8 @@ def compare(a: ArrayLike, b: ArrayLike, groups: Groups = None) -> Comparison:
 
     Interval and p come from one Student's t, that of `spread_of_mean`, so that p is below 0.05 exactly where the
     interval leaves out 0. Where all groups differ alike, mostly not at all, the spread is 0. The largest share of
-    differing groups that these could have missed takes its place: 1 - 0.025^(1 / groups).
+    differing groups that these could have missed takes its place: 1 - 0.025^(1 / groups). p is then that of the sign
+    test, 2 / 2^groups, so that fewer than six groups never tell.
     Raises ValueError if the numbers of images differ.
     """
     table_a, table_b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
@@ -124,7 +125,11 @@ def compare(a: ArrayLike, b: ArrayLike, groups: Groups = None) -> Comparison:
     mean, spread = float(table.mean()), spread_of_mean(table, groups)
     n_groups = number_groups(groups, table.shape[1]).max() + 1
     half = spread.half_width or 1 - 0.025 ** (1 / n_groups)
-    p = spread.p_of(mean) if spread.variance else float(abs(mean) <= half)
+    if spread.variance:
+        p = spread.p_of(mean)
+    else:
+        p = 1.0 if abs(mean) <= half else 2 * 0.5**n_groups
+        half = max(half, abs(mean)) if p >= LEVEL else half
     return Comparison(mean, max(-1.0, mean - half), min(1.0, mean + half), p, seeds)
 
 

@@ -15,6 +15,7 @@ from .significance import Comparison, compare, holm, verdict
 EXPERIMENT = ("network", "alpha", "per_class", "split")  # results that differ here answer other questions
 TRAINING = ("epochs", "steps", "patience", "augment", "upright", "side", "average")  # arguments of classify.py
 HASHES = {"held_out_sha256": "other validation or test images", "pretrained_sha256": "other pretrained weights"}
+REAL_HASH = "training_sha256"  # of real training images; it counts where both results have it
 NO_GENERATED_IMAGES = ("none", *CONTROLS)
 MOST_NAMED = 4  # results of other experiments in one line
 UNEQUAL_STEPS = 1.2  # ratio of optimiser steps from which on a verdict mentions it
@@ -80,6 +81,8 @@ def unlike(a: Result, b: Result) -> list[str]:
     if a.setup.dtype != b.setup.dtype:
         found.append(f"arithmetic in {a.setup.dtype or 'unknown'} and {b.setup.dtype or 'unknown'}")
     found += [words for field, words in HASHES.items() if getattr(a.setup, field) != getattr(b.setup, field)]
+    if None not in (known := {getattr(one.setup, REAL_HASH) for one in (a, b)}) and len(known) > 1:
+        found.append("other real training images")
     if not same_amount_added(a, b):
         found.append(f"they add {a.n_extra} and {b.n_extra} images, and a control must add as many as the other")
     return found

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..recognise.frozen import FROZEN
+from ..recognise.results import DEFAULT_ARGUMENTS
 from .read import Findings
 
 SEEDS = 3
@@ -13,6 +14,10 @@ DECIDING_ARMS = ("none", "expand", "steps")  # of classify.py
 LEFT_OUT = ("resume", "replace", "verdicts")  # of the arguments of a finished run: they do not change its result
 OFF = {"finish_real": 0.0}  # arguments of a finished run that cannot be typed with this value
 DEFAULT_ROOT = "runs"
+# arguments of classify.py that results must share to be compared, or that would explain a gain
+LIKE_TRAINING = ("network", "alpha", "per_class", "epochs", "steps", "patience", "average", "side", "augment",
+                 "upright", "mix", "teacher", "balanced", "pretrained")
+USUAL = {**DEFAULT_ARGUMENTS, "network": "squeezenet", "alpha": 1, "epochs": 50}
 
 
 def relative(path: Path | str) -> str:
@@ -50,7 +55,18 @@ def classify(findings: Findings, arm: str, options: str = "") -> str:
     if findings.real_only:
         generated += f" --real-only {shlex.join(findings.real_only)}"
     arms = {"none": "--mode none", "expand": f"--mode expand{generated}", "steps": f"--control steps{generated}"}
-    return f"python classify.py --data {data_of(findings)} {arms[arm]} --seeds {SEEDS}{options}{runs_of(findings)}"
+    return (f"python classify.py --data {data_of(findings)} {arms[arm]}{trained_as_before(findings)} --seeds {SEEDS}"
+            f"{options}{runs_of(findings)}")
+
+
+def trained_as_before(findings: Findings) -> str:
+    """The options of a trained network that there is a result of, so that the new one can be compared with it."""
+    known = [one.setup.arguments for one in findings.results
+             if one.setup.network not in FROZEN and not one.setup.arguments.get("imitate")]
+    if not known:
+        return ""
+    own = {name: value for name, value in known[0].items() if name in LIKE_TRAINING and value != USUAL.get(name)}
+    return as_run("classify", own).removeprefix("python classify.py")
 
 
 def of_category(findings: Findings, name: str, script: str, options: str = "") -> str:

@@ -108,7 +108,8 @@ class Findings:
     categories: Sequence[Category]
     overlaps: Sequence[Path]  # pictures of pairs
     plan: Mapping[str, Any]
-    results: Sequence[Result]
+    results: Sequence[Result]  # that were tested on the test part as it is now
+    outdated: Sequence[str]  # names of the others
     predictions: Mapping[str, Sequence[Prediction]]  # {name of the file: rows}
     expansion: Mapping[str, Any]  # expand.json
 
@@ -141,10 +142,18 @@ def read_findings(folder: Path, data: Path | None = None) -> Findings:
     verdicts = read_filter(folder / "classify" / "filter.csv")
     categories = [read_category(folder / name, files, verdicts) for name in names]
     results = read_results(folder / "classify")
+    outdated = [one.setup.stem for one in results if files and not is_tested_on(one, files)]
     return Findings(folder, data or find_data(categories, results), split, categories,
-                    find_overlaps(folder), read_optional_json(folder / "plan" / "plan.json"), results,
+                    find_overlaps(folder), read_optional_json(folder / "plan" / "plan.json"),
+                    [one for one in results if one.setup.stem not in outdated], outdated,
                     {file.stem: read_predictions(file) for file in sorted((folder / "classify").glob("predictions*"))},
                     read_optional_json(folder / "expand.json"))
+
+
+def is_tested_on(result: Result, files: Mapping[str, Any]) -> bool:
+    """Whether a result was tested on all test images of its classes. `files` are those of split.json."""
+    return set(result.setup.test_files) == {name for name, entry in files.items() if entry["part"] == "test"
+                                            and name.split("/")[0] in result.setup.classes}
 
 
 def find_overlaps(folder: Path) -> list[Path]:
@@ -216,6 +225,8 @@ def read_generated(folder: Path, verdicts: Mapping[str, Mapping[str, str]]) -> l
         file = folder / row["file"]
         if file.is_file():
             found = verdicts.get(place(file), {})
+            if found.get("novelty", "") != row.get("novelty", found.get("novelty", "")):
+                found = {}  # of another image of this name
             said = found.get("verdict")
             images.append(GeneratedImage(file, row.get("source") or "", row.get("nearest") or "",
                                          number(row, "novelty"), number(row, "ssim"), number(found, "evidence"),

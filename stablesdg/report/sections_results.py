@@ -30,8 +30,10 @@ STAGE_WORDS = {"ti": "Token embedding", "lora": "LoRA", "full": "Full adaptation
 
 def help_section(findings: Findings) -> Html:
     """Arms side by side, verdicts, confusion, missed defects and false alarms."""
+    dropped = [tag("p", f"Left out, because they were tested on other images than the split has now: {name}. Train it "
+                        "again with --replace.") for name in findings.outdated]
     if not findings.results:
-        return section(7, "Does it help?", *growth(findings, None), missing(
+        return section(7, "Does it help?", *dropped, *growth(findings, None), missing(
             "No classifier has been trained yet. These train one on real images, one on real and generated images, "
             "and the control that decides:", "\n".join(commands.classify(findings, arm)
                                                        for arm in commands.DECIDING_ARMS)))
@@ -42,7 +44,7 @@ def help_section(findings: Findings) -> Html:
               bullets(line.replace(str(findings.folder / "classify"), "the classify folder") for line in said)]
     parts += [tag("h3", "What is taken for what"), *(
         confusion_table(result) for result in ((gain.control, gain.result) if gain else findings.results[:2]))]
-    return section(7, "Does it help?", *parts, *thresholds(findings))
+    return section(7, "Does it help?", *dropped, *parts, *thresholds(findings))
 
 
 def growth(findings: Findings, gain: Gain | None) -> list[Html]:
@@ -68,6 +70,8 @@ def worth_in_images(gain: Gain | None, exponent: float, per_class: float) -> str
     if gain is None or exponent <= 0:
         return ""
     error = 1 - accuracy(gain.control).mean
+    if error <= 0:
+        return ""
 
     def images(change: float) -> str:
         if error - change <= MOST_GROWTH ** -exponent * error:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..recognise.advice import DO_NOT
 from ..recognise.per_class import balanced_accuracy, recalls
-from ..recognise.results import Result
+from ..recognise.results import DEFAULT_ARGUMENTS, Result
 from ..recognise.significance import LEVEL, MIN_SEEDS, Comparison, compare, holm, number_groups
 from ..recognise.verdicts import NO_GENERATED_IMAGES, UNEQUAL_STEPS, find_family, verdicts
 from .markup import count
@@ -23,6 +23,7 @@ WORTHWHILE_GAIN = 0.02  # of accuracy; a method whose gain is below it is not wo
 FEW_SURFACES = 10  # in a class's test part; a verdict on fewer is chance
 LEAST_ABOVE_CHANCE = 0.1  # of the mean recall; classifiers that are less above guessing have learned nothing
 LEAST_KEPT = 0.5  # of a class's generated images; if the filter leaves fewer, they are no good
+EQUAL_IN_A_GAIN = ("teacher", "imitate", "mix", "balanced")  # arguments of classify.py
 MOST_TIMES = 20  # as many test images as there are; beyond that no advice to collect them is given
 
 
@@ -86,11 +87,17 @@ def find_gain(results: Sequence[Result]) -> Gain | None:
             continue
         family = find_family(result, results)
         for other, said in zip(family.others, verdicts(family)):
-            if other.setup.arm in ("steps", "none"):
+            if other.setup.arm in ("steps", "none") and learned_alike(result, other):
                 found.append(Gain(result, other, said.comparison, said.adjusted_p))
     return min(found, key=lambda gain: (not gain.is_fair, gain.control.setup.arm != "steps",
                                         gain.result.setup.arm != "expand", -gain.comparison.seeds,
                                         gain.result.setup.stem), default=None)
+
+
+def learned_alike(a: Result, b: Result) -> bool:
+    """Whether no option of the training differs that would explain a gain without generated images."""
+    arguments = [{**DEFAULT_ARGUMENTS, **one.setup.arguments} for one in (a, b)]
+    return all(arguments[0][name] == arguments[1][name] for name in EQUAL_IN_A_GAIN)
 
 
 def judge(findings: Findings, gain: Gain | None) -> Verdict:
@@ -148,11 +155,14 @@ def what_would_settle(gain: Gain) -> str:
     if not gain.has_enough_seeds:
         return f"Train {MIN_SEEDS} seeds of both or more: {found.seeds} cannot tell."
     half = (found.high - found.low) / 2
-    times = (half / max(abs(found.difference), WORTHWHILE_GAIN)) ** 2
+    times = (half / max(abs(found.difference), WORTHWHILE_GAIN - found.difference)) ** 2
     have = len(setup.test_files)
     if times > MOST_TIMES:
         return (f"It would take more than {MOST_TIMES} times as many test images as the {have} that there are. Treat "
                 "the gain as none.")
+    if times <= 1:
+        return ("The interval alone would settle it. The adjusted p allows for the other arms in the folder, and it "
+                f"does not. More test images would help, most of all of {widest_class(gain)}.")
     more = max(1, round((times - 1) * have))
     return (f"About {more} more test images would settle it, most of all of {widest_class(gain)} (there are {have}; "
             "if new ones vary as these do).")

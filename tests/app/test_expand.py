@@ -141,6 +141,35 @@ def test_the_expanded_data_set_names_the_origin_of_each_image(expanded, monkeypa
     verdicts.write_text(before)
 
 
+def test_files_that_a_file_manager_writes_change_no_fingerprint(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"a")
+    before = fingerprint([tmp_path])
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini"):
+        (tmp_path / name).write_bytes(b"x")
+    assert fingerprint([tmp_path]) == before
+    (tmp_path / "b.png").write_bytes(b"b")
+    assert fingerprint([tmp_path]) != before
+
+
+def test_images_made_from_what_is_a_test_image_now_are_not_exported(expanded, tmp_path, monkeypatch, capsys):
+    place, _ = expanded
+    monkeypatch.chdir(place)
+    monkeypatch.delenv("STABLESDG_RUNS", raising=False)
+    run, manifest = place / "runs" / "steel", place / "runs" / "steel" / "split.json"
+    before = manifest.read_text()
+    with open(run / "patches" / "samples" / "manifest.csv", newline="") as file:
+        source = next(csv.DictReader(file))["source"]
+    split = json.loads(before)
+    split["files"][source]["part"] = "test"
+    manifest.write_text(json.dumps(split))
+    try:
+        assert export_expanded(place / "steel", run, tmp_path / "out") == 36
+    finally:
+        manifest.write_text(before)
+    assert "generated images of patches are not exported" in capsys.readouterr().out
+    assert not list((tmp_path / "out").rglob("generated"))
+
+
 def test_a_dry_run_lists_stages_with_minutes_and_writes_nothing(expanded, monkeypatch):
     place, _ = expanded
     before = fingerprint([place / "runs"])

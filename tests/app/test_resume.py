@@ -200,7 +200,7 @@ def test_adapters_of_weights_that_have_changed_are_refused(place, tmp_path):
     file = tmp_path / "toy" / "unet" / "diffusion_pytorch_model.safetensors"
     tensors = load_file(file)
     save_file({**tensors, "conv_out.bias": tensors["conv_out.bias"] + 1}, file)
-    assert f"{tmp_path / 'toy'} held others" in here(place, "train_ti.py", *base, "--resume", ok=False)
+    assert f"{tmp_path / 'toy'} held other weights" in here(place, "train_ti.py", *base, "--resume", ok=False)
     assert "was learned on other weights than" in here(place, "train_lora.py", *base, ok=False)
 
 

@@ -9,6 +9,7 @@ from stablesdg.compose.labels import Box, parts_of, write_labels
 from stablesdg.compose.masks import find_mask, grow
 from stablesdg.data import steel
 from stablesdg.storage.errors import UserError
+from stablesdg.storage.files import write_json
 
 
 def ground(seed=0):
@@ -84,6 +85,35 @@ def test_boxes_bound_the_mask_in_all_three_formats(labelled):
         assert (read_boxes(alone, [source]).mask_of(source, (90, 120)).area == mask).all()
         with pytest.raises(UserError, match="no box of dents for 1 of the 1"):
             read_boxes(alone, [source], "dents")
+
+
+def test_a_polygon_of_yolo_is_read_as_the_box_around_it(tmp_path):
+    source = tmp_path / "1.png"
+    Image.new("L", (100, 200)).save(source)
+    (tmp_path / "boxes").mkdir()
+    (tmp_path / "boxes" / "1.txt").write_text("0 0.1 0.1 0.9 0.1 0.9 0.5 0.2 0.5\n0 0.5 0.5 0.2 0.2 0.98\n")
+    polygon, box = read_boxes(tmp_path / "boxes", [source]).boxes[source]
+    assert polygon == pytest.approx((10, 20, 90, 100)) and box == pytest.approx((40, 80, 60, 120))
+    (tmp_path / "boxes" / "1.txt").write_text("0 0.1 0.1 0.9 0.1 0.9 0.5 0.2\n")
+    with pytest.raises(UserError, match="7 numbers after the class"):
+        read_boxes(tmp_path / "boxes", [source])
+
+
+def test_images_of_one_name_in_a_coco_file_are_told_apart_by_the_folder_of_their_class(tmp_path):
+    boxes = {"Pa/1.png": [1, 2, 3, 4], "Sc/1.png": [5, 6, 7, 8]}
+
+    def write(names):
+        write_json(tmp_path / "coco.json", {
+            "images": [{"id": k, "file_name": name} for k, name in enumerate(names)],
+            "categories": [{"id": 1, "name": "mark"}],
+            "annotations": [{"image_id": k, "category_id": 1, "bbox": box} for k, box in enumerate(boxes.values())]})
+
+    write(boxes)
+    source = tmp_path / "neu" / "Sc" / "1.png"
+    assert read_boxes(tmp_path / "coco.json", [source]).boxes[source] == [Box(5, 6, 12, 14)]
+    write(["a/1.png", "b/1.png"])
+    with pytest.raises(UserError, match="several images 1.png, and none is Sc/1.png"):
+        read_boxes(tmp_path / "coco.json", [source])
 
 
 def test_run_lengths_of_coco_give_the_mask_back(labelled):

@@ -1,6 +1,10 @@
 """Images in and out, and the split."""
 
+import os
 import shutil
+import struct
+import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -172,3 +176,35 @@ def test_hidden_files_make_no_class_and_a_link_to_a_class_is_refused(tmp_path, s
     (tmp_path / "set" / "patches").symlink_to(steel / "patches")
     with pytest.raises(UserError, match="patches is a link"):
         list_categories(tmp_path / "set")
+
+
+def test_links_to_images_are_read_by_the_window_of_the_data_set_that_they_lie_in(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, high in (("archive-1/x/0.png", 4000), ("archive-2/x/0.png", 1000)):
+        save_12_bits(tmp_path / name, 0, high)
+    (tmp_path / "set" / "a").mkdir(parents=True)
+    for k in (1, 2):
+        (tmp_path / "set" / "a" / f"{k}.png").symlink_to(tmp_path / f"archive-{k}" / "x" / "0.png")
+    first, second = (np.asarray(read_image(tmp_path / "set" / "a" / f"{k}.png")[0]).max() for k in (1, 2))
+    assert first > 200 and second < 80 and [file.parent.name for file in (tmp_path / "runs").glob("*/window.json")] == [
+        "set"]
+
+
+def test_colour_of_16_bits_is_refused_because_only_half_of_it_could_be_read(tmp_path):
+    header = struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0)
+    pixels = zlib.compress((b"\0" + struct.pack(">12H", *[3000] * 12)) * 4)
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    (tmp_path / "deep.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels)
+                                        + chunk(b"IEND", b""))
+    with pytest.raises(UserError, match="several channels of 16 bits"):
+        read_image(tmp_path / "deep.png")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_cannot_be_written_down_is_refused(tmp_path):
+    (tmp_path / os.fsdecode(b"sp\xe4ne.png")).touch()
+    with pytest.raises(UserError, match="no Unicode .*rename it"):
+        list_images(tmp_path)

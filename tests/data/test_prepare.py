@@ -7,6 +7,7 @@ from PIL import Image
 from stablesdg.data.folders import list_images
 from stablesdg.data.images import save_image
 from stablesdg.data.prepare import find_piece, otsu_threshold, tile_starts
+from stablesdg.data.split import load_split
 from stablesdg.data.surfaces import components, find_links, same_photograph
 from stablesdg.prior.textures import draw
 from stablesdg.storage.files import read_csv
@@ -48,12 +49,31 @@ def test_prepare_says_what_it_discards_and_whole_discards_nothing(tmp_path):
     assert "leave one of them out" in error
 
 
+def test_prepare_says_what_lies_in_no_tile(tmp_path):
+    save_image(tmp_path / "raw" / "Cr" / "p.png", Image.new("L", (100, 60), 99))
+    out = here(tmp_path, "-m", "stablesdg.prepare", "raw", "cut", "--tile", "40", "--size", "40", "--whole")
+    assert "Cr: 2 tiles" in out and "47% of the pieces, at their ends, lies in no tile" in out
+
+
+def test_a_tile_that_was_moved_into_another_class_stays_a_tile_of_its_photograph(tmp_path):
+    for name in ("Pa/1_00.png", "good/1_01.png", "good/2_00.png"):
+        save_image(tmp_path / "set" / name, Image.new("L", (20, 20), 9))
+    (tmp_path / "set" / "Pa" / "tiles.csv").write_text("file,photograph\n1_00.png,1.png\n1_01.png,1.png\n")
+    files = {name: tmp_path / "set" / name for name in ("Pa/1_00.png", "good/1_01.png", "good/2_00.png")}
+    assert same_photograph(files) == {("Pa/1_00.png", "good/1_01.png")}
+    split = load_split(tmp_path / "split.json", [tmp_path / "set" / name for name in ("Pa", "good")], "group")
+    assert split["files"]["Pa/1_00.png"]["part"] == split["files"]["good/1_01.png"]["part"]
+
+
 def test_prepare_sorts_the_published_layouts_as_they_are(tmp_path):
     for name in ("IMAGES/crazing_1.jpg", "train/images/scratches/scratches_2.jpg", "Cr_7.bmp"):
         save_image(tmp_path / "NEU" / name, Image.new("L", (20, 20), 9))
     assert "3 images sorted" in here(tmp_path, "-m", "stablesdg.prepare", "NEU", "neu")
     assert sorted(str(f.relative_to(tmp_path / "neu")) for f in (tmp_path / "neu").rglob("*.*")) == [
         "Cr/Cr_7.bmp", "Cr/crazing_1.jpg", "Sc/scratches_2.jpg"]
+    assert "leave out --tile" in here(tmp_path, "-m", "stablesdg.prepare", "NEU", "cut", "--tile", "9", ok=False)
+    save_image(tmp_path / "NEU" / "cam2" / "Cr_7.bmp", Image.new("L", (20, 20), 7))
+    assert "two images Cr_7.bmp of Cr" in here(tmp_path, "-m", "stablesdg.prepare", "NEU", "again", ok=False)
 
 
 def test_otsu_parts_two_gray_levels():

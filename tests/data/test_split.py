@@ -136,6 +136,15 @@ def test_an_existing_split_is_not_passed_over_in_silence_when_other_settings_are
     assert "30 images" in here(strips, "-m", "stablesdg.split", "set", "--ratios", "8", "1", "1", "--seed", "0")
 
 
+def test_a_split_made_anew_keeps_ratios_and_seed_unless_others_are_asked_for(strips):
+    here(strips, "-m", "stablesdg.split", "set", "--ratios", "4", "2", "4", "--seed", "3")
+    here(strips, "-m", "stablesdg.split", "set", "--replace")
+    split = json.loads((strips / "runs" / "set" / "split.json").read_text())
+    assert split["ratios"] == [4, 2, 4] and split["seed"] == 3
+    here(strips, "-m", "stablesdg.split", "set", "--replace", "--ratios", "8", "1", "1")
+    assert json.loads((strips / "runs" / "set" / "split.json").read_text())["ratios"] == [8, 1, 1]
+
+
 def test_check_draws_the_overlapping_pairs_of_a_class(strips):
     here(strips, "-m", "stablesdg.split", "set")
     assert "overlaps-Pa.png: 6 overlapping pairs" in here(strips, "-m", "stablesdg.split", "set", "--check")

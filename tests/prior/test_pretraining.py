@@ -140,6 +140,8 @@ def test_a_prior_goes_on_from_a_finished_one_of_its_sizes_and_from_no_other(smal
     assert max(relative_error(more[name], value) for name, value in first.items()) < 1e-3
     assert "went on from the weights of an earlier prior: autoencoder, features, unet" in (
         tmp_path / "more" / "README.md").read_text()
+    assert "did not start from" in here(tmp_path, *PRIOR, *small, "--out", "x", "--work", "work-1", "--start", "whole",
+                                        ok=False)
     assert "are of a network of other sizes" in here(tmp_path, *PRIOR, *small, "--out", "other", "--work", "work-3",
                                                      "--start", nano, ok=False)
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, ttest_1samp
 
-from stablesdg.recognise.significance import compare, holm, interval, spread_of_mean, verdict
+from stablesdg.recognise.significance import LEVEL, compare, holm, interval, spread_of_mean, verdict
 
 
 def test_the_interval_of_one_seed_is_near_the_binomial_one():
@@ -31,6 +31,13 @@ def test_surfaces_that_all_differ_alike_are_no_proof_whatever_is_rounded(size):
     found = compare(a, b, np.arange(2 * size) // size)
     assert found.p == 1 and found.low < 0 < found.high
 
+
+
+@pytest.mark.parametrize("surfaces", [1, 2, 5, 6, 9])
+def test_fewer_than_six_surfaces_that_all_change_alike_tell_nothing(surfaces):
+    found = compare([[1] * surfaces], [[0] * surfaces])
+    assert found.p == pytest.approx(min(1, 2 / 2**surfaces)) and (found.p < LEVEL) == (surfaces >= 6)
+    assert (found.low > 0) == (found.p < LEVEL) and found.high == 1
 
 
 def test_p_is_below_a_twentieth_exactly_where_the_interval_leaves_out_0():

@@ -109,9 +109,10 @@ def test_each_result_appears_in_a_family_and_controls_in_that_of_the_arm_that_th
     ({"dtype": "bfloat16"}, "arithmetic in float32 and bfloat16"),
     ({"held_out_sha256": "x"}, "other validation or test images"),
     ({"pretrained_sha256": "x"}, "other pretrained weights"),
+    ({"training_sha256": "x"}, "other real training images"),
     ({"arguments": {"epochs": 2, "patience": 3}}, "patience not set and 3")])
 def test_an_arm_that_drops_out_of_the_comparison_is_named_with_the_reason(changes, why, tmp_path):
-    lines = describe(find_family(made("expand"), [made("none", **changes)]), tmp_path)
+    lines = describe(find_family(made("expand", training_sha256="y"), [made("none", **changes)]), tmp_path)
     assert lines[0].startswith("expand is not compared with none: ") and why in lines[0]
     assert f"{tmp_path} holds no other result that expand can be compared with" in lines[1]
 

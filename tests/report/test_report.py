@@ -297,9 +297,42 @@ def test_each_class_has_a_light_a_shape_and_a_word(whole, page):
     assert page.text.count("cannot be told") >= len(lights)
 
 
+def test_results_of_another_test_part_are_left_out_and_named(tmp_path):
+    folder = make_run_folder(tmp_path)
+    assert find_gain(read_findings(folder).results)
+    split = json.loads((folder / "split.json").read_text())
+    moved = next(name for name, entry in split["files"].items() if entry["part"] == "test")
+    split["files"][moved]["part"] = "train"
+    (folder / "split.json").write_text(json.dumps(split), encoding="utf-8")
+    findings = read_findings(folder)
+    assert findings.results == [] and len(findings.outdated) == 3 and to_use(findings) is None
+    assert "tested on other images than the split has now" in page_of(folder).text
+
+
+def test_a_gain_is_none_of_an_arm_that_learned_in_another_way(tmp_path):
+    folder = make_run_folder(tmp_path)
+    file = folder / "classify" / "squeezenet-expand-1.json"
+    record = json.loads(file.read_text())
+    for options in ({"teacher": "nano"}, {"balanced": True}, {"mix": "both"}):
+        file.write_text(json.dumps({**record, "arguments": {**record["arguments"], **options}}), encoding="utf-8")
+        assert find_gain(read_findings(folder).results) is None
+
+
+def test_verdicts_of_the_filter_on_earlier_images_of_the_same_names_do_not_count(tmp_path):
+    folder = make_run_folder(tmp_path)
+    rows = [("expand", 0, f"{folder}/pits/samples/{i:05d}.png", "0.0001", 0.0, "evidence gone") for i in range(MADE)]
+    write_rows(folder / "classify" / "filter.csv", ("name", "seed", "file", "novelty", "evidence", "verdict"), rows)
+    assert not any(one.is_filtered for one in read_findings(folder).categories)
+
+
+def novelty(i):
+    """That of image i in the manifest of `make_run_folder`."""
+    return f"{0.08 + 0.09 * i:.4f}"
+
+
 def test_a_class_whose_images_the_filter_rejects_is_not_used(tmp_path):
     folder = make_run_folder(tmp_path)
-    rows = [("expand", 0, f"{folder}/pits/samples/{i:05d}.png", 0.5, 0.0, "evidence gone") for i in range(MADE)]
+    rows = [("expand", 0, f"{folder}/pits/samples/{i:05d}.png", novelty(i), 0.0, "evidence gone") for i in range(MADE)]
     write_rows(folder / "classify" / "filter.csv", ("name", "seed", "file", "novelty", "evidence", "verdict"), rows)
     findings = read_findings(folder)
     lights = judge_classes(findings.categories, find_gain(findings.results))
@@ -317,16 +350,15 @@ def test_the_commands_of_sample_py_can_be_typed_again():
 
 def test_an_image_that_one_arm_was_trained_with_counts_as_kept(tmp_path):
     folder = make_run_folder(tmp_path)
-    rows = [(name, 0, f"{folder}/pits/samples/{i:05d}.png", 0.5, 0.0, verdict) for i in range(MADE)
+    rows = [(name, 0, f"{folder}/pits/samples/{i:05d}.png", novelty(i), 0.0, verdict) for i in range(MADE)
             for name, verdict in (("nano", "evidence gone"), ("expand", "kept"))]
     write_rows(folder / "classify" / "filter.csv", ("name", "seed", "file", "novelty", "evidence", "verdict"), rows)
     assert {one.name: len(one.rejected) for one in read_findings(folder).categories}["pits"] == 0
 
 
-
 def test_a_class_that_the_probe_does_not_know_is_said_not_to_be_judged(tmp_path):
     folder = make_run_folder(tmp_path)
-    rows = [("expand", 0, f"{folder}/{name}/samples/{i:05d}.png", 0.5, 0.5, verdict) for i in range(MADE)
+    rows = [("expand", 0, f"{folder}/{name}/samples/{i:05d}.png", novelty(i), 0.5, verdict) for i in range(MADE)
             for name, verdict in (("pits", "not judged"), ("scratches", "kept"))]
     write_rows(folder / "classify" / "filter.csv", ("name", "seed", "file", "novelty", "evidence", "verdict"), rows)
     text = page_of(folder).text
@@ -346,7 +378,7 @@ def test_a_good_class_needs_no_generated_images(tmp_path, monkeypatch):
     findings = read_findings(folder)
     lights = judge_classes(findings.categories, find_gain(findings.results), findings.real_only)
     assert lights["good"].why != "no image was generated yet"
-    assert commands.classify(findings, "expand").split(" --seeds")[0].endswith("--real-only good")
+    assert "--real-only good --epochs 8 --seeds" in commands.classify(findings, "expand")  # as the others
 
 
 def test_missed_defects_and_false_alarms_are_counted_where_a_class_is_good(tmp_path):

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 from stablesdg.app.command_line import add_device, parser, run_main
 from stablesdg.app.paths import dataset_folder
 from stablesdg.storage.errors import UserError
-from stablesdg.storage.files import write_json
+from stablesdg.storage.files import read_optional_json, write_json
+from stablesdg.storage.settings import as_json
 
 if TYPE_CHECKING:
     from stablesdg.data.audit import Audit
@@ -49,6 +50,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     if args.parts and len(args.parts) not in (2, 3):
         raise UserError("--parts takes two folders, training and test part, or three, with the validation part between "
                         "them.")
+    if args.features and (args.audit_only or args.parts):
+        raise UserError("--audit-only and --parts compute no features: leave out --features.")
     if args.parts and args.export:
         raise UserError("--export writes the parts of a split, and --parts names parts that are folders already: leave "
                         "one of them out.")
@@ -71,16 +74,22 @@ def main(argv: list[str] | None = None) -> None:
         with redirect_stdout(sys.stderr):  # what dealing out the images says
             found = audit.audit_split(args.data, out.parent / "split.json", out / "links.json")
     written = report.save_linked_pairs(out, found)
+    file = out / ("plan-parts.json" if args.parts else "plan.json")  # the report reads plan.json
     if args.audit_only or args.parts:
         lines, figures = report.audit_lines(found), {"audit": found.as_json()}
+        before = read_optional_json(file)
+        if before.get("audit") == as_json(figures["audit"]):
+            figures = before  # of the same images: what else it says still holds
     else:
         made = measure(args, found)
         lines, figures = report.plan_lines(made), made.as_json()
         written.append(report.save_curves(out / "learning-curve.png", made.curves))
     print("\n".join(lines))
-    write_json(out / "plan.json", figures)
-    print("", f"wrote {', '.join(map(str, [out / 'plan.json', *written]))}", sep="\n")
-    if args.export and not found.leaked:
+    write_json(file, figures)
+    print("", f"wrote {', '.join(map(str, [file, *written]))}", sep="\n")
+    if args.export and found.leaked:
+        print(f"{args.export} was not written: the split leaks")
+    elif args.export:
         count = export.export_parts(found.files, found.parts, args.export)
         print(f"wrote {args.export}: copies of {count} images")
     if found.leaked:

@@ -11,6 +11,8 @@ from stablesdg.app.command_line import parser, positive, run_main
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.files import atomic_folder
 
+CUTTING = ("size", "tile", "overlap", "dark", "whole", "black", "white")  # options of what is not cut yet
+
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p = parser(__doc__, "python -m stablesdg.prepare photographs neu --size 200")
@@ -30,6 +32,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
                        help=f"gray level that becomes {name} in photographs of 10 or 12 bits (default: the one that "
                             f"{percent:g} percent of all their pixels do not exceed)")
     args = p.parse_args(argv)
+    args.cutting = [f"--{name}" for name in CUTTING if getattr(args, name) != p.get_default(name)]
     if args.whole and args.dark:
         raise UserError("--whole cuts nothing away, and --dark says what to cut away: leave one of them out.")
     if not 0 <= args.overlap < 1:
@@ -48,11 +51,16 @@ def main(argv: list[str] | None = None) -> None:
     from stablesdg.report.pictures import image_grid
 
     published = prepare.published_files(args.raw)
+    if published and args.cutting:
+        raise UserError(f"The images are named as NEU's ({published[0][0].name}) and are sorted as they are: leave out "
+                        f"{args.cutting[0]}, or rename them if they are photographs of your own.")
     window = None if published else prepare.photographs_window(args.raw, args.black, args.white)
     settings = prepare.TileSettings(args.size, args.tile, args.overlap, args.dark, window, args.whole)
     with atomic_folder(args.out) as partial:
         for file, category in published:
             (partial / category).mkdir(exist_ok=True)
+            if (partial / category / file.name).exists():
+                raise UserError(f"{args.raw} holds two images {file.name} of {category}: rename one of them.")
             shutil.copyfile(file, partial / category / file.name)
         for folder in [] if published else folders.list_categories(args.raw):
             shown = prepare.prepare_category(folder, partial / folder.name, settings)

@@ -30,8 +30,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("data", type=Path, help="folder with one folder of images for each class")
     p.add_argument("--split", choices=["group", "random"], help="method (default: group, or that of the manifest)")
     p.add_argument("--ratios", type=float, nargs=3, metavar=("TRAIN", "VAL", "TEST"),
-                   help="shares of the parts (default: 8 1 1)")
-    p.add_argument("--seed", type=seed, help="the split follows from it and the files (default: 0)")
+                   help="shares of the parts (default: 8 1 1, or those of the manifest)")
+    p.add_argument("--seed", type=seed,
+                   help="the split follows from it and the files (default: 0, or that of the manifest)")
     p.add_argument("--out", type=Path, help="the manifest (default: runs/DATASET/split.json)")
     p.add_argument("--replace", action="store_true", help="make an existing manifest anew")
     p.add_argument("--add", action="store_true",
@@ -78,18 +79,20 @@ def main(argv: list[str] | None = None) -> None:
         print(f"{manifest}: {split.count(len(listed), 'image')}; those listed before are where they were")
         return
     with alone_at(manifest) if args.replace else nullcontext():  # what only reads or extends it locks it by itself
-        fresh, method = manifest, args.split
+        fresh, method, before = manifest, args.split, None
         if args.replace:
             fresh = manifest.with_suffix(".new")  # the old one stays until the new one is whole
             fresh.unlink(missing_ok=True)
-            method = method or (split.read_split(manifest)["method"] if manifest.is_file() else None)
+            before = split.read_split(manifest) if manifest.is_file() else None
+            method = method or (before["method"] if before else None)
+        ratios, number = (before["ratios"], before["seed"]) if before else (RATIOS, SEED)  # what is not asked for stays
         found = None
         if method != "random" and not fresh.is_file():
             print(f"comparing the images of {args.data}", flush=True)
             files = {name: file for folder in categories for name, file in split.named_files(folder).items()}
             found = links.find_or_read(files, manifest.parent / "plan" / "links.json")
-        made = split.load_split(fresh, categories, method, SEED if args.seed is None else args.seed,
-                                args.ratios or RATIOS, found)
+        made = split.load_split(fresh, categories, method, number if args.seed is None else args.seed,
+                                args.ratios or ratios, found)
         if args.replace:
             fresh.replace(manifest)
     print(f"{manifest}: {made['method']} split of {split.count(len(made['files']), 'image')}")
