@@ -118,9 +118,9 @@ def pretrain(settings: PriorSettings, loops: Mapping[str, Loop], photographs: Pa
     start  a finished prior that they go on from, if `work` holds no start yet
     """
     work.mkdir(parents=True, exist_ok=True)
-    if start and not any(parts_of(work, stage) for stage in STAGES):
-        write_starts(start, settings, work)
+    if start and not is_begun(work):
         write_json(work / STARTED, {"prior": weights_sha256(start)})
+        write_starts(start, settings, work)
     elif start and read_optional_json(work / STARTED).get("prior") != weights_sha256(start):
         raise UserError(f"{work} holds a training that did not start from {start}: pass another --work, or leave out "
                         "--start.")
@@ -133,6 +133,12 @@ def pretrain(settings: PriorSettings, loops: Mapping[str, Loop], photographs: Pa
                 return
     if len(done.rows) == len(STAGES):
         write_prior(settings, loops, material, done, out, [stage for stage in STAGES if parts_of(work, stage)])
+
+
+def is_begun(work: Path) -> bool:
+    """Whether a work folder holds a start, a checkpoint or the end of a stage."""
+    return any(parts_of(work, stage) or (work / f"checkpoint-{stage}.safetensors").is_file()
+               or (work / f"{stage}.safetensors").is_file() for stage in STAGES)
 
 
 def write_starts(prior: Path, settings: PriorSettings, work: Path) -> None:
