@@ -41,7 +41,7 @@ class Imitated:
     def probabilities(self, x: Tensor, device: torch.device | str) -> Tensor:
         """What the probe says of uint8 images x (N, 3, S, S): (N, classes), on the CPU.
 
-        No network that imitates at S pixels can be expected to know more.
+        No network that imitates at S pixels can be expected to know much more.
         """
         return self.probe.probabilities(features_of(self.network, x, device))
 
