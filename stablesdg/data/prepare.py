@@ -113,7 +113,7 @@ def prepare_category(folder: Path, out: Path, settings: TileSettings) -> list[Cu
     write_csv(out / "tiles.csv", ("file", "photograph"), rows)
     print(f"{folder.name}: {len(rows)} tiles of {len(files)} photographs; {discarded:.0%} of their area discarded as "
           "background")
-    if tiled < 1:
+    if round(tiled, 2) < 1:
         print(f"{1 - tiled:.0%} of the pieces, at their ends, lies in no tile: --overlap or another --tile covers more")
     if discarded > MOST_DISCARDED:
         print(f"warning: {discarded:.0%} of {folder.name} was taken for background, which may be the defect itself: "
