@@ -162,7 +162,7 @@ def load_stable_diffusion(path: str | Path, device: torch.device | str = "cpu",
 
     path    folder or file, for example weights/nano
     device  where the models compute
-    dtype   of the UNet, and of what StableDiffusion says
+    dtype   of the UNet; StableDiffusion says in what the others compute
 
     Raises UserError if a file is missing, is a pickle, or does not hold exactly the tensors that its config asks for.
     """

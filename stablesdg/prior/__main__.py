@@ -44,9 +44,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         group.add_argument(f"--{stage}-batch", type=positive, default=batch, help="images or captions a step")
         group.add_argument(f"--{stage}-lr", type=rate, default=lr, help="Adam's learning rate")
     add_common(p.add_argument_group("run"))
-    args = p.parse_args(argv)
-    args.work = args.work or runs_root() / "pretrain"
-    return args
+    return p.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -73,8 +71,9 @@ def main(argv: list[str] | None = None) -> None:
     if args.out.exists() and not model_card.is_of(args.out, settings, loops):
         raise UserError(f"{args.out} holds something else than a prior of these settings, which would be lost: "
                         "pass another --out.")
-    with alone_in(args.work), alone_at(args.out):
-        pretraining.pretrain(settings, loops, args.photographs, args.work, args.out, stages, device, args.start)
+    work = args.work or runs_root() / "pretrain"
+    with alone_in(work), alone_at(args.out):
+        pretraining.pretrain(settings, loops, args.photographs, work, args.out, stages, device, args.start)
 
 
 if __name__ == "__main__":

@@ -72,6 +72,11 @@ class Setup:
     training_sha256: str | None = None  # of all real training images; None where an earlier version did not write it
 
     @property
+    def all_arguments(self) -> dict[str, Any]:
+        """The arguments, with those that an earlier version did not write down."""
+        return {**DEFAULT_ARGUMENTS, **self.arguments}
+
+    @property
     def stem(self) -> str:
         """How the names of its files begin."""
         amount = f"{self.per_class}-a-class" if self.per_class else f"{self.alpha:g}"

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .arms import CONTROLS
-from .results import DEFAULT_ARGUMENTS, Result, Setup
+from .results import Result, Setup
 from .significance import Comparison, compare, holm, verdict
 
 EXPERIMENT = ("network", "alpha", "per_class", "split")  # results that differ here answer other questions
 TRAINING = ("epochs", "steps", "patience", "augment", "upright", "side", "average")  # arguments of classify.py
 HASHES = {"held_out_sha256": "other validation or test images", "pretrained_sha256": "other pretrained weights"}
-REAL_HASH = "training_sha256"  # of real training images; it counts where both results have it
 NO_GENERATED_IMAGES = ("none", *CONTROLS)
 MOST_NAMED = 4  # results of other experiments in one line
 UNEQUAL_STEPS = 1.2  # ratio of optimiser steps from which on a verdict mentions it
@@ -70,7 +69,7 @@ def same_experiment(a: Setup, b: Setup) -> bool:
 def unlike(a: Result, b: Result) -> list[str]:
     """What forbids a comparison of two results of one experiment, in words."""
     found = []
-    arguments = [{**DEFAULT_ARGUMENTS, **one.setup.arguments} for one in (a, b)]
+    arguments = [one.setup.all_arguments for one in (a, b)]
     for argument in TRAINING:
         values = [own[argument] for own in arguments]
         if values[0] != values[1] and not (argument == "epochs" and arguments[0]["steps"]):  # steps are compared, too
@@ -81,7 +80,8 @@ def unlike(a: Result, b: Result) -> list[str]:
     if a.setup.dtype != b.setup.dtype:
         found.append(f"arithmetic in {a.setup.dtype or 'unknown'} and {b.setup.dtype or 'unknown'}")
     found += [words for field, words in HASHES.items() if getattr(a.setup, field) != getattr(b.setup, field)]
-    if None not in (known := {getattr(one.setup, REAL_HASH) for one in (a, b)}) and len(known) > 1:
+    real = [one.setup.training_sha256 for one in (a, b)]
+    if all(real) and real[0] != real[1]:
         found.append("other real training images")
     if not same_amount_added(a, b):
         found.append(f"they add {a.n_extra} and {b.n_extra} images, and a control must add as many as the other")

@@ -7,7 +7,9 @@ from typing import Any
 
 from ..recognise.frozen import FROZEN
 from ..recognise.results import DEFAULT_ARGUMENTS
+from ..recognise.verdicts import EXPERIMENT, TRAINING
 from .read import Findings
+from .verdict import EQUAL_IN_A_GAIN
 
 SEEDS = 3
 DECIDING_ARMS = ("none", "expand", "steps")  # of classify.py
@@ -15,8 +17,7 @@ LEFT_OUT = ("resume", "replace", "verdicts")  # of the arguments of a finished r
 OFF = {"finish_real": 0.0}  # arguments of a finished run that cannot be typed with this value
 DEFAULT_ROOT = "runs"
 # arguments of classify.py that results must share to be compared, or that would explain a gain
-LIKE_TRAINING = ("network", "alpha", "per_class", "epochs", "steps", "patience", "average", "side", "augment",
-                 "upright", "mix", "teacher", "balanced", "pretrained")
+LIKE_TRAINING = (*EXPERIMENT, *TRAINING, *EQUAL_IN_A_GAIN, "pretrained")
 USUAL = {**DEFAULT_ARGUMENTS, "network": "squeezenet", "alpha": 1, "epochs": 50}
 
 

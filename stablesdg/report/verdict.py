@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..recognise.advice import DO_NOT
 from ..recognise.per_class import balanced_accuracy, recalls
-from ..recognise.results import DEFAULT_ARGUMENTS, Result
+from ..recognise.results import Result
 from ..recognise.significance import LEVEL, MIN_SEEDS, Comparison, compare, holm, number_groups
 from ..recognise.verdicts import NO_GENERATED_IMAGES, UNEQUAL_STEPS, find_family, verdicts
 from .markup import count
@@ -23,7 +23,7 @@ WORTHWHILE_GAIN = 0.02  # of accuracy; a method whose gain is below it is not wo
 FEW_SURFACES = 10  # in a class's test part; a verdict on fewer is chance
 LEAST_ABOVE_CHANCE = 0.1  # of the mean recall; classifiers that are less above guessing have learned nothing
 LEAST_KEPT = 0.5  # of a class's generated images; if the filter leaves fewer, they are no good
-EQUAL_IN_A_GAIN = ("teacher", "imitate", "mix", "balanced")  # arguments of classify.py
+EQUAL_IN_A_GAIN = ("teacher", "mix", "balanced")  # arguments of classify.py; `unlike` of verdicts.py sees to --imitate
 MOST_TIMES = 20  # as many test images as there are; beyond that no advice to collect them is given
 
 
@@ -96,8 +96,7 @@ def find_gain(results: Sequence[Result]) -> Gain | None:
 
 def learned_alike(a: Result, b: Result) -> bool:
     """Whether no option of the training differs that would explain a gain without generated images."""
-    arguments = [{**DEFAULT_ARGUMENTS, **one.setup.arguments} for one in (a, b)]
-    return all(arguments[0][name] == arguments[1][name] for name in EQUAL_IN_A_GAIN)
+    return all(a.setup.all_arguments[name] == b.setup.all_arguments[name] for name in EQUAL_IN_A_GAIN)
 
 
 def judge(findings: Findings, gain: Gain | None) -> Verdict:
@@ -161,8 +160,8 @@ def what_would_settle(gain: Gain) -> str:
         return (f"It would take more than {MOST_TIMES} times as many test images as the {have} that there are. Treat "
                 "the gain as none.")
     if times <= 1:
-        return ("The interval alone would settle it. The adjusted p allows for the other arms in the folder, and it "
-                f"does not. More test images would help, most of all of {widest_class(gain)}.")
+        return ("The interval alone would settle it. The adjusted p allows for the other arms in the folder, and is "
+                f"too large. More test images would help, most of all of {widest_class(gain)}.")
     more = max(1, round((times - 1) * have))
     return (f"About {more} more test images would settle it, most of all of {widest_class(gain)} (there are {have}; "
             "if new ones vary as these do).")
