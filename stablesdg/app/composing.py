@@ -108,7 +108,7 @@ def describe(composite: Composite, final: np.ndarray, region: str) -> dict[str, 
 
 def save_labels(images: ImageSet, jobs: Sequence[Job], category: str) -> None:
     """Write the boxes of all composites beside them."""
-    masks = {row["file"]: images.partial / MASKS / row["file"] for row in images.made(jobs)}
+    masks = {images.partial / row["file"]: images.partial / MASKS / row["file"] for row in images.made(jobs)}
     write_labels(images.partial / BOXES, masks, category)
 
 

@@ -45,19 +45,20 @@ def parts_of(mask: np.ndarray) -> list[Part]:
     return parts
 
 
-def write_labels(folder: Path, masks: Mapping[str, Path], category: str) -> None:
-    """Write the folder anew, in the three formats, for {name of the image: file of its mask}."""
+def write_labels(folder: Path, masks: Mapping[Path, Path], category: str) -> None:
+    """Write the folder anew, in the three formats, for {file of an image: file of its mask}."""
     images, annotations = [], []
     with atomic_folder(folder) as inside:
         (inside / "classes.txt").write_text(f"{category}\n", encoding="utf-8")
-        for number, (name, file) in enumerate(masks.items(), start=1):
-            mask = read_mask(file)
+        for number, (file, mask_file) in enumerate(masks.items(), start=1):
+            mask = read_mask(mask_file)
             height, width = mask.shape
             parts = parts_of(mask)
-            stem = Path(name).stem
-            (inside / f"{stem}.xml").write_text(voc(name, parts, category, (width, height)), encoding="utf-8")
-            (inside / f"{stem}.txt").write_text(yolo(parts, (width, height)), encoding="utf-8")
-            images.append({"id": number, "file_name": name, "width": width, "height": height})
+            with Image.open(file) as image:
+                shape = (width, height, len(image.getbands()))
+            (inside / f"{file.stem}.xml").write_text(voc(file.name, parts, category, shape), encoding="utf-8")
+            (inside / f"{file.stem}.txt").write_text(yolo(parts, (width, height)), encoding="utf-8")
+            images.append({"id": number, "file_name": file.name, "width": width, "height": height})
             for part in parts:
                 annotations.append({"id": len(annotations) + 1, "image_id": number, "category_id": 1, **coco(part)})
         write_json(inside / "coco.json", {"images": images, "annotations": annotations,
@@ -70,10 +71,11 @@ def read_mask(file: Path) -> np.ndarray:
         return np.asarray(image.convert("L")) > 127
 
 
-def voc(name: str, parts: Sequence[Part], category: str, size: tuple[int, int]) -> str:
-    """One image's boxes as PASCAL VOC xml."""
+def voc(name: str, parts: Sequence[Part], category: str, shape: tuple[int, int, int]) -> str:
+    """One image's boxes as PASCAL VOC xml. `shape` is (width, height, channels)."""
+    width, height, depth = shape
     lines = ["<annotation>", f"  <filename>{escape(name)}</filename>",
-             f"  <size><width>{size[0]}</width><height>{size[1]}</height><depth>1</depth></size>"]
+             f"  <size><width>{width}</width><height>{height}</height><depth>{depth}</depth></size>"]
     for box, _ in parts:
         corners = {"xmin": box.left + 1, "ymin": box.top + 1, "xmax": box.right, "ymax": box.bottom}
         lines.append(f"  <object><name>{escape(category)}</name><bndbox>"

@@ -60,8 +60,8 @@ def labelled(tmp_path):
     mask = np.zeros((90, 120), dtype=bool)
     mask[10:31, 5:17] = mask[50:81, 60:101] = True
     Image.fromarray(mask).save(tmp_path / "mask.png")
-    Image.new("L", (120, 90)).save(tmp_path / "a.png")
-    write_labels(tmp_path / "boxes", {"a.png": tmp_path / "mask.png"}, "pits & <holes>")
+    Image.new("RGB", (120, 90)).save(tmp_path / "a.png")
+    write_labels(tmp_path / "boxes", {tmp_path / "a.png": tmp_path / "mask.png"}, "pits & <holes>")
     return tmp_path, mask
 
 
@@ -72,6 +72,7 @@ def test_boxes_bound_the_mask_in_all_three_formats(labelled):
     place, mask = labelled
     assert [part.box for part in parts_of(mask)] == BOXES
     folder, source = place / "boxes", place / "a.png"
+    assert "<width>120</width><height>90</height><depth>3</depth>" in (folder / "a.xml").read_text()
     for kind in ("xml", "txt", "json"):
         alone = place / kind
         alone.mkdir()
