@@ -173,10 +173,12 @@ def make_images(args: argparse.Namespace, folder: Path, out: Path) -> None:
     if composer:
         composing.save_labels(images, jobs, data.resolve().name)
     rows = images.write_manifest(jobs)
-    sampling.save_pictures(folder, images, rows, jobs, real.compared, maker)
+    sampling.save_extremes(folder, images, rows, real.compared)
     if composer:
         composing.save_preview(folder, images, rows, jobs, composer, maker.label)
         composing.report_seams(rows)
+    else:
+        sampling.save_preview(folder, images, rows, jobs, maker)
     if maker.sd:
         arguments = {**vars(settings), "data": data, "strength": maker.depends_on["s"],
                      "guidance": maker.depends_on["w"], "sampler": maker.depends_on["sampler"],

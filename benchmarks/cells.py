@@ -1,13 +1,15 @@
 """What ranks.py and prompts.py share: a cell is TI, LoRA, images and their distance, by the project's own commands."""
 import argparse
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
-from calls import ROOT, call
+from calls import ROOT, call, keep_settings
 
 from stablesdg.app.command_line import parser, positive
-from stablesdg.storage.files import read_csv, read_json
+from stablesdg.storage.files import read_csv, read_json, write_csv
 from stablesdg.storage.tensors import load_tensors
 
 ADAPTERS = {"ti": "embedding", "lora": "lora"}  # stage -> the file that it writes
@@ -25,6 +27,16 @@ class CellSettings:
     reference: str
     weights: Path
     out: Path
+
+    @property
+    def category(self) -> str:
+        """Its name."""
+        return self.data.resolve().name
+
+    @property
+    def place(self) -> Path:
+        """The folder of its cells."""
+        return self.out / self.category
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,24 @@ def cell_parser(doc: str | None, example: str, name: str) -> argparse.ArgumentPa
     p.add_argument("--weights", type=Path, default=ROOT / "weights" / "nano")
     p.add_argument("--out", type=Path, default=Path("runs/benchmarks") / name)
     return p
+
+
+def open_settings(arguments: Mapping[str, Any]) -> CellSettings:
+    """The settings. Raises UserError if their folder holds results that were made with others."""
+    settings = CellSettings(**arguments)
+    keep_settings(settings.place, {name: value for name, value in vars(settings).items() if name != "out"})
+    return settings
+
+
+def write_cells(settings: CellSettings, column: str, cells: Mapping[object, Cell]) -> None:
+    """Write and print the table of a category's cells. `column` says what they differ by."""
+    columns = ("category", column, "parameters", "distance", "floor", "N", "novelty")
+    rows = [(settings.category, what, cell.parameters, f"{cell.distance:.3f}", f"{cell.floor:.3f}", cell.n,
+             f"{cell.novelty:.2f}") for what, cell in cells.items()]
+    write_csv(settings.out / f"{settings.category}.csv", columns, rows)
+    for row in rows:
+        print(", ".join(f"{name} {value}" for name, value in zip(columns, row)))
+    print(f"wrote {settings.place}.csv and .png")
 
 
 def train(settings: CellSettings, folder: Path, stage: str, *how: object) -> None:

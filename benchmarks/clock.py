@@ -10,6 +10,8 @@ from statistics import median
 
 import torch
 
+from stablesdg.recognise.costs import wait_for
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -31,10 +33,7 @@ def measure(contenders: Mapping[str, Callable[[], object]], rounds: int, device:
             with Memory(device) if first else nullcontext() as used:
                 start = clock()
                 work()
-                if device.type == "cuda":
-                    torch.cuda.synchronize()
-                elif device.type == "mps":
-                    torch.mps.synchronize()
+                wait_for(device)
                 spent = clock() - start
             if used:
                 memory[name] = used.growth / 2**20

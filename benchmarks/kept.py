@@ -22,7 +22,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from calls import ROOT
-from imagenet import ImageNetFeatures
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -33,9 +32,11 @@ from stablesdg.data.folders import list_categories
 from stablesdg.data.images import read_fitted, save_image, to_image
 from stablesdg.data.split import load_split, part_files
 from stablesdg.evaluate.frechet import frechet_distance
+from stablesdg.evaluate.imagenet import ImageNetFeatures
 from stablesdg.models.stable_diffusion import StableDiffusion, load_stable_diffusion
 from stablesdg.recognise.probe import fit_probe
 from stablesdg.report.pictures import image_grid
+from stablesdg.report.thumbnails import evenly
 
 OUT = Path("runs/benchmarks")
 AT_ONCE = 8  # images
@@ -58,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
     sd, network = load_stable_diffusion(args.weights), ImageNetFeatures()
     train, test = ([[read_fitted(file, None, sd.vae.factor).x for file in part_files(split, folder, part)]
                     for folder in folders] for part in ("train", "test"))
-    test = [some(own, args.number) for own in test]
+    test = [evenly(own, args.number) for own in test]
     x, y = features(network, sum(train, [])), labels(train)
     probe = fit_probe(x, y, len(folders))
     originals, y = sum(test, []), labels(test)
@@ -81,11 +82,6 @@ def main(argv: list[str] | None = None) -> None:
         shown.append((name, [to_image(image) for image in made[::max(1, len(made) // 12)][:12]]))
     save_image(OUT / "kept.png", image_grid(shown, cell=200))
     print(f"wrote {OUT / 'kept.png'}")
-
-
-def some(images: Sequence[Tensor], number: int) -> list[Tensor]:
-    """`number` of the images, evenly spaced."""
-    return [images[i * len(images) // number] for i in range(min(number, len(images)))]
 
 
 def labels(images: Sequence[Sequence[Tensor]]) -> Tensor:

@@ -11,7 +11,6 @@ from pays_draws import Regime
 from scipy import stats
 
 from stablesdg.recognise.frozen import FROZEN
-from stablesdg.recognise.learning_curve import image_equivalents
 from stablesdg.recognise.per_class import recalls
 from stablesdg.recognise.results import Result, read_results
 from stablesdg.recognise.significance import MIN_SEEDS, SMALLEST_P_SHOWN, Comparison, compare, holm
@@ -248,3 +247,23 @@ def seconds_lines(out: Path) -> list[str]:
         seconds = sum(row[3] for row in rows if row[1] == kind)
         lines.append(f"| {kind} | {times} | {seconds / times:.1f} |")
     return lines
+
+
+def image_equivalents(curve: Mapping[int, float], wanted: float) -> float:
+    """How many real images a class give that score, by straight lines over the logarithm of the number.
+
+    curve  {images a class: score, the larger the better}
+
+    A dip of the curve is filled: with more images, a score counts as at least that of fewer. The least number that
+    reaches the score is taken. A score below the first point gives the first number, which is then too many. A score
+    above all points gives infinity: more images than were measured.
+    """
+    numbers = np.array(sorted(curve), dtype=float)
+    scores = np.maximum.accumulate([curve[int(n)] for n in numbers])
+    if wanted > scores[-1]:
+        return float("inf")
+    k = int(np.searchsorted(scores, wanted))
+    if k == 0:
+        return float(numbers[0])
+    share = (wanted - scores[k - 1]) / (scores[k] - scores[k - 1])
+    return float(np.exp(np.interp(share, [0, 1], np.log(numbers[k - 1:k + 1]))))

@@ -18,7 +18,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import torch
-from imagenet import ImageNetFeatures
 from PIL import Image, ImageFilter
 from scipy.stats import spearmanr
 from torch import Tensor, nn
@@ -28,12 +27,14 @@ from stablesdg.data.folders import list_categories, list_images
 from stablesdg.data.images import read_fitted, read_image, save_image, to_image, to_tensor
 from stablesdg.diffusion import ddim_step
 from stablesdg.evaluate.frechet import frechet_distance
+from stablesdg.evaluate.imagenet import ImageNetFeatures
 from stablesdg.generation import estimate_noise, plan
 from stablesdg.models.stable_diffusion import StableDiffusion, load_stable_diffusion
 from stablesdg.prior.autoencoder import psnr
 from stablesdg.prior.feature_network import NamingNetwork, load_naming_network
 from stablesdg.prior.textures import ATTRIBUTES, Texture, draw
 from stablesdg.report.pictures import image_grid
+from stablesdg.report.thumbnails import evenly
 from stablesdg.storage.errors import UserError
 from stablesdg.weights.read import NANO
 
@@ -67,11 +68,6 @@ def main(argv: list[str] | None = None) -> None:
 def features(network: nn.Module, images: Sequence[Tensor]) -> Tensor:
     """Features (N, 128) of images (3, H, W) in [-1, 1] of one size."""
     return torch.cat([network(torch.stack(list(images[i:i + 16])) / 2 + 0.5) for i in range(0, len(images), 16)])
-
-
-def spread(files: Sequence[Path], number: int) -> list[Path]:
-    """`number` of the files, evenly spaced."""
-    return [files[i * len(files) // number] for i in range(min(number, len(files)))]
 
 
 def halves(files: Sequence[T], number: int, seed: int = 0) -> tuple[list[T], list[T]]:
@@ -143,7 +139,7 @@ def degraded_sets(args: argparse.Namespace) -> Iterator[DegradedSets]:
     for c, folder in enumerate(folders):
         first, second = ([read_image(f)[0] for f in half] for half in halves(list_images(folder), args.number))
         other = folders[(c + 1) % len(folders)]
-        strangers = [read_image(f)[0] for f in spread(list_images(other), len(second))]
+        strangers = [read_image(f)[0] for f in evenly(list_images(other), len(second))]
         for label, levels in {
             "blur, sigma 0 .5 1 2 4": [[blur(image, s) for image in second] for s in (0, 0.5, 1, 2, 4)],
             "noise, sd 0 4 8 16 32": [[noise(image, s, k) for k, image in enumerate(second)]

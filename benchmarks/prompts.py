@@ -14,15 +14,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bars import save_bars
-from calls import keep_settings
-from cells import Cell, CellSettings, cell_parser, measure, train
+from cells import Cell, CellSettings, cell_parser, measure, open_settings, train, write_cells
 
 from stablesdg.app.command_line import run_main
 from stablesdg.storage.errors import UserError
-from stablesdg.storage.files import write_csv
 
 PROMPTS = ("A photo of {<unknown>}", "A photo of {defect}", "{<unknown>}")
-COLUMNS = ("category", "prompt", "parameters", "distance", "floor", "N", "novelty")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -30,20 +27,14 @@ def main(argv: list[str] | None = None) -> None:
     p.add_argument("--prompts", nargs="+", default=list(PROMPTS), help="y, with the token to learn in braces")
     args = vars(p.parse_args(argv))
     prompts: list[str] = list(dict.fromkeys(args.pop("prompts")))
-    settings = CellSettings(**args)
-    category = settings.data.resolve().name
     parts = {prompt: split_prompt(prompt) for prompt in prompts}
-    keep_settings(settings.out / category, {name: value for name, value in vars(settings).items() if name != "out"})
-    cells = {prompt: run(settings, settings.out / category, *parts[prompt]) for prompt in prompts}
-    rows = [(category, prompt, cell.parameters, f"{cell.distance:.3f}", f"{cell.floor:.3f}", cell.n,
-             f"{cell.novelty:.2f}") for prompt, cell in cells.items()]
-    write_csv(settings.out / f"{category}.csv", COLUMNS, rows)
-    for row in rows:
-        print(", ".join(f"{name} {value}" for name, value in zip(COLUMNS, row)))
+    settings = open_settings(args)
+    cells = {prompt: run(settings, *parts[prompt]) for prompt in prompts}
     bars = [("real against real: the floor", next(iter(cells.values())).floor),
             *((prompt, cell.distance) for prompt, cell in cells.items())]
-    save_bars(settings.out / f"{category}.png", f"{category}: distance from real images ({settings.features})", bars)
-    print(f"wrote {settings.out / category}.csv and .png")
+    save_bars(settings.out / f"{settings.category}.png",
+              f"{settings.category}: distance from real images ({settings.features})", bars)
+    write_cells(settings, "prompt", cells)
 
 
 def split_prompt(text: str) -> tuple[str, str]:
@@ -54,13 +45,13 @@ def split_prompt(text: str) -> tuple[str, str]:
     return text.replace("{", "").replace("}", ""), found[0]
 
 
-def run(settings: CellSettings, place: Path, prompt: str, token: str) -> Cell:
+def run(settings: CellSettings, prompt: str, token: str) -> Cell:
     """TI and LoRA of one prompt."""
     words = f"{prompt} {token}"
-    folder = place / f"{re.sub(r'[^0-9A-Za-z]+', '-', words).strip('-')}-{sha256(words.encode()).hexdigest()[:6]}"
+    name = f"{re.sub(r'[^0-9A-Za-z]+', '-', words).strip('-')}-{sha256(words.encode()).hexdigest()[:6]}"
     for stage in ("ti", "lora"):
-        train(settings, folder, stage, "--prompt", prompt, "--token", token)
-    return measure(settings, folder)
+        train(settings, settings.place / name, stage, "--prompt", prompt, "--token", token)
+    return measure(settings, settings.place / name)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from calls import ROOT
-from imagenet import ImageNetFeatures
-from kept import amplitude, features, labels, some
+from kept import amplitude, features, labels
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -38,6 +37,7 @@ from stablesdg.data.folders import list_categories
 from stablesdg.data.images import read_fitted, save_image, to_image
 from stablesdg.data.split import load_split, part_files
 from stablesdg.evaluate.frechet import frechet_distance
+from stablesdg.evaluate.imagenet import ImageNetFeatures
 from stablesdg.models.unet import UNet
 from stablesdg.models.vae import VAE
 from stablesdg.prior.autoencoder import NOISE, AutoencoderSettings, autoencoder_loss, psnr, random_crops
@@ -48,6 +48,7 @@ from stablesdg.prior.pool import Artist, draw_pool, parted
 from stablesdg.prior.pretraining import open_photographs
 from stablesdg.recognise.probe import fit_probe
 from stablesdg.report.pictures import image_grid
+from stablesdg.report.thumbnails import evenly
 from stablesdg.storage.tensors import load_tensors, save_tensors
 from stablesdg.train import generator_for
 
@@ -181,7 +182,7 @@ class Judges:
         split, factor = load_split(split_file(folders[0]), folders), max(WIDTHS)
         train_part, test = ([[read_fitted(file, None, factor).x for file in part_files(split, folder, part)]
                              for folder in folders] for part in ("train", "test"))
-        test = [some(own, number) for own in test]
+        test = [evenly(own, number) for own in test]
         self.network = ImageNetFeatures()
         self.nano = load_naming_network(ROOT / "weights" / "nano" / "features.safetensors")
         self.probe = fit_probe(features(self.network, sum(train_part, [])), labels(train_part), len(folders))

@@ -6,10 +6,9 @@ from pathlib import Path
 from statistics import fmean, median
 
 from bars import save_bars
-from imagenet import ImageNetFeatures
 
 from stablesdg.data.folders import list_images
-from stablesdg.evaluate.extract import cached_features, nano_features, network_key
+from stablesdg.evaluate.imagenet import imagenet_extractor
 from stablesdg.evaluate.reference import choose_reference
 from stablesdg.evaluate.score import score
 from stablesdg.recognise.results import read_results, summarise
@@ -84,14 +83,12 @@ def measure_by_imagenet(settings: BenchmarkSettings, categories: Sequence[Path])
             if not settings.score(row, category.name, "imagenet").is_file()]
     if not settings.imagenet or not todo:
         return
-    network = ImageNetFeatures()
-    key, cache = network_key("imagenet", network), settings.place / "features"
+    extractor = imagenet_extractor("cpu")
     for row, category in todo:
         real = choose_reference(category, settings.runs / "split.json", settings.reference).files
         made = list_images(settings.samples(row, category.name))
-        sides = [cached_features(files, lambda missing: nano_features(missing, network), key, cache)
-                 for files in (real, made)]
-        write_json(settings.score(row, category.name, "imagenet"), score(sides[0], sides[1]).as_json())
+        found = score(extractor.of_files(real), extractor.of_files(made))
+        write_json(settings.score(row, category.name, "imagenet"), found.as_json())
 
 
 # ---- rows -------------------------------------------------------------------------------------------------------

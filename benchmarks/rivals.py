@@ -73,7 +73,7 @@ def parse(argv: list[str] | None = None) -> BenchmarkSettings:
     p.add_argument("--weights", type=Path, default=ROOT / "weights" / "nano")
     p.add_argument("--reference", default="train", choices=["all", "train", "held-out"],
                    help="the real images that distances are measured from, as fid.py takes it")
-    p.add_argument("--imagenet", action="store_true", help="measure by a second network as well (see imagenet.py)")
+    p.add_argument("--imagenet", action="store_true", help="measure by a network trained on ImageNet as well")
     p.add_argument("--networks", nargs="*", choices=NETWORKS, default=list(NETWORKS), help="classifiers")
     p.add_argument("--seeds", type=positive, default=3, help="trainings of each classifier")
     p.add_argument("--epochs", type=positive, default=50, help="of each classifier")

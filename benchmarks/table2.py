@@ -9,25 +9,28 @@ The reference is the training part, as the paper is usually read. The adapters s
 of images grows. So every distance here is a mean over random draws of the same number of images on both sides. The
 floor is such a mean, too: it compares real with other real images. A distance rewards copies. So novelty stands beside
 it, and 0 is a copy of a training image (see stablesdg/evaluate/novelty.py). --imagenet also measures the same images by
-an unrelated network (see imagenet.py).
+an unrelated network (see stablesdg/evaluate/imagenet.py).
 """
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from statistics import mean, median
 
 import torch
-from calls import ROOT, atomic_folder, call, copy_folder, keep_settings
-from imagenet import folder_features
+from calls import ROOT, call, copy_folder, keep_settings
 
 from stablesdg.app.command_line import parser, positive, run_main
 from stablesdg.app.paths import split_file
+from stablesdg.data.folders import list_images
 from stablesdg.data.split import load_split, part_files
+from stablesdg.evaluate.extract import FeatureExtractor
+from stablesdg.evaluate.imagenet import imagenet_extractor
 from stablesdg.evaluate.score import score
 from stablesdg.models.stable_diffusion import load_stable_diffusion
 from stablesdg.models.unet import UNet
-from stablesdg.storage.files import read_csv, read_json, write_csv, write_json
+from stablesdg.storage.files import atomic_folder, read_csv, read_json, write_csv, write_json
 from stablesdg.weights.configs import unet_arguments
 from stablesdg.weights.export import save_half, save_half_text
 
@@ -161,10 +164,16 @@ def measure(settings: BenchmarkSettings, data: Path, folder: Path, adapters: str
     if not file.is_file() and network == "nano":
         call(["fid.py", real, out, "--features", "nano", "--json", file], None, log)
     elif not file.is_file():
-        write_json(file, score(folder_features(real), folder_features(out)).as_json())
+        write_json(file, score(*(second_network().of_files(list_images(side)) for side in (real, out))).as_json())
     result = read_json(file)
     novelty = median(float(image["novelty"]) for image in read_csv(out / "manifest.csv"))
     return Measured(result["fid_same_n"], result["floor"], result["same_n"], novelty)
+
+
+@cache
+def second_network() -> FeatureExtractor:
+    """The network trained on ImageNet, opened once."""
+    return imagenet_extractor("cpu")
 
 
 def training_part(out: Path, data: Path) -> Path:

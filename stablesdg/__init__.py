@@ -24,6 +24,7 @@ What they stand on, and what stands on them, lies in rooms. Each room says in it
 
 In Python: `from stablesdg import load_stable_diffusion, generate`.
 """
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .generation import generate as generate
     from .models.stable_diffusion import load_stable_diffusion as load_stable_diffusion
+
+if sys.version_info < (3, 10):  # noqa: UP036 - said here, before any file that an older one cannot read
+    sys.exit("error: Python 3.10 or newer is needed; with make, say which: make PYTHON=python3.12 ...")
 
 PUBLIC = {"generate": ".generation", "load_stable_diffusion": ".models.stable_diffusion"}  # and their modules
 __version__ = "0.2.0"

@@ -13,7 +13,7 @@ Symbols, after the paper (z_i = alpha_i z_0 + sigma_i eps):
 The timestep before t = 0 is written -1. No noise is left there: alpha_bar = 1.
 """
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -73,13 +73,24 @@ def predict_z_0(z_t: Tensor, eps: Tensor, alpha_bar_t: float) -> Tensor:
 # All have one signature. `before` is the estimate of the step before, None in the first. noise() draws fresh noise.
 
 
+def noise_source(seeds: Sequence[int], shape: Sequence[int], device: torch.device | str = "cpu",
+                 dtype: torch.dtype = torch.float32) -> "Noise":
+    """A function that draws Gaussian noise (len(seeds), *shape). Row i depends on seeds[i] alone, not on the device."""
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def draw() -> Tensor:
+        return torch.stack([torch.randn(tuple(shape), generator=g) for g in generators]).to(device, dtype)
+
+    return draw
+
+
 class Estimate(NamedTuple):
     """The clean latent that a step implied."""
     z_0: Tensor
     alpha_bar_t: float
 
 
-Noise = Callable[[], Tensor]
+Noise = Callable[[], Tensor]  # draws another one at each call
 Sampler = Callable[[Tensor, Tensor, float, float, Estimate | None, Noise], Tensor]
 
 

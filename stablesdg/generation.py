@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .diffusion import SAMPLERS, Estimate, add_noise, guide, predict_z_0, timesteps
+from .diffusion import SAMPLERS, Estimate, add_noise, guide, noise_source, predict_z_0, timesteps
 from .models.stable_diffusion import StableDiffusion
 from .models.vae import Posterior
 
@@ -56,7 +56,7 @@ def generate(sd: StableDiffusion, x: Tensor | Posterior, seeds: Sequence[int], p
     if sampler not in SAMPLERS:
         raise ValueError(f"there is no sampler {sampler!r}: there are {', '.join(SAMPLERS)}")
     path = plan(sd, 1.0 if from_noise else strength, steps) if path is None else path
-    draw = sd.noise_source(seeds, shape)
+    draw = noise_source(seeds, shape, sd.device, sd.fine_dtype)
 
     if from_noise:
         z = draw()

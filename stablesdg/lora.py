@@ -45,14 +45,6 @@ class LoRALinear(nn.Module):
         return y + F.linear(F.linear(x, self.A.to(x.dtype)), B.to(x.dtype))
 
 
-def initial_factors(layer: nn.Linear, rank: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """A ~ N(0, (1 / r)^2), drawn on the CPU. B = 0, so that training starts from the pretrained model."""
-    dtype = torch.promote_types(layer.weight.dtype, torch.float32)
-    A = torch.randn(rank, layer.in_features, generator=generator) / rank
-    return (A.to(layer.weight.device, dtype),
-            torch.zeros(layer.out_features, rank, device=layer.weight.device, dtype=dtype))
-
-
 def linear_layers(sd: StableDiffusion) -> dict[LayerName, nn.Linear]:
     """{official name: original layer} for all linear layers of text encoder and UNet, adapted or not."""
     layers = {}
@@ -67,12 +59,16 @@ def linear_layers(sd: StableDiffusion) -> dict[LayerName, nn.Linear]:
 
 
 def inject(sd: StableDiffusion, rank: int, alpha: float | None = None, seed: int = 0) -> dict[LayerName, LoRALinear]:
-    """Adapt all attention layers of text encoder and UNet. Returns the new layers, ready for training."""
+    """Adapt all attention layers of text encoder and UNet. Returns the new layers, ready for training.
+
+    A ~ N(0, (1 / r)^2), drawn on the CPU. B = 0, so that training starts from the pretrained model.
+    """
     generator = torch.Generator().manual_seed(seed)
     factors = {}
     for key, layer in linear_layers(sd).items():
         if (UNET_TARGETS if key.part == "unet" else TEXT_TARGETS).search(key.name):
-            factors[key] = Factors(*initial_factors(layer, rank, generator), rank if alpha is None else alpha)
+            A = torch.randn(rank, layer.in_features, generator=generator) / rank
+            factors[key] = Factors(A, torch.zeros(layer.out_features, rank), rank if alpha is None else alpha)
     return wrap(sd, factors)
 
 

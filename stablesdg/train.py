@@ -31,7 +31,7 @@ def denoising_loss(sd: StableDiffusion, z_0: Tensor, context: Tensor, t: Tensor,
     """Eq. (1): || eps_theta(z_t; tau(y), t) - eps ||^2, averaged over all elements, or (B, C, h, w) for "none".
 
     z_0, eps  (B, C, h, w), scaled
-    context   (1, M, C), one prompt for the whole batch
+    context   (B, M, C), or (1, M, C) of one prompt for the whole batch
     t         (B,) on the CPU
     """
     z_t = add_noise(z_0, eps, sd.alpha_bar[t])

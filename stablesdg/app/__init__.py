@@ -15,8 +15,10 @@
     distance         what surrounds fid.py
     classification   what surrounds classify.py
     classify_options, classify_settings, classify_images   its options and their checks, settings, images
+    experiment, one_seed   one arm with its images, and one training of it
     prediction, training_window                            a trained classifier is used, with the gray levels it knows
-    stages, expansion, journal, expanded   expand.py: its stages, what runs them, expand.json, the expanded data set
+    expand_settings, stages, expansion, journal, expanded   expand.py: its settings and stages, what runs them,
+                     expand.json, the expanded data set
     composing, sources, makers, variation   what surrounds sample.py --compose and its other flags
     rivals, rival_runs                      what surrounds python -m stablesdg.rivals
     split_check      what surrounds python -m stablesdg.split --check

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..data.split import Split
 from ..evaluate.extract import FeatureExtractor, nano_extractor
-from ..evaluate.imagenet import PACKAGES, imagenet_extractor
+from ..evaluate.imagenet import imagenet_extractor
 from ..recognise import classifiers
 from ..recognise.arms import (
     FilesByClass,
@@ -91,14 +91,10 @@ def say_origin(settings: ClassifySettings, generated: GeneratedClasses) -> None:
 
 def open_features(settings: ClassifySettings, device: torch.device) -> FeatureExtractor | None:
     """The frozen features that --network nano or imagenet, --teacher, --imitate and --filter need, or None."""
-    wanted = {"--network": settings.network, "--teacher": settings.teacher, "--imitate": settings.imitate,
-              "--filter": settings.filter_features}
-    if option := next((option for option, features in wanted.items() if features == "imagenet"), None):
-        extractor = imagenet_extractor(device)
-        if extractor is None:
-            raise UserError(f"{option} imagenet needs two more packages: pip install {' '.join(PACKAGES)}.")
-        return extractor
-    return nano_extractor(device) if "nano" in wanted.values() else None
+    wanted = (settings.network, settings.teacher, settings.imitate, settings.filter_features)
+    if "imagenet" in wanted:
+        return imagenet_extractor(device)
+    return nano_extractor(device) if "nano" in wanted else None
 
 
 def loader(settings: ClassifySettings, extractor: FeatureExtractor | None) -> Callable[[list[Path]], Tensor]:

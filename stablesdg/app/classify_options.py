@@ -3,13 +3,16 @@ import argparse
 from pathlib import Path
 
 from ..storage.errors import UserError
-from .command_line import Arguments, add_device, add_split, finite, positive, rate
+from .command_line import Arguments, add_device, add_split, checked, finite, positive, rate
 
 NETWORKS = ("alexnet", "vgg", "resnet", "squeezenet", "densenet", "nano", "imagenet")
 TRAINED = NETWORKS[:-2]
 FROZEN = NETWORKS[-2:]  # linear classifiers on frozen features; as in recognise.frozen, which needs PyTorch
 OWN_FEATURES = "own"
 SIDES = (64, 200)  # pixels, the least and the most
+share = checked(float, lambda x: 0 < x <= 1, "in (0, 1]")
+fraction = checked(float, lambda x: 0 < x < 1, "between 0 and 1")
+side = checked(int, lambda n: SIDES[0] <= n <= SIDES[1], f"between {SIDES[0]} and {SIDES[1]}")
 NO_EFFECT_ON_FROZEN = {  # options that change how a network is trained, and their defaults
     "epochs": None, "steps": None, "patience": None, "average": False, "side": SIDES[1], "augment": "paper",
     "upright": False, "mix": None, "teacher": None, "imitate": None, "share": None, "generated_weight": 1.0,
@@ -103,30 +106,6 @@ def add_use(use: Arguments) -> None:
     use.add_argument("--threshold", type=share,
                      help="with --predict: write unsure where the best class is less probable than this")
     use.add_argument("--onnx", type=Path, help="write --model into this ONNX file (pip install onnx onnxscript)")
-
-
-def share(text: str) -> float:
-    """A number in (0, 1]."""
-    value = float(text)
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not in (0, 1]")
-    return value
-
-
-def fraction(text: str) -> float:
-    """A number between 0 and 1, and none of these."""
-    value = float(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
-
-
-def side(text: str) -> int:
-    """The side of an image in pixels."""
-    value = int(text)
-    if not SIDES[0] <= value <= SIDES[1]:
-        raise argparse.ArgumentTypeError(f"{text} is not between {SIDES[0]} and {SIDES[1]}")
-    return value
 
 
 # ---- checks -----------------------------------------------------------------------------------------------------

@@ -1,14 +1,15 @@
 """What all command lines share: help, types of arguments, exit codes."""
 import argparse
+import contextlib
 import errno
 import io
 import os
 import re
 import sys
 from collections.abc import Callable
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..storage.errors import UserError
 from ..storage.runs import RUNS_VARIABLE
@@ -21,6 +22,7 @@ DISK_ADVICE = {  # what to do about an error of the operating system
     errno.ENOSPC: "free some space, and type the command again", errno.EFBIG: "take another disk",
     errno.EROFS: "take a folder that can be written", errno.EACCES: RIGHTS, errno.EPERM: RIGHTS}
 PROMPT, TOKEN = "A photo of <unknown>", "<unknown>"
+N = TypeVar("N", int, float)
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -119,36 +121,21 @@ def add_split(group: Arguments) -> None:
 # ---- types of arguments -----------------------------------------------------------------------------------------
 
 
-def positive(text: str) -> int:
-    """A whole number of at least 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
+def checked(kind: Callable[[str], N], fits: Callable[[N], bool], what: str) -> Callable[[str], N]:
+    """A type for argparse: what `kind` reads, if it fits. `what` says what it should be."""
+    def read(text: str) -> N:
+        with contextlib.suppress(ValueError):
+            if fits(value := kind(text)):
+                return value
+        raise argparse.ArgumentTypeError(f"{text} is not {what}")
+
+    return read
 
 
-def finite(text: str) -> float:
-    """A number, and neither nan nor infinite."""
-    value = float(text)
-    if not isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text} is not a number to compute with")
-    return value
-
-
-def rate(text: str) -> float:
-    """A positive number."""
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
-
-
-def seed(text: str) -> int:
-    """What every generator of random numbers takes."""
-    value = int(text)
-    if not 0 <= value < 2**32:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {2**32 - 1}")
-    return value
+positive = checked(int, lambda n: n >= 1, "a positive number")
+rate = checked(float, lambda x: 0 < x < inf, "a positive number")
+finite = checked(float, isfinite, "a number to compute with")
+seed = checked(int, lambda n: 0 <= n < 2**32, f"between 0 and {2**32 - 1}")
 
 
 def numbers(text: str) -> tuple[float, ...]:

@@ -65,9 +65,11 @@ def open_compose(settings: SamplingSettings, folder: Path, record: Mapping[str, 
     if prior is None:
         columns = {"s": "0", "w": "", "sampler": "pasted", "steps": ""}
         print("pasted, without the prior")
-        return ImageMaker(None, "pasted", columns, None, 1, {**depends_on, "s": 0}, frozenset(), make=make)
-    return ImageMaker(None, f"welded, s = {prior.strength}, w = {prior.w:g}", prior.columns(), None, 1,
-                      {**prior.depends_on(), **depends_on}, prior.trained.seen, prior.sd, make=make)
+        return ImageMaker(make, "pasted", columns=columns, resolution=None, multiple=1,
+                          depends_on={**depends_on, "s": 0}, seen=frozenset())
+    return ImageMaker(make, f"welded, s = {prior.strength}, w = {prior.w:g}", columns=prior.columns(), resolution=None,
+                      multiple=1, depends_on={**prior.depends_on(), **depends_on}, seen=prior.trained.seen,
+                      sd=prior.sd)
 
 
 def redraw(prior: Prior, composites: Sequence[Composite], regions: Sequence[np.ndarray],

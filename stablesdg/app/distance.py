@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ..data.folders import list_images
+from ..data.parts import count
 from ..evaluate.codec import Codec, codec_of, encode_alike
 from ..evaluate.extract import FeatureExtractor
 from ..evaluate.reference import Reference, choose_reference, known_to_generator
@@ -31,23 +32,11 @@ class Sides:
 
 def open_sides(real: Path, folder: Path, reference: str | None, codec: str) -> Sides:
     """Find the images of both sides. `reference` and `codec` are the arguments of fid.py."""
-    found, generated = find_reference(real, reference), list_images(folder)
+    found, generated = choose_reference(real, split_file(real), reference), list_images(folder)
     for side, files in ((real, found.files), (folder, generated)):
         if len(files) < LEAST_IMAGES:
-            raise UserError(f"{side} gives {len(files)} image: FID needs at least two on either side.")
+            raise UserError(f"{side} gives {count(len(files), 'image')}: FID needs at least two on either side.")
     return Sides(found, folder, generated, codec_of(found.files), codec_of(generated), codec == "same")
-
-
-def find_reference(real: Path, kind: str | None) -> Reference:
-    """The real images of a folder, by its split. `kind` is the argument --reference."""
-    manifest = split_file(real)
-    try:
-        return choose_reference(real, manifest, kind)
-    except ValueError as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"--reference {kind} needs a split, and {manifest} knows no {real}: python -m stablesdg.split "
-                        f"{real.parent} makes one.") from None
 
 
 def measure_sides(sides: Sides, extractor: FeatureExtractor, batch_size: int) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,6 @@ import venv
 from pathlib import Path, PurePath
 
 ROOT = Path(__file__).resolve().parents[2]
-OLDEST_PYTHON = (3, 10)
 
 
 def environment_python(environment: PurePath, windows: bool) -> PurePath:
@@ -18,8 +17,6 @@ def environment_python(environment: PurePath, windows: bool) -> PurePath:
 
 def ensure_environment(requirements: str = "requirements.txt", root: Path = ROOT) -> Path:
     """Make root/.venv with these requirements, unless it is there already. Returns its interpreter."""
-    if sys.version_info < OLDEST_PYTHON:
-        sys.exit("error: Python 3.10 or newer is needed; with make, say which: make PYTHON=python3.12 ...")
     environment = root / ".venv"
     python = Path(environment_python(environment, os.name == "nt"))
     if not python.is_file():

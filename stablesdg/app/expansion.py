@@ -40,10 +40,12 @@ MODULES = "stablesdg.app.commands."
 def require_marked_sources(settings: ExpandSettings, folder: Path) -> None:
     """Raise UserError now, and not after the training of a class, if masks or boxes of its training images are of no
     use."""
-    folders = [settings.data / name for name in settings.all_categories]
+    if not (settings.masks or settings.boxes):
+        return
+    split = load_split(folder / "split.json", [settings.data / name for name in settings.all_categories])
     for name in settings.generated:
         given = read_given(settings.masks and settings.masks / name, settings.boxes and settings.boxes / name, None,
-                           part_files(load_split(folder / "split.json", folders), settings.data / name, "train"))
+                           part_files(split, settings.data / name, "train"))
         if given:
             given.unmarked()
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..data.folders import list_categories
 from ..data.generated import source_name
-from ..data.split import PARTS, Split, load_split, part_files, surfaces_of
+from ..data.split import PARTS, load_split, part_files, surfaces_of
 from ..evaluate.extract import FeatureExtractor
 from ..recognise.arms import FilesByClass, as_tensors, surfaces
 from ..recognise.results import Setup, images_sha256
@@ -89,14 +89,6 @@ def open_experiment(settings: ClassifySettings) -> Experiment:
     seen = frozenset(sha256(file) for files in parts["val"] for file in files)
     train_files = [file for files in parts["train"] for file in files]
     surface_of = dict(zip(train_files, surfaces_of(split, train_files)))
-    repeated = read_repeated(settings, parts["train"], split)
+    repeated = (dict(zip(train_files, read_weights(settings.hard, train_files, split))) if settings.hard else None)
     return Experiment(settings, setup, device, dtype, parts["train"], repeated, generated, surface_of, extractor,
                       validation, parts["val"], seen, test, settings.results_folder)
-
-
-def read_repeated(settings: ClassifySettings, train: FilesByClass, split: Split) -> Mapping[Path, float] | None:
-    """The weights of --hard, of each training image; None without it."""
-    if not settings.hard:
-        return None
-    files = [file for own in train for file in own]
-    return dict(zip(files, read_weights(settings.hard, files, split)))

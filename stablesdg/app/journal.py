@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ..data.folders import SYSTEM_FILES
 from ..storage.files import read_optional_json, sha256, write_json
 from .stages import Stage
 
-SYSTEM_FILES = ("Thumbs.db", "desktop.ini")
 WARNING = "warning: "  # how the lines begin that are kept for the report
 
 
@@ -60,33 +60,30 @@ class Journal:
         return next((entry for entry in self.commands
                      if (entry["category"], entry["stage"]) == (stage.category, stage.name)), None)
 
-    def is_begun(self, stage: Stage, read: str) -> bool:
-        """Whether the same command was begun before with the same files. `read` is fingerprint(stage.reads)."""
+    def begun(self, stage: Stage, read: str) -> dict[str, Any] | None:
+        """The entry of the same command, if it was begun before with the same files. `read`: fingerprint(stage.reads).
+        """
         entry = self.entry(stage)
-        return bool(entry and entry["command"] == stage.command and entry["read"] == read)
-
-    def unfinished(self, stage: Stage, read: str) -> dict[str, Any] | None:
-        """The entry of the same command, begun before with the same files, if it has not ended."""
-        entry = self.entry(stage)
-        return entry if entry and self.is_begun(stage, read) and "wrote" not in entry else None
+        return entry if entry and (entry["command"], entry["read"]) == (stage.command, read) else None
 
     def is_interrupted(self, stage: Stage, read: str) -> bool:
         """Whether a stage is unfinished and can be gone on with.
 
         One that replaces another result starts anew until it ends: it would go on with that result.
         """
-        entry = self.unfinished(stage, read)
-        return entry is not None and not entry.get("replaces")
+        entry = self.begun(stage, read)
+        return entry is not None and "wrote" not in entry and not entry.get("replaces")
 
     def is_done(self, stage: Stage, read: str) -> bool:
         """Whether the same command has ended before, and nothing that it read or wrote has changed since."""
-        entry = self.entry(stage)
-        return bool(entry and self.is_begun(stage, read) and entry.get("wrote") == fingerprint(stage.writes))
+        entry = self.begun(stage, read)
+        return entry is not None and entry.get("wrote") == fingerprint(stage.writes)
 
     def begin(self, stage: Stage, read: str) -> None:
         """Note that a stage runs now, and whether it replaces another result."""
-        before, unfinished = self.entry(stage), self.unfinished(stage, read)
-        replaces = unfinished.get("replaces", False) if unfinished else any(path.exists() for path in stage.writes)
+        before, begun = self.entry(stage), self.begun(stage, read)
+        replaces = (begun.get("replaces", False) if begun and "wrote" not in begun
+                    else any(path.exists() for path in stage.writes))
         self.commands = [entry for entry in self.commands if entry is not before]
         self.commands.append({"command": stage.command, "category": stage.category, "stage": stage.name,
                               "read": read, "replaces": replaces, "warnings": []})
@@ -140,9 +137,5 @@ class WarningsKept(io.TextIOBase):
 def keep_warnings() -> Iterator[list[str]]:
     """Give a list that holds, after the block, the warnings that were printed in it."""
     stream = WarningsKept(sys.stdout)
-    warnings: list[str] = []
     with contextlib.redirect_stdout(stream):
-        try:
-            yield warnings
-        finally:
-            warnings += stream.warnings
+        yield stream.warnings

@@ -104,7 +104,7 @@ def tell_of_empty_classes(experiment: Experiment, empty: list[str], seed: int,
 def train_network(experiment: Experiment, images: TrainingSet, teacher: Teacher | None, seed: int) -> TrainedNetwork:
     """Train a network on one draw of images, or fit a probe on frozen features."""
     settings, setup, validation = experiment.settings, experiment.setup, experiment.validation
-    on = f"seed {seed}: training on {images.n_real} real and {images.n_other} other images"
+    on = f"seed {seed}: training on {images.n_real} real and {images.n_added} other images"
     if setup.network in FROZEN and experiment.extractor:
         print(f"{on}, frozen features")
         return fit_frozen(experiment.extractor, images.x, images.y, len(setup.classes), validation.x, validation.y,
@@ -157,5 +157,5 @@ def test_network(experiment: Experiment, images: TrainingSet, trained: TrainedNe
         known = trained.imitated.probabilities(test.x, experiment.device).argmax(dim=1)
         print(f"seed {seed}: the features that it imitates reach {float((known == test.y).float().mean()):.4f} at "
               f"{experiment.settings.side} pixels")
-    return SeedResult(seed, epochs, trained.steps, images.n_real, images.n_other, trained.best_epoch, best, accuracy,
+    return SeedResult(seed, epochs, trained.steps, images.n_real, images.n_added, trained.best_epoch, best, accuracy,
                       (predicted == test.y).int().tolist(), confusion.tolist())

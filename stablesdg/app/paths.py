@@ -3,7 +3,7 @@ import os
 from pathlib import Path
 
 from ..storage.errors import UserError
-from ..storage.runs import RUNS_VARIABLE, runs_root
+from ..storage.runs import RUNS_VARIABLE, dataset_folder
 
 
 def choose_runs(folder: str | Path) -> None:
@@ -11,20 +11,15 @@ def choose_runs(folder: str | Path) -> None:
     os.environ[RUNS_VARIABLE] = str(Path(folder).expanduser().resolve())
 
 
-def dataset_folder(data: Path) -> Path:
-    """runs/DATASET for the folder DATASET of a data set."""
-    return runs_root() / data.resolve().name
-
-
 def run_folder(data: Path, out: Path | None = None) -> Path:
     """runs/DATASET/CATEGORY for the folder DATASET/CATEGORY, or `out`."""
     data = data.resolve()
-    return out or runs_root() / (data.parent.name or "data") / data.name
+    return out or dataset_folder(data.parent) / data.name
 
 
 def split_file(data: Path) -> Path:
     """runs/DATASET/split.json for the category folder DATASET/CATEGORY. All scripts use it, whatever --out is."""
-    return runs_root() / (data.resolve().parent.name or "data") / "split.json"
+    return dataset_folder(data.resolve().parent) / "split.json"
 
 
 def sample_folder(run: Path, out: str | None) -> Path:

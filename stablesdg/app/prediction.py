@@ -1,6 +1,5 @@
 """A trained classifier is used: on new images, on labelled images, and as an ONNX file for other tools."""
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -8,7 +7,7 @@ from torch import Tensor
 
 from ..data.folders import holds_images, list_categories, list_images, require_folder
 from ..data.images import save_image
-from ..data.split import progress_bar
+from ..data.surfaces import progress_bar
 from ..data.window import reading_by
 from ..recognise import classifiers
 from ..recognise.arms import surfaces
@@ -83,25 +82,19 @@ def shares(probabilities: Tensor) -> list[str]:
 # ---- labelled images --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class LabelledFolder:
-    """Images whose classes are known by their folders."""
-    files: list[list[Path]]  # of each class that the classifier knows; [] for one that has no folder
-    y: Tensor  # classes (N,)
-
-
 def evaluate_folder(model: Path, folder: Path, out: Path | None, device_name: str) -> None:
     """--evaluate: how good a classifier is on a folder of class folders."""
     device = pick_device(device_name)
     saved = classifiers.load(model)
-    labelled = open_labelled(folder, saved.classes)
-    files, y, n_classes = [file for own in labelled.files for file in own], labelled.y, len(saved.classes)
+    by_class, n_classes = open_labelled(folder, saved.classes), len(saved.classes)
+    files = [file for own in by_class for file in own]
+    y = torch.tensor([k for k, own in enumerate(by_class) for _ in own])
     warn_of_seen_images(model, files, saved.seen)
     with reading_by(choose_window(model, saved.window, files)):
         probabilities = classifiers.predict_files(saved.network.to(device), files, device, side=saved.side)
     predicted = probabilities.argmax(dim=1)
     counts = torch.bincount(y * n_classes + predicted, minlength=n_classes**2).view(n_classes, n_classes).tolist()
-    groups = surfaces([own for own in labelled.files if own], None, progress_bar("overlaps"))
+    groups = surfaces([own for own in by_class if own], None, progress_bar("overlaps"))
     found = interval([(predicted == y).int().tolist()], groups)
     print(f"{model.stem} on {folder}: accuracy {found.mean:.4f}, 95 % interval {found.low:.3f} to {found.high:.3f} "
           f"({len(files)} images of {len(set(groups))} surfaces)\n  {scores_in_words([counts], saved.classes)}")
@@ -114,8 +107,8 @@ def evaluate_folder(model: Path, folder: Path, out: Path | None, device_name: st
     print(f"wrote {out}/confusion-{title}.png, confusion-{title}.csv and predictions-{title}.csv")
 
 
-def open_labelled(folder: Path, classes: Sequence[str]) -> LabelledFolder:
-    """Find the images of each class, and name the classes that have none.
+def open_labelled(folder: Path, classes: Sequence[str]) -> list[list[Path]]:
+    """The images of each class; [] for one that has no folder, which is said.
 
     Raises UserError if a folder is none of the classes.
     """
@@ -125,8 +118,7 @@ def open_labelled(folder: Path, classes: Sequence[str]) -> LabelledFolder:
                         "rename the folder as one of these, or move it away.")
     if missing := [name for name in classes if name not in found]:
         print(f"{folder} has no images of {', '.join(missing)}: the means below are those of the other classes")
-    files = [found.get(name, []) for name in classes]
-    return LabelledFolder(files, torch.cat([torch.full((len(own),), k) for k, own in enumerate(files)]))
+    return [found.get(name, []) for name in classes]
 
 
 def warn_of_seen_images(model: Path, files: Sequence[Path], seen: frozenset[str] | None) -> None:

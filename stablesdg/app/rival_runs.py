@@ -23,10 +23,10 @@ from ..storage.tensors import load_tensors, read_metadata, save_tensors
 from .command_line import duration
 from .devices import peak_memory
 from .interrupt import stop_when_asked
-from .makers import ImageMaker
+from .makers import ImageMaker, from_pixels
 from .paths import split_file
 from .rivals import Opened, RivalSettings, open_rival
-from .sampling import make_images, save_pictures, say_novelty
+from .sampling import make_images, save_extremes, save_preview, say_novelty
 
 MODEL, CHECKPOINT = "model.safetensors", "checkpoint.safetensors"
 LARGEST_SIDE = 256  # pixels at which images are read for their size and mode
@@ -115,14 +115,15 @@ def draw_samples(settings: RivalSettings, opened: Opened, files: Sequence[Path],
     def draw(x: Tensor, seeds: Sequence[int]) -> Tensor:
         return opened.rival.draw(seeds).float()
 
-    maker = ImageMaker(draw, f"drawn by {settings.name}", opened.columns, opened.side or LARGEST_SIDE, 1, depends_on,
-                       seen)
+    maker = ImageMaker(from_pixels(draw), f"drawn by {settings.name}", columns=opened.columns,
+                       resolution=opened.side or LARGEST_SIDE, multiple=1, depends_on=depends_on, seen=seen)
     jobs = list_jobs(files, settings.number, settings.seed)
     images = ImageSet(out, depends_on, settings.resume)
     meter = NoveltyMeter(load_nano_network(opened.device), files, surfaces_of(split, files))
     seconds = make_images(jobs, maker, meter, images, batch_size=settings.draw_batch, from_noise=True)
     rows = images.write_manifest(jobs)
-    save_pictures(settings.out, images, rows, jobs, files, maker)
+    save_preview(settings.out, images, rows, jobs, maker)
+    save_extremes(settings.out, images, rows, files)
     images.put_in_place()
     say_novelty(rows, out, seconds, "train for fewer --steps", "look at the preview, and train for longer")
     return round(seconds, 1)

@@ -23,7 +23,7 @@ from ..storage.files import sha256
 from . import processes
 from .command_line import duration
 from .compat import plan_diffusers
-from .makers import ImageMaker
+from .makers import ImageMaker, from_pixels
 from .model import Trained, from_recipe, load_adapters, open_model
 from .variation import noisy_embedding, strength_of
 
@@ -79,7 +79,8 @@ def open_classic() -> ImageMaker:
 
     label = "rotated and mirrored"
     print(label)
-    return ImageMaker(draw, label, {"s": "", "w": "", "sampler": "classic", "steps": ""}, None, 1, {}, frozenset())
+    return ImageMaker(from_pixels(draw), label, columns={"s": "", "w": "", "sampler": "classic", "steps": ""},
+                      resolution=None, multiple=1, depends_on={}, seen=frozenset())
 
 
 @dataclass(frozen=True)
@@ -166,9 +167,9 @@ def open_diffusion(settings: SamplingSettings, folder: Path, record: Mapping[str
     columns, depends_on = prior.columns(), prior.depends_on()
     if settings.other:
         columns["source_class"] = depends_on["source_class"] = settings.other.resolve().name
-    return ImageMaker(draw, f"generated, s = {prior.strength}, w = {prior.w:g}", columns, prior.trained.resolution,
-                      prior.sd.vae.factor, depends_on, prior.trained.seen, prior.sd, not settings.from_noise,
-                      columns_of=prior.columns_of)
+    return ImageMaker(from_pixels(draw, prior.columns_of), f"generated, s = {prior.strength}, w = {prior.w:g}",
+                      columns=columns, resolution=prior.trained.resolution, multiple=prior.sd.vae.factor,
+                      depends_on=depends_on, seen=prior.trained.seen, sd=prior.sd, keeps_places=not settings.from_noise)
 
 
 def steps_to_run(sd: StableDiffusion, s: float, steps: int, sampler: str, compat: str | None = None) -> list[Step]:
@@ -238,7 +239,7 @@ def make_batch(batch: Sequence[Source[Job]], maker: ImageMaker, meter: NoveltyMe
     pending = list(batch)
     for attempt in range(MOST_TRIES if min_novelty > 0 else 1):
         seeds = [source.job.seed + attempt * RETRY_STRIDE for source in pending]
-        made = maker.make_images(pending, seeds)
+        made = maker.make(pending, seeds)
         below = []
         for source, seed, new, (novelty, nearest) in zip(pending, seeds, made, meter.measure([m.image for m in made])):
             if novelty < min_novelty:
@@ -277,20 +278,23 @@ def make_images(jobs: Sequence[Job], maker: ImageMaker, meter: NoveltyMeter, ima
             images.take_in(rows)
     except KeyboardInterrupt:
         images.read_progress()
-        kept = sum(images.has(job.name) for job in jobs) if done else 0
+        kept = sum(images.has(job.name) for job in jobs)
         raise KeyboardInterrupt(f"{kept} of {len(jobs)} images are kept; the same command with --resume goes on"
                                 if kept else "no image was finished") from None
     return time.monotonic() - started
 
 
-def save_pictures(folder: Path, images: ImageSet, rows: Sequence[Row], jobs: Sequence[Job], compared: Sequence[Path],
-                  maker: ImageMaker) -> None:
-    """Draw the sources and what was made of them, and the least and the most novel images."""
-    made, name = images.partial, images.out.name
+def save_preview(folder: Path, images: ImageSet, rows: Sequence[Row], jobs: Sequence[Job], maker: ImageMaker) -> None:
+    """Draw the first sources and what was made of them."""
     source_of = {job.name: job.source for job in jobs}
-    pairs = [Pair(source_of[row["file"]], made / row["file"], float(row["novelty"])) for row in rows[:PAIRS_SHOWN]]
-    if maker.make is None:
-        save_pairs(folder / f"preview-{name}.png", pairs, maker.label, maker.keeps_places)
+    save_pairs(folder / f"preview-{images.out.name}.png",
+               [Pair(source_of[row["file"]], images.partial / row["file"], float(row["novelty"]))
+                for row in rows[:PAIRS_SHOWN]], maker.label, maker.keeps_places)
+
+
+def save_extremes(folder: Path, images: ImageSet, rows: Sequence[Row], compared: Sequence[Path]) -> None:
+    """Draw the least and the most novel images, each beside the real image that is nearest to it."""
     named = {source_name(file): file for file in compared}
-    save_novelty_picture(folder / f"novelty-{name}.png",
-                         [(made / row["file"], float(row["novelty"]), named[row["nearest"]]) for row in rows])
+    save_novelty_picture(folder / f"novelty-{images.out.name}.png",
+                         [(images.partial / row["file"], float(row["novelty"]), named[row["nearest"]])
+                          for row in rows])

@@ -2,10 +2,10 @@
 from pathlib import Path
 
 from ..data.leaks import CategoryLeak, LeakAcross, count_parts, listed_files, measure_leak, measure_leak_across
-from ..data.parts import LEFT_OUT, Split, count
+from ..data.parts import LEFT_OUT, count
 from ..data.split import gone_names, read_split
 from ..report.overlaps import save_named_overlaps
-from ..storage.runs import runs_root
+from ..storage.runs import dataset_folder
 
 PAIRS_SHOWN = 6  # of a class, in a picture
 NAMES_SHOWN = 3  # in a sentence
@@ -19,19 +19,20 @@ def check(manifest: Path, data: Path, categories: list[Path]) -> None:
               "restore them, or --forget takes out what is gone")
     if left_out := sorted(name for name, entry in known["files"].items() if entry["part"] == LEFT_OUT):
         print(f"left out of all parts: {count(len(left_out), 'image')} ({left_out[0]} first): {manifest} says why")
-    files = {name: file for folder in categories for name, file in listed_files(known, folder).items()}
+    files_of = {folder.name: listed_files(known, folder) for folder in categories}
+    files = {name: file for own in files_of.values() for name, file in own.items()}
     print("class  images  groups  largest  overlapping pairs (false ones, by mirroring)  leaked: val  test")
     found: dict[str, CategoryLeak | LeakAcross] = {}
-    for folder in categories:
-        found[folder.name] = leak = measure_leak(known, folder)
-        report(folder.name, leak, known)
+    for category, own in files_of.items():
+        found[category] = leak = measure_leak(known, own, category)
+        report(category, leak, count_parts(leak.leaked, known), count_parts(own, known))
     if len(categories) > 1:
         found["across"] = across = measure_leak_across(known, files)
         report_across(across, count_parts(across.leaked, known))
     for name, leak in found.items():
         if leak.overlaps:  # those with least in common are the ones to doubt
             shown = sorted(leak.overlaps, key=lambda o: o.overlap.share)[:PAIRS_SHOWN]
-            picture = runs_root() / data.resolve().name / f"overlaps-{name}.png"
+            picture = dataset_folder(data) / f"overlaps-{name}.png"
             save_named_overlaps(picture, shown)
             print(f"wrote {picture}: {count(len(shown), 'overlapping pair')}, those with least in common")
     if apart := sum(leak.not_compared for leak in found.values()):
@@ -43,9 +44,9 @@ def check(manifest: Path, data: Path, categories: list[Path]) -> None:
                                  "with a training image" for part, a in sums.items()))
 
 
-def report(name: str, leak: CategoryLeak, split: Split) -> None:
-    """Print the line of a class."""
-    shares = {part: f"{leaked}/{leak.sizes[part]}" for part, leaked in leak.leaked_of(split).items()}
+def report(name: str, leak: CategoryLeak, leaked: dict[str, int], images: dict[str, int]) -> None:
+    """Print the line of a class. `leaked` and `images` are by part."""
+    shares = {part: f"{n}/{images[part]}" for part, n in leaked.items()}
     print(f"{name:5} {leak.images:7} {leak.groups:7} {leak.largest_group:8} {leak.pairs:18} ({leak.false_pairs}) "
           f"{shares['val']:>28} {shares['test']:>6}", flush=True)
 

@@ -1,7 +1,7 @@
 """What surrounds the training loop: settings resolved, data and model opened, log and record written."""
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -144,7 +144,7 @@ def is_finished(settings: TrainingSettings, stage: str, output: str) -> bool:
     print(f"{adapter} is already finished; leave out --resume to train it again")
     if is_first() and not settings.no_preview and not (folder / f"preview-{stage}.png").is_file():
         with by_itself():
-            draw_missing_preview(settings, stage, output, record)
+            draw_missing_preview(settings, stage, output, record, images)
     return True
 
 
@@ -275,15 +275,15 @@ def close_stage(stage: TrainingStage, output: Path, log: TrainingLog) -> None:
         draw_preview(folder, name, stage.sd, stage.training_files, settings.prompt, stage.resolution, settings.seed)
 
 
-def draw_missing_preview(settings: TrainingSettings, name: str, output: str, record: dict[str, Any]) -> None:
+def draw_missing_preview(settings: TrainingSettings, name: str, output: str, record: dict[str, Any],
+                         images: Sequence[Path]) -> None:
     """Draw the preview of a stage that is finished and recorded, but was killed before its preview was drawn."""
     folder = settings.folder
     sd = open_model(settings.weights, settings.device, settings.dtype, record)
     wanted = dict.fromkeys(("embedding", output))  # one where the output is the embedding
     trained = load_adapters(sd, folder, record,
                             ",".join(adapter for adapter in wanted if (folder / f"{adapter}.safetensors").is_file()))
-    files = part_files(load_split(split_file(settings.data), [settings.data], settings.split), settings.data, "train")
-    draw_preview(folder, name, sd, files, settings.prompt, trained.resolution, settings.seed)
+    draw_preview(folder, name, sd, images, settings.prompt, trained.resolution, settings.seed)
 
 
 def write_log(path: Path, log: TrainingLog) -> None:

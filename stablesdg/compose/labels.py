@@ -13,8 +13,9 @@ from xml.sax.saxutils import escape
 import numpy as np
 from PIL import Image
 
+from ..data.arithmetic import number_parts
 from ..storage.files import atomic_folder, write_json
-from .masks import grow, length_unit, number_parts
+from .masks import grow, length_unit
 
 MERGE_DISTANCE = 5.0  # pixels of an image of 200 x 200: parts that are nearer share a box
 

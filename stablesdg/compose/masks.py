@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from ..data.arithmetic import number_parts
+
 TWO_TONES_ON_PLANE, TWO_TONES_ON_CURVE = 0.69, 0.64  # least share of the variance between Otsu's classes
 TONES_AREA = (0.01, 0.48)  # of the image, for the rarer tone
 LEAST_PEAK = 6.5  # robust deviations; textures without a distinct defect stay below
@@ -177,13 +179,6 @@ def fill(region: np.ndarray, radius: int, least_area: float) -> np.ndarray:
     large = np.bincount(labels.ravel()) >= least_area * min(region.shape)**2
     large[0] = False  # what is in no part
     return large[labels]
-
-
-def number_parts(region: np.ndarray) -> np.ndarray:
-    """The number of its connected part for each pixel (H, W), from 1; 0 outside."""
-    labels = np.zeros(region.shape, dtype=np.int32)
-    ndimage.label(region, output=labels)
-    return labels
 
 
 def grow(region: np.ndarray, radius: float) -> np.ndarray:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..diffusion import SAMPLERS, Estimate, add_noise, predict_z_0
+from ..diffusion import SAMPLERS, Estimate, add_noise, noise_source, predict_z_0
 from ..generation import Step, estimate_noise
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def weld(sd: StableDiffusion, x: Tensor, region: Tensor, seeds: Sequence[int], p
     through the VAE. paste.lay_in puts the region into the composite.
     """
     B = len(x)
-    draw = sd.noise_source(seeds, sd.latent_shape(x))
+    draw = noise_source(seeds, sd.latent_shape(x), sd.device, sd.fine_dtype)
 
     posteriors = [sd.encode(image) for image in x.split(1)]  # the VAE needs far more memory than the UNet
     z_0 = sd.vae.scaling_factor * torch.cat([p.sample(n) for p, n in zip(posteriors, draw().split(1))])  # E(x)

@@ -27,7 +27,7 @@ def high_pass(gray: np.ndarray) -> np.ndarray:
     return (fine - fine.mean()) / (fine.std() + 1e-6)
 
 
-def shrink(image: np.ndarray | Image.Image, factor: int) -> np.ndarray:
+def shrink(image: Image.Image, factor: int) -> np.ndarray:
     """(H, W) -> (H // factor, W // factor), averaged, but at least one pixel."""
     gray = np.array(image, dtype=np.float32)
     if factor == 1:

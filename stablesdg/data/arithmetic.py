@@ -1,9 +1,10 @@
-"""What the search for overlaps computes most. PyTorch is quicker at it than NumPy and SciPy, but need not be there: the
-audit of python -m stablesdg.plan works without it."""
+"""Arithmetic on arrays. At what the search for overlaps computes most, PyTorch is quicker than NumPy and SciPy. It need
+not be there: the audit of python -m stablesdg.plan works without it."""
 import contextlib
 from collections.abc import Iterator
 
 import numpy as np
+from scipy import ndimage
 from scipy.fft import irfft2
 
 try:
@@ -41,3 +42,10 @@ def correlation(spectrum: np.ndarray, partners: np.ndarray) -> np.ndarray:
     if torch is None:
         return np.asarray(irfft2(spectrum.conj() * partners, s=shape, overwrite_x=True))
     return torch.fft.irfft2(torch.from_numpy(spectrum.conj()) * torch.from_numpy(partners), s=shape).numpy()
+
+
+def number_parts(region: np.ndarray) -> np.ndarray:
+    """The number of its connected part for each pixel (H, W) of a region, from 1; 0 outside."""
+    labels = np.zeros(region.shape, dtype=np.int32)
+    ndimage.label(region, output=labels)
+    return labels

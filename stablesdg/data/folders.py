@@ -4,6 +4,7 @@ from pathlib import Path
 from ..storage.errors import UserError
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
+SYSTEM_FILES = (".DS_Store", "Thumbs.db", "desktop.ini")  # what file managers write beside images
 MOST_FOLDERS_NAMED = 8  # in an error
 
 

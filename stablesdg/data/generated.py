@@ -28,6 +28,7 @@ from ..storage.files import (
     write_json,
 )
 from ..storage.settings import as_json, require_same_settings
+from .folders import SYSTEM_FILES
 from .images import save_image
 
 MANIFEST_COLUMNS = ("file", "source", "seed", "s", "w", "sampler", "steps", "novelty", "nearest", "ssim")
@@ -71,13 +72,12 @@ def require_own_folder(out: Path) -> None:
         return
     rows = read_csv(out / "manifest.csv") if (out / "manifest.csv").is_file() else []
     names = {row.get("file", "") for row in rows}
-    own = {*OWN_FILES, ".DS_Store", *names}
-    strange = [f.name for f in out.iterdir() if f.name not in own]
+    strange = [f.name for f in out.iterdir() if f.name not in {*OWN_FILES, *SYSTEM_FILES, *names}]
     if rows and "mask" in rows[0]:
         own_inside = {MASKS: names, BOXES: {*BOX_FILES, *(f"{Path(n).stem}{end}" for n in names for end in BOX_ENDS)}}
         strange = [name for name in strange if name not in own_inside or not (out / name).is_dir()]
         strange += [f"{folder}/{f.name}" for folder, files in own_inside.items() if (out / folder).is_dir()
-                    for f in (out / folder).iterdir() if f.name not in {*files, ".DS_Store"}]
+                    for f in (out / folder).iterdir() if f.name not in {*files, *SYSTEM_FILES}]
     if strange:
         raise UserError(f"{out} holds something else than generated images ({min(strange)}): pass another --out.")
 

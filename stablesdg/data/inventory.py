@@ -101,8 +101,7 @@ def kinds(files: Sequence[FileFacts], of: Callable[[FileFacts], str]) -> str:
     counts = Counter(map(of, files)).most_common()
     if len(counts) == 1:
         return counts[0][0]
-    named = ", ".join(f"{kind} ({n})" for kind, n in counts[:MOST_KINDS_NAMED])
-    return named + (f" and {len(counts) - MOST_KINDS_NAMED} more" if len(counts) > MOST_KINDS_NAMED else "")
+    return few([f"{kind} ({n})" for kind, n in counts])
 
 
 def sizes(files: Sequence[FileFacts]) -> str:
@@ -160,7 +159,8 @@ def strange_files(folders: Collection[Path]) -> list[str]:
         names = sorted(f.name for f in folder.iterdir() if f.is_file() and not is_hidden(f) and not has_image_ending(f)
                        and f.name != "tiles.csv")
         if names:
-            notes.append(f"{folder.name} holds {count(len(names), 'file')} that are not read as images ({few(names)}).")
+            what = "is not read as an image" if len(names) == 1 else "are not read as images"
+            notes.append(f"{count(len(names), 'file')} of {folder.name} {what} ({few(names)}).")
     return notes
 
 

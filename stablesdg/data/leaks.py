@@ -7,16 +7,7 @@ from pathlib import Path
 from ..storage.errors import UserError
 from .parts import PARTS, Split
 from .split import named_files
-from .surfaces import (
-    Files,
-    NamedOverlap,
-    Pair,
-    components,
-    find_links,
-    find_links_across,
-    progress_bar,
-    same_photograph,
-)
+from .surfaces import Files, NamedOverlap, Pair, category_of, components, find_links, progress_bar, same_photograph
 
 TESTED_PARTS = PARTS[1:]
 
@@ -30,13 +21,8 @@ class CategoryLeak:
     pairs: int  # of images that overlap
     false_pairs: int  # found after mirroring, when no true pair is left
     not_compared: int  # pairs whose sizes lie too far apart: see alike.read_alike
-    sizes: dict[str, int]  # images of each part outside training
     leaked: set[str]  # names of those of them that share surface with a training image
     overlaps: list[NamedOverlap]
-
-    def leaked_of(self, split: Split) -> dict[str, int]:
-        """How many images of each part outside training leak."""
-        return count_parts(self.leaked, split)
 
 
 @dataclass(frozen=True)
@@ -59,13 +45,9 @@ def listed_files(split: Split, folder: Path) -> dict[str, Path]:
     return files
 
 
-def measure_leak(split: Split, folder: Path) -> CategoryLeak:
-    """Search one category for overlaps, whatever method its split was made by.
-
-    Raises UserError if the split does not know one of the images.
-    """
-    files = listed_files(split, folder)
-    links = find_links(files, progress_bar(folder.name))
+def measure_leak(split: Split, files: Files, label: str) -> CategoryLeak:
+    """Search one category, {name: path}, for overlaps, whatever method its split was made by."""
+    links = find_links(files, progress_bar(label))
     false = find_links(files, progress_bar("mirrored"), mirrored=True)
     photographs = same_photograph(files)
     groups = components(files, links.pairs | photographs)
@@ -73,17 +55,19 @@ def measure_leak(split: Split, folder: Path) -> CategoryLeak:
     leaked = leaked_names(links.pairs, parts) | leaked_by_photograph(parts, components(files, photographs))
     return CategoryLeak(
         images=len(files), groups=len(set(groups.values())), largest_group=max(Counter(groups.values()).values()),
-        pairs=len(links.pairs), false_pairs=len(false.overlaps), not_compared=links.not_compared,
-        sizes=count_parts(files, split), leaked=leaked, overlaps=links.overlaps)
+        pairs=len(links.pairs), false_pairs=len(false.overlaps), not_compared=links.not_compared, leaked=leaked,
+        overlaps=links.overlaps)
 
 
 def measure_leak_across(split: Split, files: Files) -> LeakAcross:
     """Search images of {CATEGORY/FILE: path} for pairs of two categories that share surface."""
-    links = find_links_across(files, progress_bar("across classes"))
-    false = find_links_across(files, progress_bar("mirrored"), mirrored=True)
+    links = find_links(files, progress_bar("across classes"), across=True)
+    false = find_links(files, progress_bar("mirrored"), mirrored=True, across=True)
     parts = {name: split["files"][name]["part"] for name in files}
+    tiles = leaked_by_photograph(parts, components(files, same_photograph(files)), across=True)
     return LeakAcross(pairs=len(links.pairs), false_pairs=len(false.overlaps), not_compared=links.not_compared,
-                      copies=sorted(links.copies), leaked=leaked_names(links.pairs, parts), overlaps=links.overlaps)
+                      copies=sorted(links.copies), leaked=leaked_names(links.pairs, parts) | tiles,
+                      overlaps=links.overlaps)
 
 
 def leaked_names(pairs: Collection[Pair], parts: Mapping[str, str]) -> set[str]:
@@ -92,13 +76,18 @@ def leaked_names(pairs: Collection[Pair], parts: Mapping[str, str]) -> set[str]:
             if parts[name] in TESTED_PARTS and parts[other] == "train"}
 
 
-def leaked_by_photograph(parts: Mapping[str, str], photograph: Mapping[str, str]) -> set[str]:
+def leaked_by_photograph(parts: Mapping[str, str], photograph: Mapping[str, str], across: bool = False) -> set[str]:
     """The images that are tested with, and whose photograph has another one that is trained on.
 
     photograph  {name: a name that all images of its photograph have}
+    across      the other one must be of another category
     """
-    trained = {photograph[name] for name, part in parts.items() if part == "train"}
-    return {name for name, part in parts.items() if part in TESTED_PARTS and photograph[name] in trained}
+    trained: dict[str, set[str]] = {}
+    for name, part in parts.items():
+        if part == "train":
+            trained.setdefault(photograph[name], set()).add(category_of(name))
+    return {name for name, part in parts.items() if part in TESTED_PARTS
+            and trained.get(photograph[name], set()) - ({category_of(name)} if across else set())}
 
 
 def count_parts(names: Collection[str] | Mapping[str, Path], split: Split) -> dict[str, int]:

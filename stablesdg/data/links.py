@@ -14,7 +14,7 @@ import numpy as np
 from ..storage.files import read_optional_json, sha256, write_json
 from .arithmetic import one_thread
 from .overlap import Progress
-from .surfaces import Files, NamedOverlap, Pair, category_of, find_links, find_links_across, in_order, progress_bar
+from .surfaces import Files, NamedOverlap, Pair, category_of, find_links, in_order, progress_bar
 
 SEARCH = 1  # one more whenever the search for overlaps finds something else
 PAIRS_SHOWN = 6  # of a class, in a picture
@@ -53,13 +53,14 @@ def search_links(fresh: Files, known: Files) -> FoundLinks:
     files, work = {**known, **fresh}, []
     for category in dict.fromkeys(map(category_of, fresh)):
         own = {name: file for name, file in files.items() if category_of(name) == category}
-        work.append((find_links, own, f"overlaps in {category}"))
+        work.append((False, own, f"overlaps in {category}"))
     if len(set(map(category_of, files))) > 1:
-        work.append((find_links_across, files, "overlaps across classes"))
+        work.append((True, files, "overlaps across classes"))
     stop = Event()
     with one_thread(), ThreadPoolExecutor(min(SEARCHES_AT_ONCE, os.cpu_count() or 1)) as threads:
-        tasks = [threads.submit(find, own, until(stop, progress_bar(label)), own.keys() & fresh.keys())
-                 for find, own, label in reversed(work)]  # the last takes longest, so it begins first
+        tasks = [threads.submit(find_links, own, until(stop, progress_bar(label)), own.keys() & fresh.keys(),
+                                across=across)
+                 for across, own, label in reversed(work)]  # the last takes longest, so it begins first
         try:
             found = [task.result() for task in reversed(tasks)]
         except BaseException:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.fft import rfft2
 
-from .alike import high_pass, shrink, shrink_factor
+from .alike import high_pass
 from .arithmetic import correlation, one_thread
 from .marks import SharedMarks, marks_of
 
@@ -52,17 +52,16 @@ class Overlap:
 
 
 @one_thread()
-def find_overlaps(images: Sequence[np.ndarray], mirrored: bool = False, min_common_area: float = MIN_COMMON_AREA,
-                  progress: Progress = no_progress, first_new: int = 0) -> list[Overlap]:
-    """All pairs of the gray images [(H, W), ..] that share at least `min_common_area` of the smaller one's area.
+def find_overlaps(images: Sequence[np.ndarray], mirrored: bool = False, progress: Progress = no_progress,
+                  first_new: int = 0) -> list[Overlap]:
+    """All pairs of the gray images [(H, W), ..] that overlap. The images are those of one AlikeImages.
 
     With `mirrored`, the second image of each pair is mirrored first, so that no true overlap is left. What is found
     then is false, and its number estimates how many false ones are among those found without.
 
     first_new  pairs of two images before this place are left out: they are known
     """
-    factor = shrink_factor(max(max(np.shape(image)) for image in images))
-    fine = [high_pass(shrink(image, factor)) for image in images]
+    fine = [high_pass(image) for image in images]
     partners = [image[:, ::-1].copy() for image in fine] if mirrored else fine
     side = max(max(image.shape) for image in fine)
     both = [fine, partners] if mirrored else [fine]
@@ -73,9 +72,8 @@ def find_overlaps(images: Sequence[np.ndarray], mirrored: bool = False, min_comm
                                         progress):
         for start in range(0, len(alike), PARTNERS_AT_ONCE):
             some = alike[start:start + PARTNERS_AT_ONCE]
-            shifts = compare(fine[i], [partners[j] for j in some], spectra[0][i], spectra[-1][some], min_common_area)
-            found += [Overlap(i, some[k], best.dy * factor, best.dx * factor, best.share, best.correlation)
-                      for k, best in shifts]
+            found += [Overlap(i, some[k], best.dy, best.dx, best.share, best.correlation) for k, best in
+                      compare(fine[i], [partners[j] for j in some], spectra[0][i], spectra[-1][some])]
     return found
 
 
@@ -97,7 +95,7 @@ def find_overlaps_across(images: Sequence[np.ndarray], classes: Sequence[str], m
         for j in alike:
             a, b = spectra_of([fine[i], partners[j]], max(fine[i].shape + fine[j].shape))
             found += [Overlap(i, j, best.dy, best.dx, best.share, best.correlation)
-                      for _, best in compare(fine[i], [partners[j]], a, b[None], MIN_COMMON_AREA)]
+                      for _, best in compare(fine[i], [partners[j]], a, b[None])]
     return found
 
 
@@ -183,15 +181,15 @@ def wrapped_spectra(images: Sequence[np.ndarray], side: int) -> np.ndarray:
     return wrapped
 
 
-def compare(a: np.ndarray, partners: Sequence[np.ndarray], spectrum: np.ndarray, partner_spectra: np.ndarray,
-            min_common_area: float) -> Iterator[tuple[int, "Shift"]]:
+def compare(a: np.ndarray, partners: Sequence[np.ndarray], spectrum: np.ndarray,
+            partner_spectra: np.ndarray) -> Iterator[tuple[int, "Shift"]]:
     """Yield (k, shift) for each of the high-passed partners that overlaps with a."""
     side = len(spectrum)
     correlations = correlate(spectrum, partner_spectra)
     peaks = side * correlations.max(axis=1)
     for k in np.flatnonzero(peaks > MIN_PEAK).tolist():
         y, x = (-place % side for place in divmod(int(correlations[k].argmax()), side))
-        best = best_shift(a, partners[k], y, x, side, min_common_area)
+        best = best_shift(a, partners[k], y, x, side)
         enough = MIN_CORRELATION_AT_CLEAR_PEAK if peaks[k] > CLEAR_PEAK else MIN_CORRELATION
         if best.correlation >= enough:
             yield k, best
@@ -217,17 +215,17 @@ class Shift:
     correlation: float
 
 
-def best_shift(a: np.ndarray, b: np.ndarray, y: int, x: int, side: int, min_common_area: float) -> Shift:
+def best_shift(a: np.ndarray, b: np.ndarray, y: int, x: int, side: int) -> Shift:
     """The best of the shifts that a peak at (y, x) can mean: the canvas goes round, and cannot tell y from y - side."""
-    return max((fit_at(a, b, dy, dx, min_common_area) for dy in (y, y - side) for dx in (x, x - side)),
+    return max((fit_at(a, b, dy, dx) for dy in (y, y - side) for dx in (x, x - side)),
                key=lambda shift: shift.correlation)
 
 
-def fit_at(a: np.ndarray, b: np.ndarray, dy: int, dx: int, min_common_area: float) -> Shift:
+def fit_at(a: np.ndarray, b: np.ndarray, dy: int, dx: int) -> Shift:
     """Lay b over a at (dy, dx). The correlation is 0 where they share too little."""
     part_a, part_b = common_part(a, b, dy, dx)
     share = part_a.size / min(a.size, b.size)
-    if share < min_common_area:
+    if share < MIN_COMMON_AREA:
         return Shift(dy, dx, share, 0.0)
     covariance = float((part_a * part_b).mean() - part_a.mean() * part_b.mean())
     return Shift(dy, dx, share, covariance / (float(part_a.std() * part_b.std()) + 1e-6))

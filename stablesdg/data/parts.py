@@ -1,6 +1,6 @@
 """Groups of images to training, validation and test part, and the types of the manifest that fixes them."""
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 PARTS = ("train", "val", "test")
@@ -31,11 +31,6 @@ class Split(TypedDict):
 
 
 # ---- groups to parts -----------------------------------------------------------------------------------------------
-
-
-def random_parts(names: Iterable[str], seed: int, ratios: Sequence[float] = RATIOS) -> dict[str, str]:
-    """{name: part}. Depends on the names and the seed alone. From three images on, no part is empty."""
-    return group_parts({name: name for name in names}, seed, ratios)
 
 
 def group_parts(groups: Mapping[str, str], seed: int, ratios: Sequence[float] = RATIOS,

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from scipy.ndimage import find_objects, label
+from scipy.ndimage import find_objects
 
 from ..storage.errors import UserError
 from ..storage.files import write_csv
+from .arithmetic import number_parts
 from .folders import has_image_ending, is_hidden, list_images
 from .images import read_image, save_image
 from .window import FULL, Window, deep_files, deep_pixels, measure_window
@@ -86,7 +87,7 @@ def photographs_window(raw: Path, black: int | None, white: int | None) -> Windo
     measured = measure_window(files)
     window = Window(measured.black if black is None else black, measured.white if white is None else white,
                     measured.why if black is None or white is None else "as asked")
-    if window.why != FULL.why:
+    if window != FULL:
         print(f"16-bit photographs: {window.black} becomes black and {window.white} white ({window.why})")
     return window
 
@@ -155,18 +156,11 @@ def find_piece(gray: Image.Image, dark: bool = False) -> Box:
     """The box around the largest connected region on the piece's side of Otsu's threshold."""
     pixels = np.asarray(gray)
     threshold = otsu_threshold(gray)
-    labels = label_regions(pixels <= threshold if dark else pixels > threshold)
+    labels = number_parts(pixels <= threshold if dark else pixels > threshold)
     if not labels.any():  # one gray level alone
         return 0, 0, gray.width, gray.height
     rows, columns = find_objects(labels)[np.bincount(labels.ravel())[1:].argmax()]
     return columns.start, rows.start, columns.stop, rows.stop
-
-
-def label_regions(mask: np.ndarray) -> np.ndarray:
-    """(H, W) of truth values -> (H, W) of whole numbers: 0 outside, 1, 2, .. in each connected region."""
-    labels = np.zeros(mask.shape, dtype=np.int32)
-    label(mask, output=labels)
-    return labels
 
 
 def cut_tiles(image: Image.Image, side: int | None, overlap: float, size: int) -> list[Image.Image]:

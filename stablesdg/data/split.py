@@ -24,11 +24,9 @@ from ..storage.lock import alone_at
 from .deal import NewImages, deal
 from .folders import list_images
 from .links import FoundLinks
-from .parts import LEFT_OUT, METHODS, PARTS, RATIOS, Split, SplitEntry, count, group_parts, random_parts
-from .surfaces import category_of, progress_bar
+from .parts import LEFT_OUT, METHODS, PARTS, RATIOS, Split, SplitEntry, count
+from .surfaces import category_of
 
-__all__ = ["METHODS", "PARTS", "RATIOS", "Split", "SplitEntry", "count", "group_parts", "progress_bar",
-           "random_parts"]  # what others ask here for, and parts and surfaces have
 SEEN = "train_sha256"  # metadata key of an adapter: which images it was trained on
 
 

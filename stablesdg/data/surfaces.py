@@ -1,13 +1,12 @@
 """Images to surfaces: images are linked if they overlap, are copies, or are tiles of one photograph.
 
-    find_links          within a class; pairs that share a mark are compared in full
-    find_links_across   between classes; of these, those that a coarse first look finds worth it
-    components          linked images to groups
+    find_links    pairs within a class, or between classes
+    components    linked images to groups
 """
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -18,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
 from ..storage.files import read_csv
-from .alike import AlikeImages, read_alike
+from .alike import read_alike
 from .copies import MIN_COPY_CORRELATION, MIN_COPY_CORRELATION_ACROSS, find_copies
 from .overlap import Overlap, Progress, find_overlaps, find_overlaps_across, no_progress
 
@@ -26,7 +25,6 @@ REPEATED = 0.9  # of each class's images in one group: a pattern, and no overlap
 
 Pair = tuple[str, str]  # two names of images, in alphabetical order
 Files = Mapping[str, Path]  # by name, CATEGORY/FILE
-Finder = Callable[[AlikeImages, list[str], int], list[Overlap]]  # (images, their names, first new one) -> overlaps
 
 
 @dataclass(frozen=True)
@@ -65,29 +63,13 @@ def in_order(a: str, b: str) -> Pair:
 
 
 def find_links(files: Files, progress: Progress = no_progress, new: Collection[str] | None = None,
-               mirrored: bool = False) -> Links:
-    """Compare the images of one class, {name: path}.
+               mirrored: bool = False, across: bool = False) -> Links:
+    """Compare images of {CATEGORY/FILE: path}, in sets of similar size. Copies are sought in all of them together.
 
     new       only pairs with one of these are compared (default: all)
-    mirrored  the second image of each pair is mirrored first, so that what is found is false
+    mirrored  the second image of each pair is mirrored first, so that what is found is false; no copies are sought
+    across    only pairs of two categories are compared
     """
-    def find(alike: AlikeImages, names: list[str], first_new: int) -> list[Overlap]:
-        return find_overlaps(alike.images, mirrored, progress=progress, first_new=first_new)
-
-    return search(files, new, find, across=False, copies=not mirrored)
-
-
-def find_links_across(files: Files, progress: Progress = no_progress, new: Collection[str] | None = None,
-                      mirrored: bool = False) -> Links:
-    """Compare images of {CATEGORY/FILE: path} whose categories differ. The options are those of `find_links`."""
-    def find(alike: AlikeImages, names: list[str], first_new: int) -> list[Overlap]:
-        return find_overlaps_across(alike.images, [category_of(name) for name in names], mirrored, progress, first_new)
-
-    return search(files, new, find, across=True, copies=not mirrored)
-
-
-def search(files: Files, new: Collection[str] | None, find: Finder, across: bool, copies: bool) -> Links:
-    """Read the images in sets of similar size and apply `find` to each. Copies are sought in all of them together."""
     fresh = set(files) if new is None else set(new)
     names = sorted(files, key=lambda name: (name in fresh, name))
     sets = read_alike([files[name] for name in names])
@@ -95,11 +77,14 @@ def search(files: Files, new: Collection[str] | None, find: Finder, across: bool
     grays: dict[int, np.ndarray] = {}
     for alike in sets:
         own = [names[i] for i in alike.indices]
-        found = find(alike, own, sum(name not in fresh for name in own)) if len(own) > 1 else []
+        first_new = sum(name not in fresh for name in own)
+        found = [] if len(own) < 2 else (
+            find_overlaps_across(alike.images, list(map(category_of, own)), mirrored, progress, first_new) if across
+            else find_overlaps(alike.images, mirrored, progress, first_new))
         overlaps += [NamedOverlap(own[o.i], own[o.j], (alike.images[o.i], alike.images[o.j]), o) for o in found]
         grays |= dict(zip(alike.indices, alike.images))
     least = MIN_COPY_CORRELATION_ACROSS if across else MIN_COPY_CORRELATION
-    alike_pairs = find_copies([grays[i] for i in range(len(names))], least) if copies else []
+    alike_pairs = [] if mirrored else find_copies([grays[i] for i in range(len(names))], least)
     return Links(
         overlaps=overlaps,
         copies={in_order(names[i], names[j]) for i, j in alike_pairs if names[j] in fresh

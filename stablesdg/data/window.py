@@ -22,13 +22,15 @@ from PIL import Image
 
 from ..storage.errors import UserError
 from ..storage.files import read_json, write_json
-from ..storage.runs import runs_root
-from .folders import has_image_ending, is_hidden
+from ..storage.runs import dataset_folder
+from .folders import is_hidden
 
 PERCENT_BLACK, PERCENT_WHITE = 0.1, 99.9  # of the pixels that are darker
 MOST_IMAGES = 200  # are measured, evenly spread over the data set
 LEVELS = 2**16
 DEEP_LEVEL = 2**14  # a gray level that no camera of 10 or 12 bits reaches
+DEEP_ENDINGS = (".png", ".tif", ".tiff")  # of files that may have 16 bits
+UNREADABLE = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)  # what Pillow raises then
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def window_for(path: Path, highest: int) -> Window:
     if _given:
         return _given
     data = path.parent.resolve().parent  # a link to a file belongs where the link is
-    file = runs_root() / (data.name or "data") / "window.json"
+    file = dataset_folder(data) / "window.json"
     if file.is_file():
         return read_window(file, file.stat().st_mtime_ns)
     if highest == 0 or highest >= DEEP_LEVEL:
@@ -105,8 +107,7 @@ def read_window(file: Path, changed: int) -> Window:
 def deep_files(data: Path) -> list[Path]:
     """The image files in the folders of a data set that may have 16 bits."""
     return sorted(file for folder in data.iterdir() if folder.is_dir() and not is_hidden(folder)
-                  for file in folder.iterdir() if has_image_ending(file) and not is_hidden(file)
-                  and file.suffix.lower() in (".png", ".tif", ".tiff"))
+                  for file in folder.iterdir() if file.suffix.lower() in DEEP_ENDINGS and not is_hidden(file))
 
 
 def measure_window(files: Sequence[Path]) -> Window:
@@ -126,8 +127,7 @@ def measure_window(files: Sequence[Path]) -> Window:
 def deep_pixels(files: Sequence[Path]) -> Iterator[np.ndarray]:
     """The gray levels of 16-bit files. Files that cannot be read are passed over: whoever needs them says so."""
     for file in files:
-        with contextlib.suppress(OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError), \
-                Image.open(file) as image:
+        with contextlib.suppress(*UNREADABLE), Image.open(file) as image:
             if is_deep(image, file):
                 yield np.asarray(image).astype(np.int64).clip(0, LEVELS - 1)
 
@@ -136,8 +136,7 @@ def deep_files_of(files: Sequence[Path]) -> list[Path]:
     """Those of the files that have 16-bit gray levels, by their headers."""
     deep = []
     for file in files:
-        with contextlib.suppress(OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError), \
-                Image.open(file) as image:
+        with contextlib.suppress(*UNREADABLE), Image.open(file) as image:
             if is_deep(image, file):
                 deep.append(file)
     return deep
@@ -150,7 +149,7 @@ def own_window(file: Path) -> Window:
 
 def window_note(path: Path) -> str:
     """What a result depends on beside the bytes of an image file: "" or its window, for the name of a kept feature."""
-    if path.suffix.lower() not in (".png", ".tif", ".tiff"):
+    if path.suffix.lower() not in DEEP_ENDINGS:
         return ""
     window = own_window(path)
     return "" if window == FULL else f"-{window.black}-{window.white}"

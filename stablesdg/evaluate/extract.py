@@ -107,15 +107,9 @@ def resize_for_inception(image: Image.Image, resize: str = "legacy") -> Tensor:
     raise ValueError(f"resize {resize!r} is none of {RESIZES}")
 
 
-def nano_features(files: Sequence[Path], network: nn.Module, batch_size: int = BATCH_SIZE,
-                  progress: str = "") -> Iterator[Tensor]:
-    """Yield features (B, d) of a network that takes images at their own size, batch after batch."""
-    return extract_features(files, network, to_unit_tensor, batch_size, progress)
-
-
 @torch.no_grad()
-def extract_features(files: Sequence[Path], network: nn.Module, prepare: Prepare, batch_size: int,
-                     progress: str) -> Iterator[Tensor]:
+def extract_features(files: Sequence[Path], network: nn.Module, prepare: Prepare = to_unit_tensor,
+                     batch_size: int = BATCH_SIZE, progress: str = "") -> Iterator[Tensor]:
     """Yield network(prepare(image)) of image files, in batches of images of one size. `progress` labels the bar."""
     device = next(network.parameters()).device
     batch_size = images_at_once(device, batch_size)

@@ -47,15 +47,15 @@ def mean_around(x: Tensor, window: int = DETAIL_WINDOW) -> Tensor:
 class Block(nn.Module):
     """Two convolutions, the first of which halves the image. The second one's input is added back."""
 
-    def __init__(self, c_in: int, c_out: int, stride: int) -> None:
+    def __init__(self, c_in: int, c_out: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(c_in, c_out, 3, stride=stride, padding=1, bias=False)
+        self.conv1 = nn.Conv2d(c_in, c_out, 3, stride=2, padding=1, bias=False)
         self.norm1 = nn.BatchNorm2d(c_out)
         self.conv2 = nn.Conv2d(c_out, c_out, 3, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(c_out)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, c_in, H, W) -> (B, c_out, H / stride, W / stride)."""
+        """(B, c_in, H, W) -> (B, c_out, H / 2, W / 2)."""
         x = F.relu(normalised(x, self.conv1, self.norm1), inplace=True)
         return F.relu(x + normalised(x, self.conv2, self.norm2), inplace=True)
 
@@ -67,7 +67,7 @@ class FeatureNetwork(nn.Module):
         super().__init__()
         self.widths = tuple(widths)
         self.conv_in = nn.Conv2d(6, widths[0], 3, padding=1)
-        self.blocks = nn.Sequential(*(Block(a, b, 2) for a, b in zip(widths, widths[1:])))
+        self.blocks = nn.Sequential(*(Block(a, b) for a, b in zip(widths, widths[1:])))
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, 3, H, W) in [0, 1], at the images' own size -> (B, widths[-1]).

@@ -28,51 +28,18 @@ class Gaussian:
     n: int
 
 
-class FeatureStatistics:
-    """Sums over a stream of feature vectors, in float64. Memory stops growing when there are d of them."""
-
-    def __init__(self, d: int) -> None:
-        self.d, self.n = d, 0
-        self.kept: list[Tensor] = []  # all features, as long as there are fewer than d
-        self.shift = torch.zeros(d, dtype=torch.float64)  # near the mean: the difference of sums keeps its digits
-        self.sum = torch.zeros(d, dtype=torch.float64)
-        self.outer: Tensor | None = None  # sum of the outer products, once there are d vectors
-
-    def add(self, features: Tensor) -> None:
-        """Take in features (B, d)."""
-        features = features.detach().cpu().double()
-        self.n += len(features)
-        if self.outer is None:
-            self.kept.append(features)
-            if self.n < self.d:
-                return
-            features, self.kept = torch.cat(self.kept), []
-            self.shift = features.mean(dim=0)
-            self.outer = torch.zeros(self.d, self.d, dtype=torch.float64)
-        features = features - self.shift
-        self.sum += features.sum(dim=0)
-        self.outer += features.T @ features
-
-    def gaussian(self) -> Gaussian:
-        """Mean and covariance, with divisor n - 1. Raises ValueError for fewer than 2 vectors."""
-        if self.n < 2:
-            raise ValueError("a covariance needs at least 2 images")
-        if self.outer is None:
-            features = torch.cat(self.kept)
-            mean = features.mean(dim=0)
-            return Gaussian(mean, (features - mean) / (self.n - 1) ** 0.5, self.n)
-        mean = self.sum / self.n
-        covariance = (self.outer - self.n * torch.outer(mean, mean)) / (self.n - 1)
-        values, vectors = torch.linalg.eigh(covariance)
-        return Gaussian(mean + self.shift, values.clamp(min=0).sqrt()[:, None] * vectors.T, self.n)
-
-
 def gaussian(features: Features) -> Gaussian:
-    """Mean and covariance of features (N, d). Raises ValueError for fewer than 2."""
-    features = torch.as_tensor(features)
-    statistics = FeatureStatistics(features.shape[1])
-    statistics.add(features)
-    return statistics.gaussian()
+    """Mean and covariance of features (N, d), with divisor N - 1. Raises ValueError for fewer than 2."""
+    x = torch.as_tensor(features).detach().cpu().double()
+    n, d = x.shape
+    if n < 2:
+        raise ValueError("a covariance needs at least 2 images")
+    mean = x.mean(dim=0)
+    x = x - mean
+    if n < d:
+        return Gaussian(mean, x / (n - 1) ** 0.5, n)
+    values, vectors = torch.linalg.eigh(x.T @ x / (n - 1))
+    return Gaussian(mean, values.clamp(min=0).sqrt()[:, None] * vectors.T, n)
 
 
 def frechet_distance(a: Gaussian | Features, b: Gaussian | Features) -> float:
@@ -82,7 +49,7 @@ def frechet_distance(a: Gaussian | Features, b: Gaussian | Features) -> float:
     return float((a.mean - b.mean).square().sum() + a.root.square().sum() + b.root.square().sum() - 2 * overlap)
 
 
-def frechet_infinity(real: Features, generated: Features, seed: int = 0, points: int = EXTRAPOLATION_POINTS) -> float:
+def frechet_infinity(real: Features, generated: Features, seed: int = 0) -> float:
     """The distance, extrapolated to infinitely many generated images: its intercept over 1 / N (Chong & Forsyth 2020).
 
     real, generated  features (N, d) and (M, d); it is measured on subsets of M / 4 .. M generated images
@@ -90,9 +57,10 @@ def frechet_infinity(real: Features, generated: Features, seed: int = 0, points:
     Raises ValueError if there are too few images for two subsets.
     """
     rng = np.random.default_rng(seed)
-    sizes = np.unique(np.linspace(max(2, len(generated) // 4), len(generated), points).round().astype(int))
+    n = len(generated)
+    sizes = np.unique(np.linspace(max(2, n // 4), n, EXTRAPOLATION_POINTS).round().astype(int))
     if len(sizes) < 2:
         raise ValueError("an extrapolation needs more images")
     reference = gaussian(real)
-    values = [frechet_distance(reference, generated[rng.choice(len(generated), n, replace=False)]) for n in sizes]
+    values = [frechet_distance(reference, generated[rng.choice(n, size, replace=False)]) for size in sizes]
     return float(np.polyfit(1 / sizes, values, 1)[1])

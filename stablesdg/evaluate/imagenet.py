@@ -40,9 +40,7 @@ class ImageNetFeatures(nn.Module):
         return self.network.extract_features((255 * x - 127) / 128).mean(dim=(2, 3))
 
 
-def imagenet_extractor(device: torch.device | str) -> FeatureExtractor | None:
-    """The extractor of this network, or None where its packages are not installed."""
-    if not has_imagenet():
-        return None
+def imagenet_extractor(device: torch.device | str) -> FeatureExtractor:
+    """The extractor of this network. Raises UserError if its packages are not installed."""
     network = ImageNetFeatures().to(device)
     return FeatureExtractor("ImageNet", network, to_unit_tensor, network_key("imagenet", network), "FD-ImageNet")

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..data.images import to_unit_tensor
-from .extract import nano_features
+from .extract import extract_features
 from .neighbours import nearest
 
 COPY_NOVELTY, STRANGE_NOVELTY = 0.2, 3.0  # nearly a copy below; like nothing real above
@@ -37,7 +37,7 @@ class NoveltyMeter:
 
     def __init__(self, network: nn.Module, files: Sequence[Path], surfaces: Sequence[str] | None = None) -> None:
         self.network, self.files = network, files
-        self.training = torch.cat(list(nano_features(files, network, progress="training images"))).cpu()
+        self.training = torch.cat(list(extract_features(files, network, progress="training images"))).cpu()
         self.scale = novelty_unit(self.training, surfaces)
 
     @torch.no_grad()

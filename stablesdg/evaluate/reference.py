@@ -14,6 +14,7 @@ from ..data.generated import source_name
 from ..data.parts import Split
 from ..data.split import part_files, read_split, require_unchanged
 from ..data.surfaces import category_of
+from ..storage.errors import UserError
 from ..storage.files import read_csv, read_optional_json, sha256
 
 REFERENCES = {"all": ("train", "val", "test"), "train": ("train",), "held-out": ("val", "test")}  # parts of the split
@@ -34,12 +35,13 @@ def choose_reference(folder: Path, manifest: Path, kind: str | None) -> Referenc
     manifest  split.json of the data set, which need not exist
     kind      "all", "train", "held-out", or None: held-out if the folder has a split with enough of them, else all
 
-    Raises ValueError if a part is asked for and there is no split, UserError if files differ from the split.
+    Raises UserError if a part is asked for and there is no split, or if files differ from the split.
     """
     files, split = list_images(folder), split_of(folder, manifest)
     if split is None:
         if kind in ("train", "held-out"):
-            raise ValueError(f"no split knows {folder}")
+            raise UserError(f"--reference {kind} needs a split, and {manifest} knows no {folder}: python -m "
+                            f"stablesdg.split {folder.parent} makes one.")
         return Reference(files, "all", f"all {len(files)} images of {folder}, which has no split")
     parts = {name: [file for part in wanted for file in part_files(split, folder, part)]
              for name, wanted in REFERENCES.items()}

@@ -4,6 +4,7 @@ A Frechet distance of a few hundred images is mostly bias: two halves of one rea
 comes with its interval, with the distance of real images from other real ones at the same number, and with measures
 that say what kind of difference it is.
 """
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +77,11 @@ def score(real: Features, generated: Features, seed: int = 0) -> Score:
         fid_infinity=frechet_infinity(real, generated, seed) if len(generated) >= LEAST_FOR_INFINITY else None,
         kid=kernel_distance(real, generated, seed=seed) if least >= LEAST_FOR_KID else None,
         neighbours=neighbour_scores(real, generated) if least >= LEAST_FOR_NEIGHBOURS else None)
+
+
+def told_apart(a: float, a_sd: float, b: float, b_sd: float) -> bool:
+    """Whether two distances with these standard deviations differ by more than chance explains, at the 95 % level."""
+    return abs(a - b) > NORMAL_95 * math.hypot(a_sd, b_sd)
 
 
 def bootstrap_sd(reference: Gaussian, generated: Tensor, rng: np.random.Generator) -> float:

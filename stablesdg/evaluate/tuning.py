@@ -4,7 +4,6 @@ Every cell makes images from the same sources with the same seeds, so that cells
 """
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -29,7 +28,7 @@ from .extract import FeatureExtractor
 from .features import load_nano_network
 from .frechet import frechet_distance, gaussian
 from .novelty import NoveltyMeter, similarity
-from .score import NORMAL_95, bootstrap_sd
+from .score import bootstrap_sd, told_apart
 
 
 class Cell(NamedTuple):
@@ -70,7 +69,7 @@ class CellResult:
 
     def is_told_from(self, other: CellResult) -> bool:
         """Whether the two distances differ by more than chance explains, at 95 %."""
-        return abs(self.fid - other.fid) > NORMAL_95 * math.hypot(self.fid_sd, other.fid_sd)
+        return told_apart(self.fid, self.fid_sd, other.fid, other.fid_sd)
 
 
 @dataclass(frozen=True)

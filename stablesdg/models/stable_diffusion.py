@@ -4,7 +4,7 @@ This is the one file below the paper that imports from it: it holds the paper's 
 """
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,16 +78,6 @@ class StableDiffusion:
     def _coarse(self) -> torch.autocast:
         """bfloat16 where the UNet has it: 0.2 gray levels of 255 of error. In float16 the VAE could overflow."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
-
-    def noise_source(self, seeds: Sequence[int], shape: Sequence[int]) -> Callable[[], Tensor]:
-        """A function that draws noise (len(seeds), *shape), another at each call. Row i depends on seeds[i] alone."""
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-
-        def draw() -> Tensor:  # on the CPU, so that every device sees the same noise
-            noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
-            return noise.to(self.device, self.fine_dtype)
-
-        return draw
 
     def contexts(self, prompt: str, n: int, uncond: str = "adapted") -> tuple[Tensor, Tensor]:
         """(tau(y), the context of no prompt) for n images, (n, length, width) each. `uncond` is that of `generate`."""

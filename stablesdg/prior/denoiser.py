@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..diffusion import add_noise
 from ..models.stable_diffusion import StableDiffusion
 from ..models.unet import UNet
 from ..models.vae import VAE, Posterior
@@ -135,10 +134,8 @@ def pretrain_denoiser(vae: VAE, text: TextEncoder, pool: Pool, large: Pool, held
         t = ((torch.arange(B) + torch.rand(B, generator=generator)) / B * len(sd.alpha_bar)).long()  # spread evenly
         t = t.clamp(max=len(sd.alpha_bar) - 1)  # in float32 a number just below 1 may be rounded up to it
         z_0, eps = latents.draw(indices, generator, side // 2 if small else None)
-        z_0 = vae.scaling_factor * z_0
-        eps_hat = sd.unet(add_noise(z_0, eps, sd.alpha_bar[t]), t.to(device), context)
-        weight = sd.alpha_bar[t].rsqrt().to(z_0)
-        return (weight * (eps_hat.float() - eps).square().mean(dim=(1, 2, 3))).mean()
+        losses = denoising_loss(sd, vae.scaling_factor * z_0, context, t, eps, "none").mean(dim=(1, 2, 3))
+        return (sd.alpha_bar[t].rsqrt().to(losses) * losses).mean()
 
     shown = {name: latents_of(other, vae, text, work, device) for name, other in held_out.items()}
     rows = fit("unet", sd.unet, loss_at, loop, work, lambda: held_out_losses(sd, shown, loop.seed),

@@ -17,10 +17,10 @@ from ..storage.files import write_csv
 from ..storage.settings import as_json, require_same_settings
 from ..storage.tensors import load_tensors, save_tensors
 from ..train import generator_for
-from .parts import AVERAGE, read_parts
 
 BETAS = (0.9, 0.99)
 WARM_UP_STEPS = 100
+AVERAGE = "average:"  # how the names of the moving average begin in a checkpoint
 AVERAGE_WARM_UP = 10  # steps after which the moving average remembers more than its start
 ADVICE = "repeat those, or delete it to start anew"
 FINISHED_ADVICE = "repeat those, or delete it to train on from its checkpoint"
@@ -165,3 +165,16 @@ def _train(stage: str, model: nn.Module, loss_at: Callable[[torch.Generator, flo
     bar.close()
     model.load_state_dict(averaged.average)
     return step, rows
+
+
+def parts_of(work: Path, stage: str) -> list[Path]:
+    """The files in `work` that a stage starts from. Empty if it starts from random weights."""
+    return sorted(work.glob(f"start-{stage}-*.safetensors"))
+
+
+def read_parts(work: Path, stage: str) -> dict[str, Tensor]:
+    """The tensors of all parts of a stage in `work`, in float32. Empty if there are none."""
+    tensors: dict[str, Tensor] = {}
+    for path in parts_of(work, stage):
+        tensors |= load_tensors(path)[0]
+    return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}

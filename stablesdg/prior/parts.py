@@ -11,9 +11,9 @@ from torch import Tensor
 from ..app.command_line import parser, positive, run_main
 from ..storage.errors import UserError
 from ..storage.tensors import load_tensors, save_tensors
+from .loop import AVERAGE
 
 MEGABYTES = 15  # of a part
-AVERAGE = "average:"  # how the names of the moving average begin in a checkpoint
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -53,19 +53,6 @@ def write_parts(work: Path, stage: str, out: Path, most_bytes: int) -> None:
     for i, part in enumerate(parts):
         save_tensors(out / f"start-{stage}-{i}.safetensors", part)
         print(f"wrote {out / f'start-{stage}-{i}.safetensors'}")
-
-
-def parts_of(work: Path, stage: str) -> list[Path]:
-    """The files in `work` that a stage starts from. Empty if it starts from random weights."""
-    return sorted(work.glob(f"start-{stage}-*.safetensors"))
-
-
-def read_parts(work: Path, stage: str) -> dict[str, Tensor]:
-    """The tensors of all parts of a stage in `work`, in float32. Empty if there are none."""
-    tensors: dict[str, Tensor] = {}
-    for path in parts_of(work, stage):
-        tensors |= load_tensors(path)[0]
-    return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -107,8 +108,7 @@ def write_pack(folder: Path, pack: Path) -> None:
     chunks, rows, position = [], [], 0
     thumbnails: dict[str, list[np.ndarray]] = {}
     listed = list(list_photographs(folder))
-    for listing in tqdm(listed, unit="photograph", desc="packing"):
-        file, words, origin = listing.file, listing.words, listing.origin
+    for file, words, origin in tqdm(listed, unit="photograph", desc="packing"):
         source = file.split("/")[0] if "/" in file else folder.name
         image, mode = read_image(folder / file)
         mark = thumbnail(image)
@@ -129,8 +129,7 @@ def write_pack(folder: Path, pack: Path) -> None:
           f"{position / 2**20:.1f} MiB")
 
 
-@dataclass(frozen=True)
-class Listing:
+class Listing(NamedTuple):
     """A photograph as its folder has it. `file` is relative to the folder."""
     file: str
     words: str

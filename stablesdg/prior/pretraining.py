@@ -20,9 +20,8 @@ from ..weights.read import weights_sha256
 from . import feature_network
 from .autoencoder import AutoencoderSettings, pretrain_autoencoder
 from .denoiser import DenoiserSettings, pretrain_denoiser
-from .loop import Loop, Row
+from .loop import Loop, Row, parts_of
 from .model_card import model_card
-from .parts import parts_of
 from .photographs import FOLDER, Photographs, open_pack, write_pack
 from .pool import HELD_OUT, Artist, Pool, draw_pool, parted
 from .text_encoder import TextSettings, pretrain_text_encoder

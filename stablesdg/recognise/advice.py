@@ -56,31 +56,36 @@ def advise(found: Findings) -> Advice:
     scarce = min(found.surfaces, key=lambda k: found.surfaces[k])
     rarest = min(found.images, key=lambda k: found.images[k])
     known, more = what_is_reached(found.best), what_more_bring(found.best)
-    further = [f"{text[0].upper()}{text[1:]}." for text in (known, more) if text] + what_to_try(found)
+
+    def further(*texts: str) -> list[str]:
+        """What `why` does not say yet, as sentences, and what to try."""
+        return [f"{text[0].upper()}{text[1:]}." for text in texts if text] + what_to_try(found)
+
     if found.surfaces[scarce] < MIN_SURFACES:
         return Advice(UNKNOWN, f"too few surfaces. {scarce} has {count(found.surfaces[scarce], 'surface')} outside the "
                       f"test part, and {MIN_SURFACES} are needed to judge anything",
-                      [f"Photograph other pieces with {scarce}. More images of the same pieces do not help.", *further])
+                      [f"Photograph other pieces with {scarce}. More images of the same pieces do not help.",
+                       *further(known, more)])
     if point.balanced >= SATURATED:
-        return Advice(DO_NOT, f"{known}, and {100 * (1 - point.balanced):.1f} points are left to gain", further[1:])
+        return Advice(DO_NOT, f"{known}, and {100 * (1 - point.balanced):.1f} points are left to gain", further(more))
     if doubling and doubling.high < FLAT_GAIN:
-        return Advice(DO_NOT, f"the learning curve is flat. {more}",
+        return Advice(DO_NOT, f"the learning curve is flat: {more}",
                       ["More images of the same kind change little. Look at the labels of classes that are mixed up. "
-                       "Or try other features (--features FILE).", *further])
+                       "Or try other features (--features FILE).", *further(known)])
     if found.test_surfaces < 2 or found.smallest_gain > MOST_OF_ERROR * error:
         shows = (f", shows gains from {100 * found.smallest_gain:.1f} points on, and {100 * error:.1f} points are left "
                  "to gain" if found.test_surfaces > 1 else "")
         return Advice(UNKNOWN, f"too few surfaces to test on. The test part has "
-                      f"{count(found.test_surfaces, 'surface')}{shows}", [LARGER_TEST, *further])
+                      f"{count(found.test_surfaces, 'surface')}{shows}", [LARGER_TEST, *further(known, more)])
     if found.images[rarest] < FEW_IMAGES:
         return Advice(REAL_FIRST, f"{rarest} has {count(found.images[rarest], 'image')} outside the test part, and all "
-                      "its generated images would be made from these", further)
+                      "its generated images would be made from these", further(known, more))
     if found.images[rarest] >= MANY_IMAGES and more:
-        return Advice(REAL_FIRST, f"{more}. Where real images are at hand, that is surer", further)
+        return Advice(REAL_FIRST, f"{more}. Where real images are at hand, that is surer", further(known))
     left = 100 * (1 - point.balanced)
     return Advice(MAY_PAY, f"{known}. {left:.1f} points are left to gain, and real images are few",
                   ["A small network that is trained from scratch has more to gain than this classifier. README, step "
-                   "6, compares: it is equal steps on real images that the generated ones must beat.", *further[1:]])
+                   "6, compares: it is equal steps on real images that the generated ones must beat.", *further(more)])
 
 
 def what_is_reached(curve: LearningCurve) -> str:

@@ -25,7 +25,7 @@ from ..data.folders import list_images
 from ..data.generated import source_name
 from ..data.overlap import Progress, no_progress
 from ..data.split import Split, kept_out, refuse_leak
-from ..data.surfaces import components, find_links, find_links_across, is_a_pattern, same_photograph
+from ..data.surfaces import components, find_links, is_a_pattern, same_photograph
 from ..storage.errors import UserError
 from ..storage.files import read_csv, read_optional_json, sha256
 from .batches import draw_by_weight
@@ -59,13 +59,16 @@ class TrainingSet:
     files: list[Path]  # of each of the N; for classic, the file that was rotated
     added: Tensor  # (N,) which the arm adds to the real ones
     real: list[list[Path]]  # of each class: the real images that the seed draws, whether the arm uses them or not
-    n_real: int  # how many of the N are real
-    n_added: int  # images that the arm adds to the real ones
 
     @property
-    def n_other(self) -> int:
+    def n_added(self) -> int:
         """How many of the N are not real, or are real and seen again."""
-        return len(self.x) - self.n_real
+        return int(self.added.sum())
+
+    @property
+    def n_real(self) -> int:
+        """How many of the N are the others."""
+        return len(self.x) - self.n_added
 
 
 # ---- generated images -------------------------------------------------------------------------------------------
@@ -239,10 +242,9 @@ def training_set(arm: Arm, train: FilesByClass, generated: FilesByClass, seed: i
     real = choose_real(train, arm.alpha, arm.per_class, seed)
     added = choose_generated(arm, train, real, generated, seed)
     counts = [len(files) for files in added] if generated else [arm.number or 0] * len(train)
-    n_real, n_added = sum(map(len, real)), sum(counts)
-    if arm.name == "substitute" and not n_added:
-        raise UserError(f"All {n_real} real images are used, so there is nothing to substitute: lower --alpha or "
-                        "--per-class.")
+    if arm.name == "substitute" and not sum(counts):
+        raise UserError(f"All {sum(map(len, real))} real images are used, so there is nothing to substitute: lower "
+                        "--alpha or --per-class.")
     if arm.name == "steps":
         added = [see_again(files, n, seed, weights) for files, n in zip(real, counts)]
     nothing: list[list[Path]] = [[] for _ in real]
@@ -254,8 +256,7 @@ def training_set(arm: Arm, train: FilesByClass, generated: FilesByClass, seed: i
         more_x, more_y, origin = augmented_copies(x, y, counts, seed)
         x, y = torch.cat([x, more_x]), torch.cat([y, more_y])
         files, flags = files + [files[i] for i in origin], flags + [True] * len(origin)
-    n_real = sum(map(len, used))
-    return TrainingSet(x, y, files, torch.tensor(flags), real, n_real, n_added)
+    return TrainingSet(x, y, files, torch.tensor(flags, dtype=torch.bool), real)
 
 
 # ---- tensors ----------------------------------------------------------------------------------------------------
@@ -298,7 +299,7 @@ def surfaces(test: FilesByClass, split: Split | None, progress: Progress = no_pr
     files = {name: file for own in names for name, file in own.items()}
     pairs = {pair for own in names for pair in find_links(own, progress).pairs} | same_photograph(files)
     if len(names) > 1:
-        pairs |= find_links_across(files, progress).pairs
+        pairs |= find_links(files, progress, across=True).pairs
     if split and is_a_pattern(files, pairs):
         pairs = same_photograph(files)
     group_of = components(files, pairs)

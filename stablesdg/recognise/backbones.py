@@ -1,5 +1,4 @@
 """The frozen networks whose features a baseline stands on: nano's, ImageNet's if it is installed, or a file's."""
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -9,7 +8,7 @@ from torchvision import models
 
 from ..data.images import to_unit_tensor
 from ..evaluate.extract import FeatureExtractor, nano_extractor, network_key
-from ..evaluate.imagenet import imagenet_extractor
+from ..evaluate.imagenet import has_imagenet, imagenet_extractor
 from ..storage.errors import UserError
 from .classifiers import NETWORKS, build, normalise
 
@@ -49,5 +48,5 @@ def file_extractor(file: Path, device: torch.device | str) -> FeatureExtractor:
 
 def open_extractors(file: Path | None, device: torch.device | str) -> list[FeatureExtractor]:
     """All extractors that there are on this machine."""
-    further = partial(file_extractor, file) if file else imagenet_extractor
-    return [nano_extractor(device), *filter(None, [further(device)])]
+    further = [file_extractor(file, device)] if file else [imagenet_extractor(device)] if has_imagenet() else []
+    return [nano_extractor(device), *further]

@@ -27,7 +27,7 @@ from ..data.audit import Audit
 from ..data.descriptor import describe
 from ..data.images import read_image
 from ..data.surfaces import category_of
-from ..evaluate.extract import FeatureExtractor, cached_features
+from ..evaluate.extract import cached_features
 from ..storage.errors import UserError
 from .advice import DESCRIPTOR, Advice, Findings, advise, frozen_classifier
 from .backbones import open_extractors
@@ -105,7 +105,7 @@ def plan_data(audit: Audit, features: Path | None = None, device: torch.device |
     curves = []
     for extractor in open_extractors(features, device):
         say(f"features of {extractor.kind}, {len(files)} images")
-        x = read_features(extractor, files)
+        x = extractor.of_files(files, progress=extractor.kind)
         say(f"learning curve on features of {extractor.kind}")
         curves.append(learning_curve(extractor.kind, probe_classifier(x, images), images, fold))
     say("learning curve on the descriptor")
@@ -152,11 +152,6 @@ def describe_test_part(audit: Audit, best: LearningCurve) -> TestPart:
 
 
 # ---- classifiers ------------------------------------------------------------------------------------------------
-
-
-def read_features(extractor: FeatureExtractor, files: Sequence[Path]) -> Tensor:
-    """Features (N, d) of image files, on the CPU."""
-    return extractor.of_files(files, progress=extractor.kind).cpu()
 
 
 def probe_classifier(x: Tensor, images: Labelled) -> Classifier:

@@ -4,7 +4,7 @@ Surfaces are dealt into folds. Each fold is recognised by classifiers that were 
 This is cross-validation: no image is recognised by a classifier that has seen its surface, and each image is recognised
 once in each draw.
 """
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,6 @@ INTERVAL = (2.5, 97.5)  # percent
 
 # (training images of each draw, images to recognise), as places in the list of all -> classes for each draw
 Classifier = Callable[[Sequence[NDArray], NDArray], Sequence[NDArray]]
-Curve = Mapping[int, float]  # images a class -> score, the larger the better
 
 
 @dataclass(frozen=True)
@@ -197,21 +196,3 @@ def resampled_errors(correct: NDArray, images: Labelled, times: int) -> NDArray:
         drawn = rng.multinomial(G, np.full(G, 1 / G), size=times).T if times else np.ones((G, 1))  # (G, times)
         errors.append(wrong @ drawn / (np.bincount(surface, minlength=G) @ drawn))
     return np.mean(errors, axis=0)
-
-
-def image_equivalents(curve: Curve, wanted: float) -> float:
-    """How many real images a class give that score, by straight lines over the logarithm of the number.
-
-    A dip of the curve is filled: with more images, a score counts as at least that of fewer. The least number that
-    reaches the score is taken. A score below the first point gives the first number, which is then too many. A score
-    above all points gives infinity: more images than were measured.
-    """
-    numbers = np.array(sorted(curve), dtype=float)
-    scores = np.maximum.accumulate([curve[int(n)] for n in numbers])
-    if wanted > scores[-1]:
-        return float("inf")
-    k = int(np.searchsorted(scores, wanted))
-    if k == 0:
-        return float(numbers[0])
-    share = (wanted - scores[k - 1]) / (scores[k] - scores[k - 1])
-    return float(np.exp(np.interp(share, [0, 1], np.log(numbers[k - 1:k + 1]))))

@@ -105,7 +105,7 @@ def train(model: nn.Module, examples: Examples, x_val: Tensor, y_val: Tensor, re
     model.to(device)
     model.to(memory_format=layout(device))
     optimiser = torch.optim.Adam(model.parameters(), lr=lr, fused=True)  # one pass over the 60 million of AlexNet
-    average = MovingAverage(model) if recipe.average else None
+    average = copy.deepcopy(model) if recipe.average else None
     total = recipe.steps or recipe.epochs * steps(len(examples.x))
     batches = training_batches(examples, recipe, total, generator, device)
     best: State = {}
@@ -117,11 +117,11 @@ def train(model: nn.Module, examples: Examples, x_val: Tensor, y_val: Tensor, re
         while taken < total * (epoch + 1) // recipe.epochs:
             losses.append(train_step(model, optimiser, *next(batches), dtype, examples.imitated))
             taken += 1
-            if average:
-                average.update(model)
+            if average is not None:
+                follow(average.state_dict(), model.state_dict(), average_decay(taken))
         read = list(map(float, losses))
         require_finite(read, model.parameters(), taken, lr, dtype)
-        judged = average.model if average else model
+        judged = model if average is None else average
         if isinstance(judged, Imitator):
             real = examples.real()
             fit_head(judged, examples.x[real], examples.y[real], x_val, y_val, recipe.drawing.balanced, device)
@@ -203,19 +203,11 @@ def fit_frozen(extractor: FeatureExtractor, x: Tensor, y: Tensor, classes: int, 
     return TrainedNetwork(model, model.tensors(), [score_of(model.of_features(x_val), y_val)], steps=1)
 
 
-class MovingAverage:
-    """A moving average of a network's weights, and of the statistics of its batch normalisation.
+def average_decay(step: int) -> float:
+    """d_t of a moving average of a network's weights, and of the statistics of its batch normalisation.
 
         average_t = d_t average_(t-1) + (1 - d_t) weights_t,    d_t = min(AVERAGE_DECAY, (t - 1) / (t + 2))
 
     t counts steps from 1 on, so d_1 is 0, and nothing of the random start is left.
     """
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model = copy.deepcopy(model)
-        self.steps = 0
-
-    def update(self, model: nn.Module) -> None:
-        """Take in the weights of one more step."""
-        self.steps += 1
-        follow(self.model.state_dict(), model.state_dict(), min(AVERAGE_DECAY, (self.steps - 1) / (self.steps + 2)))
+    return min(AVERAGE_DECAY, (step - 1) / (step + 2))

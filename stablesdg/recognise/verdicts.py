@@ -129,7 +129,7 @@ def advantages(one: Result, other: Result) -> list[str]:
     return said
 
 
-def describe(family: Family, folder: Path) -> list[str]:
+def describe(family: Family, folder: Path | str) -> list[str]:
     """The lines that show a family: what is left out and why, which results it has, and a sentence for each."""
     result, setup = family.result, family.result.setup
     lines = [f"{result.name} is not compared with {other.name}: {why}." for other, why in family.left_out]
@@ -150,7 +150,7 @@ def describe(family: Family, folder: Path) -> list[str]:
     return [*lines, *(said.sentence for said in verdicts(family))]
 
 
-def describe_all(results: Sequence[Result], folder: Path, name: str | None = None) -> list[str]:
+def describe_all(results: Sequence[Result], folder: Path | str, name: str | None = None) -> list[str]:
     """The lines of the families of a folder: of the results called `name`, or of all that use generated images.
 
     A result without generated images, as a control, has its place in their families. It has lines of its own where it

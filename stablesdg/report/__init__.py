@@ -12,6 +12,8 @@
     read       what lies in a run folder
     survey     what the folder of real images holds
     verdict    use, do not use, or cannot be told
-    sections   what each section says; markup, style, charts and thumbnails are what it is made of
+    to_use     which of the trained classifiers to use
+    sections   what each section says, with sections_generated, sections_results and sections_origin; markup, style,
+               charts and thumbnails are what it is made of
     commands   command lines to copy
 """

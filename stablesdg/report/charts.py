@@ -89,18 +89,13 @@ def y_axis(scale: Scale, right: float) -> Html:
     return join(parts)
 
 
-def interval_chart(rows: Sequence[Interval], unit: str, said: str, zero: bool = False) -> Html:
-    """A point and its interval in each row, the label above it.
-
-    zero  the axis has 0, with a line at it
-    """
-    values = [value for row in rows for value in (row.low, row.high)] + [0.0] * zero
+def interval_chart(rows: Sequence[Interval], unit: str, said: str) -> Html:
+    """A point and its interval in each row, the label above it."""
+    values = [value for row in rows for value in (row.low, row.high)]
     margin = 0.06 * (max(values) - min(values)) or 1
     scale = Scale(min(values) - margin, max(values) + margin)
     bottom = ROW_HEIGHT * len(rows) + 4
     parts = [x_axis(scale, bottom, 4, unit)]
-    if zero:
-        parts.append(line(scale.at(0), 0, scale.at(0), bottom, "zero"))
     for k, row in enumerate(rows):
         y, x = ROW_HEIGHT * k + 25, scale.at(row.middle)
         shape = (tag("rect", x=x - 5, y=y - 5, width=10, height=10, class_="mark") if row.marked else

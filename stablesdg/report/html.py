@@ -4,6 +4,7 @@ It has its pictures inside, asks no network for anything, and runs no script. Th
 they are read: the verdict first, the origin of everything last.
 """
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from ..storage.files import atomic_path
@@ -15,10 +16,11 @@ from .sections_origin import next_section, origin_section
 from .sections_results import help_section, settings_section
 from .style import STYLE
 
-SECTIONS = (verdict_section, lights_section, data_section, made_section, evidence_section, novelty_section,
-            help_section, settings_section, next_section, origin_section)
-TITLES = ("The verdict", "Each class", "Your data", "What was made", "Is the defect still there?",
-          "Copies and outliers", "Does it help?", "Settings, and why", "Next steps", "Origin")
+SECTIONS: dict[str, Callable[[Findings], list[Html]]] = {
+    "The verdict": verdict_section, "Each class": lights_section, "Your data": data_section,
+    "What was made": made_section, "Is the defect still there?": evidence_section,
+    "Copies and outliers": novelty_section, "Does it help?": help_section, "Settings, and why": settings_section,
+    "Next steps": next_section, "Origin": origin_section}
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"  # the browser holds the page to its promise
 
 
@@ -38,16 +40,17 @@ def write_report(folder: Path, data: Path | None = None, out: Path | None = None
 
 def render(findings: Findings) -> Html:
     """The whole page."""
-    title = f"{findings.name}: do generated images help?"
-    head = tag("head", tag("meta", charset="utf-8"), tag("title", title),
+    name = f"{findings.name}: do generated images help?"
+    head = tag("head", tag("meta", charset="utf-8"), tag("title", name),
                tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
                tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
                tag("meta", name="color-scheme", content="light dark"), tag("style", Html(STYLE)))
-    contents = tag("nav", tag("ol", *(tag("li", tag("a", name, href=f"#section-{k}"))
-                                      for k, name in enumerate(TITLES, start=1))), aria_label="Contents")
+    contents = tag("nav", tag("ol", *(tag("li", tag("a", title, href=f"#section-{k}"))
+                                      for k, title in enumerate(SECTIONS, start=1))), aria_label="Contents")
     made = f"Made by stablesdg on {time.strftime('%Y-%m-%d %H:%M')}. The page is complete: it can be sent as one file."
-    body = tag("body", tag("header", tag("h1", title), tag("p", subtitle(findings), class_="subtitle")), contents,
-               tag("main", *(section(findings) for section in SECTIONS)),
+    body = tag("body", tag("header", tag("h1", name), tag("p", subtitle(findings), class_="subtitle")), contents,
+               tag("main", *(tag("section", tag("h2", f"{k}. {title}"), *build(findings), id=f"section-{k}")
+                             for k, (title, build) in enumerate(SECTIONS.items(), start=1))),
                tag("footer", tag("p", made)))
     return join([Html("<!DOCTYPE html>\n"), tag("html", head, body, lang="en"), Html("\n")])
 

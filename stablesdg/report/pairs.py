@@ -104,9 +104,8 @@ def largest_difference(levels: Image.Image, side: int = CELL) -> Box:
 
 def caption_name(file: Path) -> str:
     """The name of a file, cut in the middle to what fits under a cell."""
-    name = file.name.encode("latin-1", "replace").decode("latin-1")  # what the font knows
     half = (CAPTION_LENGTH - 2) // 2
-    return name if len(name) <= CAPTION_LENGTH else f"{name[:half]}..{name[-half:]}"
+    return file.name if len(file.name) <= CAPTION_LENGTH else f"{file.name[:half]}..{file.name[-half:]}"
 
 
 def save_novelty_picture(path: Path, rows: Sequence[tuple[Path, float, Path]]) -> None:

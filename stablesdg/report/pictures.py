@@ -12,7 +12,7 @@ from ..data.images import save_image
 from ..recognise.significance import spread_of_mean
 from .lettering import SMALL, Colour, ticks, wrapped, write, write_centred, write_right
 
-CELL, CAPTION_HEIGHT = 160, 13  # pixels: the side of an image in a grid, a line of text under it
+CELL, LABEL_HEIGHT, CAPTION_HEIGHT = 160, 16, 13  # pixels: an image's side in a grid, a line above, one below it
 CAPTION_SIZE = 10  # pixels: 26 characters fit under a cell
 LOSS_AXES = ("iteration", "loss (mean squared error of the noise)")
 MOST_MARKED = 40  # points of a curve; more would hide the line
@@ -20,7 +20,7 @@ LEAST_CHANGE_SHOWN = 0.01  # of the loss: the axis spans at least this much on e
 WHITE, INK, PALE, BLUE, RED = (255, 255, 255), (40, 40, 40), (225, 225, 225), (70, 120, 180), (200, 60, 40)
 
 
-def image_grid(rows: Sequence[tuple[str, Sequence[Image.Image]]], cell: int = CELL, label_height: int = 16,
+def image_grid(rows: Sequence[tuple[str, Sequence[Image.Image]]], cell: int = CELL,
                captions: Mapping[int, Sequence[str]] | None = None) -> Image.Image:
     """[(label, [image, ..]), ..] as one picture: a line of text above each row of square cells.
 
@@ -29,7 +29,7 @@ def image_grid(rows: Sequence[tuple[str, Sequence[Image.Image]]], cell: int = CE
     captions = captions or {}
     columns = max(len(images) for _, images in rows)
     lines = {r: max(text.count("\n") + 1 for text in texts) for r, texts in captions.items()}
-    height = len(rows) * (cell + 4 + label_height) + CAPTION_HEIGHT * sum(lines.values())
+    height = len(rows) * (cell + 4 + LABEL_HEIGHT) + CAPTION_HEIGHT * sum(lines.values())
     grid = Image.new("RGB", (columns * (cell + 4) + 4, height + 4), WHITE)
     pen = ImageDraw.Draw(grid)
     top = 4
@@ -39,12 +39,12 @@ def image_grid(rows: Sequence[tuple[str, Sequence[Image.Image]]], cell: int = CE
             scale = cell / max(image.size)
             size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
             small = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
-            grid.paste(small, (4 + c * (cell + 4), top + label_height))
+            grid.paste(small, (4 + c * (cell + 4), top + LABEL_HEIGHT))
         for c, text in enumerate(captions.get(r, [])):
-            y = top + label_height + cell + 1
+            y = top + LABEL_HEIGHT + cell + 1
             for k, line in enumerate(text.split("\n")):
                 write(pen, 4 + c * (cell + 4), y + CAPTION_HEIGHT * k, line, INK, CAPTION_SIZE)
-        top += cell + 4 + label_height + CAPTION_HEIGHT * lines.get(r, 0)
+        top += cell + 4 + LABEL_HEIGHT + CAPTION_HEIGHT * lines.get(r, 0)
     return grid
 
 

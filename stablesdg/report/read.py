@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..data.parts import PARTS
 from ..evaluate.filter import KEPT, USED
 from ..recognise.results import Result, read_results
 from ..storage.errors import UserError
-from ..storage.files import read_csv, read_optional_json
+from ..storage.files import read_csv, read_optional_json, read_table
 
-PARTS = ("train", "val", "test")
 STAGES = ("ti", "lora", "full")  # of training
 OWN_FOLDERS = ("classify", "plan", "features", "export")  # in a data set's run folder, that are no category
 
@@ -258,11 +258,12 @@ def read_cells(file: Path) -> list[TunedCell]:
 
 def read_predictions(file: Path) -> list[Prediction]:
     """Labelled images and the probabilities that a classifier gave them; [] if the file has no labels."""
-    rows = rows_of(file) if file.suffix == ".csv" else []
-    if not rows or "true" not in rows[0]:
+    if file.suffix != ".csv":
         return []
-    classes = [column for column in rows[0] if column not in ("file", "true", "class")]
-    return [Prediction(row["file"], row["true"], {name: float(row[name]) for name in classes}) for row in rows]
+    head, rows = read_table(file)
+    if head[:3] != ["file", "true", "class"]:
+        return []
+    return [Prediction(name, true, dict(zip(head[3:], map(float, shares)))) for name, true, _, *shares in rows]
 
 
 def copies(files: Mapping[str, Any]) -> list[list[str]]:

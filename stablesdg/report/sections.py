@@ -24,11 +24,6 @@ SHAPES = {  # one for each word, so that colour is not needed to tell them apart
 CLASSES = {Word.USE: "use", Word.CANNOT_BE_TOLD: "cannot", Word.DO_NOT_USE: "do-not"}
 
 
-def section(number: int, title: str, *content: str) -> Html:
-    """A numbered section with an anchor."""
-    return tag("section", tag("h2", f"{number}. {title}"), *content, id=f"section-{number}")
-
-
 def light(word: Word, text: str | None = None) -> Html:
     """The shape, the colour and the word of a traffic light."""
     return tag("span", SHAPES[word], text or word.value, class_=f"word {CLASSES[word]}")
@@ -37,7 +32,7 @@ def light(word: Word, text: str | None = None) -> Html:
 # ---- 1: the verdict ---------------------------------------------------------------------------------------------
 
 
-def verdict_section(findings: Findings) -> Html:
+def verdict_section(findings: Findings) -> list[Html]:
     """Use, do not use, or cannot be told; the gain; what would settle it; and the classifier to use."""
     gain = find_gain(findings.results)
     found = judge(findings, gain)
@@ -47,8 +42,8 @@ def verdict_section(findings: Findings) -> Html:
                 Word.CANNOT_BE_TOLD: "Whether generated images help cannot be told yet"}[found.word]
     lines = [tag("p", SHAPES[found.word], headline, class_="word"),
              tag("p", found.why + ("" if gain is None else f" {gain_in_words(gain)}")), tag("p", found.settle)]
-    return section(1, "The verdict", tag("div", *lines, class_=f"verdict {CLASSES[found.word]}"),
-                   *classifier_in_words(findings), *plan_in_words(findings))
+    return [tag("div", *lines, class_=f"verdict {CLASSES[found.word]}"),
+            *classifier_in_words(findings), *plan_in_words(findings)]
 
 
 def classifier_in_words(findings: Findings) -> list[Html]:
@@ -81,7 +76,7 @@ def plan_in_words(findings: Findings) -> list[Html]:
 # ---- 2: traffic lights ------------------------------------------------------------------------------------------
 
 
-def lights_section(findings: Findings) -> Html:
+def lights_section(findings: Findings) -> list[Html]:
     """A row for each class."""
     gain = find_gain(findings.results)
     lights = judge_classes(findings.categories, gain, findings.real_only)
@@ -92,8 +87,8 @@ def lights_section(findings: Findings) -> Html:
             + ("real images alone in as many steps." if gain and gain.is_fair else "real images alone.")
             + " Below each change is its 95 % interval. Kept are those that the filter of section 5 let through. A "
               "surface is a piece of material: images that overlap show one.")
-    return section(2, "Each class", table("A traffic light for each class", header, rows, stacked=True, text_columns=2),
-                   tag("p", note, class_="soft"))
+    return [table("A traffic light for each class", header, rows, stacked=True, text_columns=2),
+            tag("p", note, class_="soft")]
 
 
 def light_row(category: Category, found: ClassVerdict) -> list[str | int]:
@@ -112,10 +107,10 @@ def light_row(category: Category, found: ClassVerdict) -> list[str | int]:
 # ---- 3: the real images -----------------------------------------------------------------------------------------
 
 
-def data_section(findings: Findings) -> Html:
+def data_section(findings: Findings) -> list[Html]:
     """Parts, sizes, bits, copies, leaks, brightness, odd files, a contact sheet for each class."""
     if not findings.split:
-        parts: list[str] = [missing("The data set has no split yet.", commands.split(findings))]
+        parts: list[Html] = [missing("The data set has no split yet.", commands.split(findings))]
     else:
         parts = [parts_table(findings), *split_in_words(findings)]
     parts += overlap_pictures(findings)
@@ -123,11 +118,11 @@ def data_section(findings: Findings) -> Html:
         parts.append(missing("No run says where the folder of real images is, or it has moved. Name it, and the report "
                              "shows sizes, bits, brightness and contact sheets:",
                              f"{commands.report(findings)} --data FOLDER"))
-        return section(3, "Your data", *parts)
+        return parts
     surveys = [survey_class(findings.data / category.name) for category in findings.categories
                if (findings.data / category.name).is_dir()]
-    return section(3, "Your data", *parts, tag("h3", "Files"), files_table(surveys), bullets(files_in_words(surveys)),
-                   *brightness_chart(surveys), *contact_sheets(surveys))
+    return [*parts, tag("h3", "Files"), files_table(surveys), bullets(files_in_words(surveys)),
+            *brightness_chart(surveys), *contact_sheets(surveys)]
 
 
 def parts_table(findings: Findings) -> Html:

@@ -10,7 +10,6 @@ from .charts import Limit, histogram
 from .markup import Html, as_html, chart_figure, clipped, count, figure, join, missing, percent, table, tag
 from .pairs import DIFFERENCE_GAIN
 from .read import Category, Findings, GeneratedImage
-from .sections import section
 from .thumbnails import embed_file, embed_triple
 
 NEARLY_THE_SOURCE = 0.85  # median SSIM: above, the eye sees the same picture with other grain
@@ -43,12 +42,12 @@ def scores(image: GeneratedImage) -> str:
 # ---- 4: what was made -------------------------------------------------------------------------------------------
 
 
-def made_section(findings: Findings) -> Html:
+def made_section(findings: Findings) -> list[Html]:
     """Source, generated image and difference of the best, the typical and the worst image of each class."""
     made = [category for category in findings.categories if category.generated]
     lacking = [category for category in findings.categories
                if not category.generated and category.name not in findings.real_only]
-    parts: list[str] = []
+    parts: list[Html] = []
     if made:
         parts += [made_table(made), tag("p", measure_in_words(made), class_="soft")]
         if near := [one.name for one in made if (likeness := likeness_of(one)) and likeness > NEARLY_THE_SOURCE]:
@@ -64,7 +63,7 @@ def made_section(findings: Findings) -> Html:
         first = lacking[0].name
         parts.append(missing(f"No image was generated of {names}. For each class, this makes them:", "\n".join(
             commands.of_category(findings, first, script) for script in ("train_ti", "train_lora", "sample"))))
-    return section(4, "What was made", *parts)
+    return parts
 
 
 def made_table(made: Sequence[Category]) -> Html:
@@ -122,14 +121,14 @@ def triple(findings: Findings, category: Category, image: GeneratedImage, what: 
 # ---- 5: is the defect still there -------------------------------------------------------------------------------
 
 
-def evidence_section(findings: Findings) -> Html:
+def evidence_section(findings: Findings) -> list[Html]:
     """The share of generated images that a classifier of real images recognises, and those that were rejected."""
     judged = [category for category in findings.categories if category.is_filtered]
     if not judged:
-        return section(5, "Is the defect still there?", missing(
+        return [missing(
             "No classifier of real images has judged the generated ones yet. Until then, look at section 4: would a "
             "person give them the same label? This judges them:",
-            commands.classify(findings, "expand", " --filter")))
+            commands.classify(findings, "expand", " --filter"))]
     rows, parts, unknown = [], [], []
     for category in judged:
         made, rejected = len(category.generated), category.rejected
@@ -145,8 +144,9 @@ def evidence_section(findings: Findings) -> Html:
                  for image, picture in pictures if picture]
         if shown:
             parts += [tag("h3", f"{category.name}: rejected"), tag("ul", *shown, class_="pictures")]
-    return section(5, "Is the defect still there?", tag("p", evidence_in_words(rows, unknown)), table(
-        "Generated images that passed the filter", ("class", "generated", "kept", "share", "rejected"), rows), *parts)
+    return [tag("p", evidence_in_words(rows, unknown)),
+            table("Generated images that passed the filter", ("class", "generated", "kept", "share", "rejected"), rows),
+            *parts]
 
 
 def evidence_in_words(rows: Sequence[Sequence[str | int]], unknown: Sequence[str]) -> str:
@@ -166,11 +166,11 @@ def evidence_in_words(rows: Sequence[Sequence[str | int]], unknown: Sequence[str
 # ---- 6: copies and outliers -------------------------------------------------------------------------------------
 
 
-def novelty_section(findings: Findings) -> Html:
+def novelty_section(findings: Findings) -> list[Html]:
     """A histogram of novelty with both limits; the images beyond them."""
     images = [image for category in findings.categories for image in category.generated if image.novelty is not None]
     if not images:
-        return section(6, "Copies and outliers", tag("p", "There are no generated images to look at: see section 4."))
+        return [tag("p", "There are no generated images to look at: see section 4.")]
     values = [image.novelty or 0.0 for image in images]
     near, far = (sum(test) for test in ([v < COPY_NOVELTY for v in values], [v > STRANGE_NOVELTY for v in values]))
     said = (f"{near} of {count(len(images), 'image')} are near copies of a training image, and {far} are unlike "
@@ -180,10 +180,9 @@ def novelty_section(findings: Findings) -> Html:
     ordered = sorted(images, key=lambda image: image.novelty or 0.0)
     caption = ("Left of the first limit lie copies, right of the second one outliers. The last bar has all that lies "
                "beyond it.")
-    return section(6, "Copies and outliers", chart_figure(said, chart, caption),
-                   extremes(findings, "Least novel, beside the nearest training image", ordered[:EXTREMES_SHOWN]),
-                   extremes(findings, "Most novel, beside the nearest training image",
-                            ordered[::-1][:EXTREMES_SHOWN]))
+    return [chart_figure(said, chart, caption),
+            extremes(findings, "Least novel, beside the nearest training image", ordered[:EXTREMES_SHOWN]),
+            extremes(findings, "Most novel, beside the nearest training image", ordered[::-1][:EXTREMES_SHOWN])]
 
 
 def extremes(findings: Findings, title: str, images: Sequence[GeneratedImage]) -> Html:

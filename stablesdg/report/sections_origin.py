@@ -10,7 +10,6 @@ from ..storage.files import sha256
 from . import commands
 from .markup import Html, bullets, command, count, table, tag
 from .read import Category, Findings
-from .sections import section
 from .to_use import name_of, to_use
 from .verdict import Word, find_gain, judge
 
@@ -21,12 +20,11 @@ SCRIPTS = {"ti": "train_ti", "lora": "train_lora", "full": "train_lora", "sample
 # ---- 9: next steps ----------------------------------------------------------------------------------------------
 
 
-def next_section(findings: Findings) -> Html:
+def next_section(findings: Findings) -> list[Html]:
     """Commands in the order in which to type them, each with its reason."""
     steps = [*steps_of_data(findings), *steps_of_categories(findings), *steps_of_results(findings)]
     steps.append(("Make this report anew.", commands.report(findings)))
-    return section(9, "Next steps", tag(
-        "ol", *(tag("li", tag("span", why), command(line)) for why, line in steps), class_="steps"))
+    return [tag("ol", *(tag("li", tag("span", why), command(line)) for why, line in steps), class_="steps")]
 
 
 def steps_of_data(findings: Findings) -> list[tuple[str, str]]:
@@ -93,7 +91,7 @@ def steps_of_verdict(findings: Findings) -> list[tuple[str, str]]:
 # ---- 10: origin -------------------------------------------------------------------------------------------------
 
 
-def origin_section(findings: Findings) -> Html:
+def origin_section(findings: Findings) -> list[Html]:
     """Versions, hashes, split, seeds, times, device, exact commands, and all warnings."""
     lines = [f"stablesdg {stablesdg.__version__}"]
     if findings.split:
@@ -109,7 +107,7 @@ def origin_section(findings: Findings) -> Html:
     parts += [tag("h3", "Warnings"), bullets(warned) if warned else tag("p", "None are on record.")]
     if not findings.expansion:
         parts.append(tag("p", "What the scripts printed is not on record: there is no expand.json.", class_="soft"))
-    return section(10, "Origin", *parts)
+    return parts
 
 
 def weights_in_words(categories: Sequence[Category]) -> list[str]:

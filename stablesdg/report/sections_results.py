@@ -1,10 +1,10 @@
 """The sections about results: does it help, and which settings were chosen and why."""
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..evaluate.score import told_apart
 from ..recognise.per_class import recalls
 from ..recognise.results import Result, accuracy
 from ..recognise.verdicts import describe_all
@@ -13,11 +13,9 @@ from .charts import Interval, curve_chart, growth_chart, heat_map, interval_char
 from .markup import Html, bullets, captioned, chart_figure, count, missing, percent, points, table, tag
 from .pictures import LEAST_CHANGE_SHOWN
 from .read import Category, Curve, Findings, Prediction
-from .sections import section
 from .to_use import name_of, to_use
 from .verdict import Gain, find_gain
 
-NORMAL_95 = 1.96  # as in evaluate/score.py, which needs PyTorch
 ALARM_THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)
 DOUBT_THRESHOLDS = (0.5, 0.7, 0.9, 0.95, 0.99)
 MOST_GROWTH = 20  # times the real images: no curve says anything beyond
@@ -28,23 +26,23 @@ STAGE_WORDS = {"ti": "Token embedding", "lora": "LoRA", "full": "Full adaptation
 # ---- 7: does it help --------------------------------------------------------------------------------------------
 
 
-def help_section(findings: Findings) -> Html:
+def help_section(findings: Findings) -> list[Html]:
     """Arms side by side, verdicts, confusion, missed defects and false alarms."""
     dropped = [tag("p", f"Left out, because they were tested on other images than the split has now: {name}. Train it "
                         "again with --replace.") for name in findings.outdated]
     if not findings.results:
-        return section(7, "Does it help?", *dropped, *growth(findings, None), missing(
+        return [*dropped, *growth(findings, None), missing(
             "No classifier has been trained yet. These train one on real images, one on real and generated images, "
             "and the control that decides:", "\n".join(commands.classify(findings, arm)
-                                                       for arm in commands.DECIDING_ARMS)))
+                                                       for arm in commands.DECIDING_ARMS))]
     gain = find_gain(findings.results)
     parts: list[Html] = [*growth(findings, gain), arms_chart(findings.results, gain), arms_table(findings.results)]
-    said = describe_all(findings.results, findings.folder / "classify")
+    said = describe_all(findings.results, "the classify folder")
     parts += [tag("h3", "Which arms can be told apart"),
-              bullets(line.replace(str(findings.folder / "classify"), "the classify folder") for line in said)]
+              bullets(said)]
     parts += [tag("h3", "What is taken for what"), *(
         confusion_table(result) for result in ((gain.control, gain.result) if gain else findings.results[:2]))]
-    return section(7, "Does it help?", *dropped, *parts, *thresholds(findings))
+    return [*dropped, *parts, *thresholds(findings)]
 
 
 def growth(findings: Findings, gain: Gain | None) -> list[Html]:
@@ -69,7 +67,7 @@ def worth_in_images(gain: Gain | None, exponent: float, per_class: float) -> str
     """Image equivalents: how many more real images would bring the gain, where the error falls as images^-exponent."""
     if gain is None or exponent <= 0:
         return ""
-    error = 1 - accuracy(gain.control).mean
+    error = 1 - float(np.mean(gain.control.correct[:gain.comparison.seeds]))
     if error <= 0:
         return ""
 
@@ -98,7 +96,7 @@ def arms_chart(results: Sequence[Result], gain: Gain | None) -> Html:
 
 
 def arms_table(results: Sequence[Result]) -> Html:
-    """The same in numbers, with macro-F1, steps and image equivalents."""
+    """The same in numbers, with macro-F1, steps and numbers of images."""
     rows = []
     for result in results:
         found, last = accuracy(result), result.seeds[-1]
@@ -191,7 +189,7 @@ def doubt_table(name: str, rows: Sequence[Prediction]) -> Html:
 # ---- 8: settings ------------------------------------------------------------------------------------------------
 
 
-def settings_section(findings: Findings) -> Html:
+def settings_section(findings: Findings) -> list[Html]:
     """The tune map with its uncertainty, and the training curves with a sentence each."""
     parts: list[Html] = []
     for category in findings.categories:
@@ -204,7 +202,7 @@ def settings_section(findings: Findings) -> Html:
         parts.append(missing(f"Strength s and guidance w were not searched for {', '.join(lacking)}; the recipe's or "
                              "the paper's are used. For each class, this searches them:",
                              commands.of_category(findings, lacking[0], "tune")))
-    return section(8, "Settings, and why", *parts)
+    return parts
 
 
 def tune_figure(category: Category) -> list[Html]:
@@ -226,7 +224,7 @@ def choice_in_words(category: Category, chosen: tuple[float, float] | None) -> s
     if chosen is None or best is None:
         return "No choice is on record for these cells; a later training made it void."
     equal = [cell for cell in category.cells if cell.number == best.number]
-    alike = sum(abs(cell.distance - best.distance) <= NORMAL_95 * math.hypot(cell.sd, best.sd) for cell in equal) - 1
+    alike = sum(not told_apart(cell.distance, cell.sd, best.distance, best.sd) for cell in equal) - 1
     others, fewer = "all others", ""
     if given_up := len(cells) - len(equal):
         others = f"the {len(equal) - 1} with as many images"

@@ -69,13 +69,12 @@ img { max-width: 100%; height: auto; display: block; background: var(--box); }
 .chart text { font-size: 11.5px; fill: var(--ink); } .chart .unit { fill: var(--soft); font-size: 11px; }
 .chart .value { font-weight: 600; }
 .chart .label { paint-order: stroke; stroke: var(--page); stroke-width: 4px; }
-.grid { stroke: var(--line); stroke-width: 1; } .zero { stroke: var(--ink); stroke-width: 1.5; }
+.grid { stroke: var(--line); stroke-width: 1; }
 .whisker { stroke: var(--blue); stroke-width: 2; } .mark { fill: var(--blue); } .bar { fill: var(--scale); }
 .limit { stroke: var(--red); stroke-width: 2; stroke-dasharray: 5 3; }
 .dash-1 { stroke-dasharray: 7 4; } .dash-2 { stroke-dasharray: 2 4; }
 .bold { fill: none; stroke: var(--blue); stroke-width: 2.5; }
 .cell { fill: var(--scale); } .chosen { fill: none; stroke: var(--red); stroke-width: 3; }
-dl { margin: .5rem 0; max-width: 46rem; } dt { font-weight: 600; } dd { margin: 0 0 .4rem; }
 @media (max-width: 40rem) {
   .stacked thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   .stacked, .stacked tbody, .stacked tr, .stacked th, .stacked td { display: block; }

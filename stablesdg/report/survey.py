@@ -3,8 +3,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import quantiles
 
+import numpy as np
 from PIL import Image, ImageStat, UnidentifiedImageError
 
 from ..data.folders import has_image_ending, is_hidden
@@ -55,8 +55,5 @@ def bits_of(mode: str) -> str:
 
 def spread(levels: Sequence[float]) -> tuple[float, float, float]:
     """The 5 %, 50 % and 95 % points."""
-    if len(levels) < 2:
-        level = levels[0] if levels else 0.0
-        return level, level, level
-    cuts = quantiles(levels, n=20, method="inclusive")
-    return cuts[0], cuts[9], cuts[-1]
+    low, middle, high = np.percentile(levels or [0.0], (5, 50, 95)).tolist()
+    return low, middle, high

@@ -3,14 +3,16 @@ import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import Image, ImageChops
 
 from ..data.images import read_image
 from ..storage.errors import UserError
 from .markup import Html, picture
-from .pairs import DIFFERENCE_GAIN, difference, largest_difference
+from .pairs import amplify, difference, largest_difference
 
+T = TypeVar("T")
 QUALITY = 85  # of JPEG
 SHEET_COLUMNS, SHEET_GAP = 6, 3
 
@@ -65,9 +67,8 @@ def embed_triple(source: Path | None, generated: Path, side: int, alt: str) -> l
     if max(made.size) > side:
         box = largest_difference(levels, side)
         before, made, levels = (image.crop(box) for image in (before, made, levels))
-    levels = levels.point([min(255, DIFFERENCE_GAIN * level) for level in range(256)])
     return [embed(image, f"{alt}, {what}") for image, what in
-            ((before, "source"), (made, "generated"), (levels, "difference"))]
+            ((before, "source"), (made, "generated"), (amplify(levels), "difference"))]
 
 
 def contact_sheet(files: Sequence[Path], side: int) -> Image.Image | None:
@@ -86,6 +87,6 @@ def contact_sheet(files: Sequence[Path], side: int) -> Image.Image | None:
     return sheet
 
 
-def evenly(items: Sequence[Path], n: int) -> list[Path]:
+def evenly(items: Sequence[T], n: int) -> list[T]:
     """At most n of the items, evenly spread."""
     return [items[k * len(items) // n] for k in range(n)] if len(items) > n else list(items)

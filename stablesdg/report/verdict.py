@@ -67,7 +67,6 @@ class ClassVerdict:
     """A traffic light."""
     word: Word
     why: str
-    n_test: int | None
     recall_without: float | None
     recall_with: float | None
     comparison: Comparison | None
@@ -218,10 +217,9 @@ def judge_class(category: Category, gain: Gain | None, found: Comparison | None,
     """The traffic light of one class, from what the filter left and from its recall without and with."""
     name = category.name
     recall = {} if gain is None or found is None else recalls_of(name, gain)
-    n_test = None if not recall or gain is None else sum(f.split("/")[0] == name for f in gain.result.setup.test_files)
 
     def light(word: Word, why: str) -> ClassVerdict:
-        return ClassVerdict(word, why, n_test, recall.get("without"), recall.get("with"), found)
+        return ClassVerdict(word, why, recall.get("without"), recall.get("with"), found)
 
     made, rejected = len(category.generated), len(category.rejected)
     if needs_images and not made:
@@ -243,6 +241,7 @@ def judge_class(category: Category, gain: Gain | None, found: Comparison | None,
 
 
 def recalls_of(name: str, gain: Gain) -> Mapping[str, float]:
-    """{"without": recall of the class, "with": the same with generated images}."""
-    k = gain.result.setup.classes.index(name)
-    return {word: float(recalls(one.confusion)[k]) for word, one in (("without", gain.control), ("with", gain.result))}
+    """{"without": recall of the class, "with": the same with generated images}, in the seeds that both have."""
+    k, seeds = gain.result.setup.classes.index(name), gain.comparison.seeds
+    return {word: float(recalls(np.mean([seed.confusion for seed in one.seeds[:seeds]], axis=0))[k])
+            for word, one in (("without", gain.control), ("with", gain.result))}

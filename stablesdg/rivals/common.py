@@ -112,12 +112,6 @@ def read_squares(files: Sequence[Path], side: int) -> Tensor:
                         for file in files])
 
 
-def noise_of(seeds: Sequence[int], shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
-    """Gaussian noise (B, *shape). Row i depends on seeds[i] alone, and is the same on every device."""
-    rows = [torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-    return torch.stack(rows).to(device)
-
-
 # ---- the loop ---------------------------------------------------------------------------------------------------
 
 

@@ -98,13 +98,13 @@ def dcgan(images: Tensor, *, width: int = WIDTH, augmentation: bool | None = Non
     """
     N, _, side, _ = images.shape
     device = torch.device(device)
-    strength = float(N < FEW_IMAGES if augmentation is None else augmentation)
+    augmented = N < FEW_IMAGES if augmentation is None else augmentation
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         G, D = Generator(side, width).to(device), Discriminator(side, width).to(device)
 
     def look(x: Tensor, generator: torch.Generator) -> Tensor:
-        return D(augment(x, generator, strength) if strength else x)
+        return D(augment(x, generator) if augmented else x)
 
     def discriminator_loss(indices: list[int], generator: torch.Generator) -> Tensor:
         """- log D(x) - log(1 - D(G(z)))."""

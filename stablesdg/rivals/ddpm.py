@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..diffusion import SAMPLERS, Estimate, add_noise, alpha_bar_table, predict_z_0, timesteps
+from ..diffusion import SAMPLERS, Estimate, add_noise, alpha_bar_table, noise_source, predict_z_0, timesteps
 from ..models.attention import Attention
 from ..models.unet import TransformerBlock, UNet
 from ..models.vae import VAE, Posterior
@@ -123,11 +123,7 @@ def denoise(unet: UNet, seeds: Sequence[int], shape: Sequence[int], alpha_bar: T
     clip  hold each step's estimate of z_0 in [-1, 1]
     """
     device = next(unet.parameters()).device
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-
-    def noise() -> Tensor:
-        return torch.stack([torch.randn(tuple(shape), generator=generator) for generator in generators]).to(device)
-
+    noise = noise_source(seeds, shape, device)
     z, before = noise(), None
     levels = alpha_bar.tolist() + [1.0]  # t_prev = -1 finds the last one
     nothing = torch.zeros(len(seeds), 1, 1, device=device)

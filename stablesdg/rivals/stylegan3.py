@@ -24,8 +24,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..diffusion import noise_source
 from .ada import AdaptiveAugmentation
-from .common import Learning, Phase, Rival, noise_of
+from .common import Learning, Phase, Rival
 from .stylegan2_discriminator import Discriminator, EqualLinear, leaky_relu, r1_penalty
 from .stylegan3_filters import CRITICAL_LAYERS, FilteredLeakyReLU, Signal, layer_signals
 
@@ -223,7 +224,7 @@ def stylegan3(images: Tensor, *, width: int = WIDTH, base: float = BASE, layers:
         with torch.no_grad():  # each average becomes what this batch measures
             G(torch.randn(START_BATCH, LATENT).to(device), share=1.0)
     augmentation = AdaptiveAugmentation(ADA_IMAGES).to(device)
-    fixed = noise_of(range(EQUIVARIANCE_IMAGES), (LATENT,), device)
+    fixed = noise_source(range(EQUIVARIANCE_IMAGES), (LATENT,), device)()
 
     def look(x: Tensor, generator: torch.Generator) -> Tensor:
         return D(augmentation(x, generator))
@@ -251,7 +252,7 @@ def stylegan3(images: Tensor, *, width: int = WIDTH, base: float = BASE, layers:
 
     @torch.no_grad()
     def draw(seeds: Sequence[int]) -> Tensor:
-        return G(noise_of(seeds, (LATENT,), device), truncation).clamp(-1, 1)
+        return G(noise_source(seeds, (LATENT,), device)(), truncation).clamp(-1, 1)
 
     return Rival(nn.ModuleDict({"generator": G, "discriminator": D, "augmentation": augmentation}),
                  {"generator": GENERATOR_LEARNING, "discriminator": DISCRIMINATOR_LEARNING},

@@ -129,21 +129,27 @@ def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[A
         writer.writerows(rows)
 
 
-def read_csv(path: str | Path, columns: Iterable[str] = ()) -> list[dict[str, str]]:
-    """Read the rows as dictionaries. A row that is too short has empty cells at its end.
+def read_table(path: str | Path) -> tuple[list[str], list[list[str]]]:
+    """(the first line, the rows). A row that is too short has empty cells at its end. Empty lines are passed over.
 
-    Raises UserError if the file is no CSV, if a row is too long, or if one of `columns` is missing.
+    Raises UserError if the file is no CSV, or if a row is too long.
     """
     try:
         with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file, restval=""))
+            head, *rows = [row for row in csv.reader(file) if row] or [[]]
     except (csv.Error, ValueError) as error:
         raise UserError(f"{path} is not a CSV file ({error}): restore or delete it.") from None
-    if any(None in row for row in rows):
+    if any(len(row) > len(head) for row in rows):
         raise UserError(f"{path} has a row with more cells than its first line: restore or delete it.")
-    if missing := [name for name in columns if rows and name not in rows[0]]:
+    return head, [row + [""] * (len(head) - len(row)) for row in rows]
+
+
+def read_csv(path: str | Path, columns: Iterable[str] = ()) -> list[dict[str, str]]:
+    """Read the rows as dictionaries. Raises UserError as `read_table` does, or if one of `columns` is missing."""
+    head, rows = read_table(path)
+    if missing := [name for name in columns if rows and name not in head]:
         raise UserError(f"{path} has no column {missing[0]}: restore or delete it.")
-    return rows
+    return [dict(zip(head, row)) for row in rows]
 
 
 def sha256(path: str | Path) -> str:

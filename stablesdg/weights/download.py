@@ -1,8 +1,9 @@
 """Fetch the official weights: python -m stablesdg.download
 
 Stable Diffusion v1.5 (diffusers layout, safetensors) goes into weights/stable-diffusion-v1-5, the Inception network
-of FID into weights/. Size and sha256 of all weights are checked. A file that is already whole is not fetched again. An
-interrupted file of Stable Diffusion goes on where it stopped.
+of FID into weights/. Size and sha256 of Stable Diffusion's weights are checked, and of Inception's the first eight
+digits of its sha256, which its name holds. A file that is already whole is not fetched again. An interrupted file of
+Stable Diffusion goes on where it stopped.
 """
 from pathlib import Path
 

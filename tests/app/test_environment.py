@@ -53,11 +53,12 @@ def test_packages_that_cannot_be_installed_are_tried_again(tmp_path, monkeypatch
             environment.ensure_environment(root=tmp_path)
 
 
-
-def test_an_old_python_is_told_so(monkeypatch):
-    monkeypatch.setattr(environment.sys, "version_info", (3, 9, 1))
-    with pytest.raises(SystemExit, match=r"Python 3\.10 or newer"):
-        environment.ensure_environment()
+@pytest.mark.parametrize("command", ["demo", "test", "check"])
+def test_an_old_python_is_told_so_before_any_file_that_it_cannot_read(command):
+    code = f"import runpy, sys; sys.version_info = (3, 9, 1); runpy.run_module('stablesdg.{command}')"
+    result = subprocess.run([sys.executable, "-X", "importtime", "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 1 and "error: Python 3.10 or newer is needed" in result.stderr
+    assert "stablesdg.app" not in result.stderr
 
 
 @pytest.mark.parametrize("command", ["train-lora", "train_lora", "split", "classify"])

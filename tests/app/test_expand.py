@@ -317,7 +317,7 @@ def test_a_change_of_what_a_stage_reads_makes_it_run_again(tmp_path):
         again.begin(stage, read)
         assert not again.is_interrupted(stage, read)
     source.write_text("3")
-    assert not again.is_begun(stage, fingerprint(stage.reads))
+    assert not again.begun(stage, fingerprint(stage.reads))
 
 
 def test_other_weights_make_what_was_trained_on_them_anew(tmp_path, steel):

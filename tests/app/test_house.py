@@ -63,6 +63,14 @@ def test_the_paper_is_five_files_of_at_most_600_lines_together():
     assert sum(len((PACKAGE / f"{name}.py").read_text(encoding="utf-8").splitlines()) for name in PAPER) <= 600
 
 
+@pytest.mark.parametrize("room", ORDER)
+def test_each_room_says_what_all_its_files_are_for(room):
+    folder = PACKAGE if room == "paper" else PACKAGE / room
+    said = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8")))
+    files = {file.stem for file in folder.glob("*.py")} - {"__init__", "__main__"}
+    assert files <= set(re.findall(r"\w+", said))
+
+
 def test_no_script_imports_a_script():
     for script in SCRIPTS:
         names = {node.module for node in ast.walk(ast.parse((ROOT / f"{script}.py").read_text(encoding="utf-8")))

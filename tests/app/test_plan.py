@@ -151,7 +151,7 @@ def test_odd_files_are_named(data, tmp_path, capsys):
     Image.new("L", (SIDE, SIDE), 7).save(odd / "coarse" / "flat.png")
     _, out, _ = run(capsys, odd, "--audit-only", "--runs", tmp_path / "runs")
     assert "The codec tells classes apart (PNG: coarse; JPEG: fine)" in out and "The mode tells classes apart" in out
-    assert "coarse holds 1 file that are not read as images (Thumbs.db)" in out
+    assert "1 file of coarse is not read as an image (Thumbs.db)" in out
     assert "1 image shows nothing but one gray level" in out and "16 images are gray and stored in colour" in out
     (odd / "coarse" / "broken.png").write_bytes(b"no image")
     code, _, err = run(capsys, odd, "--audit-only", "--runs", tmp_path / "more")

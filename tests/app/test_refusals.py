@@ -6,6 +6,7 @@ import pytest
 from commands import TRAINING, here
 
 from stablesdg.app.command_line import run_main
+from stablesdg.data.generated import require_own_folder
 
 
 def test_a_lora_trained_with_another_embedding_is_refused(place, tmp_path):
@@ -104,6 +105,9 @@ def test_a_folder_with_files_of_another_origin_is_never_replaced(place):
     error = here(place, "sample.py", "--run", "runs/steel/patches", "--number", "1", "--steps", "5", "--out", out,
                  ok=False)
     assert "something else than generated images (.git)" in error and (out / ".git").is_dir()
+    (out / "Thumbs.db").touch()  # but a file manager's own file is no reason
+    (out / ".git").rmdir()
+    require_own_folder(out)
 
 
 def test_a_prompt_that_is_too_long_for_its_learned_token_is_refused(place):

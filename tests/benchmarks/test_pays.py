@@ -3,6 +3,7 @@ import csv
 import functools
 import sys
 
+import numpy as np
 import pytest
 from commands import here
 from conftest import ROOT
@@ -208,3 +209,20 @@ def test_a_small_run_makes_the_table_and_runs_nothing_twice(tmp_path, monkeypatc
         pays.main([*command, "--number", "3"])
     with pytest.raises(UserError, match="how many real images"):
         pays.main([str(tmp_path / "steel")])
+
+
+def test_image_equivalents_take_a_score_of_the_curve_back_to_its_number_of_images():
+    from pays_summary import image_equivalents
+
+    curve = {5: 0.5, 10: 0.7, 20: 0.8, 40: 0.85}
+    for n, score in curve.items():
+        assert image_equivalents(curve, score) == pytest.approx(n)
+    assert image_equivalents(curve, 0.75) == pytest.approx(np.sqrt(10 * 20))
+
+
+def test_image_equivalents_fill_dips_and_end_where_the_curve_does():
+    from pays_summary import image_equivalents
+
+    curve = {5: 0.5, 10: 0.7, 20: 0.65, 40: 0.9}
+    assert image_equivalents(curve, 0.7) == pytest.approx(10) and 20 < image_equivalents(curve, 0.71) < 40
+    assert image_equivalents(curve, 0.2) == 5 and image_equivalents(curve, 0.91) == float("inf")

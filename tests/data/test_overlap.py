@@ -102,17 +102,15 @@ def test_overlaps_across_classes_are_those_that_the_full_search_finds():
 def test_searches_run_side_by_side_and_an_error_in_one_ends_the_others(monkeypatch, tmp_path):
     begun, rows_seen = Event(), []
 
-    def endless(files, progress, new):
+    def endless_or_failing(files, progress, new, across):
+        if not across:
+            assert begun.wait(60)  # both are at work at once
+            raise UserError("broken.png cannot be read")
         begun.set()
         for i in progress(range(10**9)):
             rows_seen.append(i)
 
-    def failing(files, progress, new):
-        assert begun.wait(60)  # both are at work at once
-        raise UserError("broken.png cannot be read")
-
-    monkeypatch.setattr(links, "find_links_across", endless)
-    monkeypatch.setattr(links, "find_links", failing)
+    monkeypatch.setattr(links, "find_links", endless_or_failing)
     monkeypatch.setattr(links, "os", SimpleNamespace(cpu_count=lambda: 2))
     with pytest.raises(UserError, match="broken.png"):
         links.search_links({"a/1": tmp_path, "b/2": tmp_path}, {})

@@ -6,6 +6,7 @@ from PIL import Image
 
 from stablesdg.data.folders import list_images
 from stablesdg.data.images import save_image
+from stablesdg.data.leaks import leaked_by_photograph, listed_files, measure_leak, measure_leak_across
 from stablesdg.data.prepare import find_piece, otsu_threshold, tile_starts
 from stablesdg.data.split import load_split
 from stablesdg.data.surfaces import components, find_links, same_photograph
@@ -88,8 +89,6 @@ def test_tiles_are_laid_evenly(length, side, overlap, expected):
 
 
 def test_check_and_plan_count_tiles_of_a_trained_photograph_as_leaked_but_none_that_was_left_out(tmp_path):
-    from stablesdg.data.leaks import leaked_by_photograph, measure_leak
-
     parts = {"Pa/a.png": "train", "Pa/b.png": "test", "Pa/c.png": "left-out", "Pa/d.png": "val"}
     assert leaked_by_photograph(parts, {"Pa/a.png": "1", "Pa/b.png": "1", "Pa/c.png": "1", "Pa/d.png": "2"}) == {
         "Pa/b.png"}
@@ -98,7 +97,18 @@ def test_check_and_plan_count_tiles_of_a_trained_photograph_as_leaked_but_none_t
     (tmp_path / "Pa" / "tiles.csv").write_text("file,photograph\na.png,p\nb.png,p\nc.png,p\nd.png,q\n")
     entries = {name: {"sha256": "", "group": name, "part": part} for name, part in parts.items()}
     split = {"method": "random", "seed": 0, "ratios": [8, 1, 1], "files": entries}
-    assert "Pa/b.png" in measure_leak(split, tmp_path / "Pa").leaked
+    assert "Pa/b.png" in measure_leak(split, listed_files(split, tmp_path / "Pa"), "Pa").leaked
+
+
+def test_check_counts_a_tile_that_was_moved_into_another_class_away_from_its_trained_photograph(tmp_path):
+    for k, name in enumerate(("A/kept.png", "B/moved.png")):
+        save_image(tmp_path / name, photograph(k).crop((0, 0, 64, 64)))
+    (tmp_path / "A" / "tiles.csv").write_text("file,photograph\nkept.png,p\nmoved.png,p\n")
+    entries = {name: {"sha256": "", "group": name, "part": part}
+               for name, part in (("A/kept.png", "train"), ("B/moved.png", "test"))}
+    split = {"method": "random", "seed": 0, "ratios": [8, 1, 1], "files": entries}
+    assert measure_leak_across(split, {name: tmp_path / name for name in entries}).leaked == {"B/moved.png"}
+    assert leaked_by_photograph({"A/a": "train", "A/b": "test"}, {"A/a": "p", "A/b": "p"}, across=True) == set()
 
 
 def test_two_photographs_whose_tiles_would_have_one_name_are_refused(tmp_path):

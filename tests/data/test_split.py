@@ -8,7 +8,8 @@ from crops import crops, grounds, manifest_of, save_strips
 from PIL import Image
 
 from stablesdg.data.images import save_image
-from stablesdg.data.split import group_parts, load_split
+from stablesdg.data.parts import group_parts
+from stablesdg.data.split import load_split
 from stablesdg.prior.textures import draw
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.lock import alone_at

@@ -9,7 +9,7 @@ from PIL import Image
 
 from stablesdg.data.augment import augment
 from stablesdg.data.images import save_image, to_tensor
-from stablesdg.evaluate.extract import cached_features, nano_features, network_key
+from stablesdg.evaluate.extract import cached_features, extract_features, network_key
 from stablesdg.evaluate.features import load_feature_network
 from stablesdg.evaluate.frechet import frechet_distance, frechet_infinity
 from stablesdg.evaluate.kernel import kernel_distance
@@ -122,9 +122,9 @@ def test_fd_nano_says_that_it_is_not_fid_and_caches_features_by_content(sets, mo
 def test_cached_features_equal_computed_ones_in_order(sets, nano):
     network = load_feature_network(nano / "features.safetensors")
     files = sorted((sets / "real").iterdir())
-    direct = torch.cat(list(nano_features(files, network)))
-    first = cached_features(files[3:], lambda f: nano_features(f, network), "k", sets / "cache")
-    both = cached_features(files, lambda f: nano_features(f, network, batch_size=2), "k", sets / "cache")
+    direct = torch.cat(list(extract_features(files, network)))
+    first = cached_features(files[3:], lambda f: extract_features(f, network), "k", sets / "cache")
+    both = cached_features(files, lambda f: extract_features(f, network, batch_size=2), "k", sets / "cache")
     assert torch.allclose(both, direct, atol=1e-5) and torch.equal(both[3:], first)
     key = network_key("nano", network)
     network.conv_in.weight.data += 1

@@ -20,7 +20,6 @@ from stablesdg.recognise.learning_curve import (
     draw_images,
     extrapolate,
     fit_power_law,
-    image_equivalents,
     learning_curve,
 )
 from stablesdg.recognise.power import independent_images, likeness_within, smallest_gain
@@ -124,19 +123,6 @@ def test_the_interval_of_the_extrapolation_holds_what_a_second_sample_shows():
     truth = 80**-0.5 - 160**-0.5
     assert found.low < truth < found.high and found.per_class == 80 and found.exponent == pytest.approx(0.5, abs=0.15)
     assert extrapolate([10], correct[:1], images) is None
-
-
-def test_image_equivalents_take_a_score_of_the_curve_back_to_its_number_of_images():
-    curve = {5: 0.5, 10: 0.7, 20: 0.8, 40: 0.85}
-    for n, score in curve.items():
-        assert image_equivalents(curve, score) == pytest.approx(n)
-    assert image_equivalents(curve, 0.75) == pytest.approx(np.sqrt(10 * 20))
-
-
-def test_image_equivalents_fill_dips_and_end_where_the_curve_does():
-    curve = {5: 0.5, 10: 0.7, 20: 0.65, 40: 0.9}
-    assert image_equivalents(curve, 0.7) == pytest.approx(10) and 20 < image_equivalents(curve, 0.71) < 40
-    assert image_equivalents(curve, 0.2) == 5 and image_equivalents(curve, 0.91) == float("inf")
 
 
 # ---- the smallest gain ------------------------------------------------------------------------------------------

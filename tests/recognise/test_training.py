@@ -1,9 +1,12 @@
 """How the networks are trained: the epoch that is kept, arithmetic, phases, the moving average, a number of steps."""
+import copy
+
 import pytest
 import torch
 from steel_place import make_place  # noqa: F401 (fixture)
 
 from stablesdg.data.augment import augment_batch
+from stablesdg.prior.loop import follow
 from stablesdg.recognise import classifiers, training
 from stablesdg.recognise.targets import make_targets
 
@@ -65,17 +68,17 @@ def colours(n=40, side=16):
 
 def test_a_moving_average_of_weights_is_the_formula():
     model = Linear()
-    average, weights = training.MovingAverage(model), []
-    for step in range(400):
+    average, weights = copy.deepcopy(model), []
+    for step in range(1, 401):
         with torch.no_grad():
             model.layer.weight.copy_(torch.randn(2, 3, generator=torch.Generator().manual_seed(step)))
-        average.update(model)
+        follow(average.state_dict(), model.state_dict(), training.average_decay(step))
         weights.append(model.layer.weight.detach().double())
     expected = torch.zeros(2, 3, dtype=torch.float64)
     for t, weight in enumerate(weights, start=1):
         decay = min(training.AVERAGE_DECAY, (t - 1) / (t + 2))
         expected = decay * expected + (1 - decay) * weight
-    assert torch.allclose(average.model.layer.weight.double(), expected, atol=1e-6)
+    assert torch.allclose(average.layer.weight.double(), expected, atol=1e-6)
 
 
 def test_the_average_is_what_is_validated_and_kept():

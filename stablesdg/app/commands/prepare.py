@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from stablesdg.app.command_line import parser, positive, run_main
+from stablesdg.data.export import require_empty
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.files import atomic_folder
 
@@ -37,8 +38,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         raise UserError("--whole cuts nothing away, and --dark says what to cut away: leave one of them out.")
     if not 0 <= args.overlap < 1:
         raise UserError(f"--overlap must lie in [0, 1), not {args.overlap:g}.")
-    if args.out.exists() and any(args.out.iterdir()):
-        raise UserError(f"{args.out} is not empty: pass a new folder.")
+    require_empty(args.out)
     if not args.raw.is_dir():
         raise UserError(f"There is no folder {args.raw}.")
     return args

@@ -13,11 +13,11 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stablesdg.app.command_line import parser, run_main, seed
+from stablesdg.app.command_line import finite, parser, run_main, seed
 from stablesdg.data.folders import list_categories
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.lock import alone_at
-from stablesdg.storage.runs import runs_root
+from stablesdg.storage.runs import dataset_folder
 
 if TYPE_CHECKING:
     from stablesdg.data.parts import Split
@@ -29,7 +29,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p = parser(__doc__, "python -m stablesdg.split neu")
     p.add_argument("data", type=Path, help="folder with one folder of images for each class")
     p.add_argument("--split", choices=["group", "random"], help="method (default: group, or that of the manifest)")
-    p.add_argument("--ratios", type=float, nargs=3, metavar=("TRAIN", "VAL", "TEST"),
+    p.add_argument("--ratios", type=finite, nargs=3, metavar=("TRAIN", "VAL", "TEST"),
                    help="shares of the parts (default: 8 1 1, or those of the manifest)")
     p.add_argument("--seed", type=seed,
                    help="the split follows from it and the files (default: 0, or that of the manifest)")
@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
     from stablesdg.data import links, split
 
     categories = list_categories(args.data)
-    manifest = args.out or runs_root() / args.data.resolve().name / "split.json"
+    manifest = args.out or dataset_folder(args.data) / "split.json"
     if (args.check or args.add or args.forget) and not manifest.is_file():
         raise UserError(f"There is no {manifest}: python -m stablesdg.split {args.data} makes one.")
     if manifest.is_file() and not args.replace:
