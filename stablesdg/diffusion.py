@@ -77,11 +77,7 @@ def noise_source(seeds: Sequence[int], shape: Sequence[int], device: torch.devic
                  dtype: torch.dtype = torch.float32) -> "Noise":
     """A function that draws Gaussian noise (len(seeds), *shape). Row i depends on seeds[i] alone, not on the device."""
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-
-    def draw() -> Tensor:
-        return torch.stack([torch.randn(tuple(shape), generator=g) for g in generators]).to(device, dtype)
-
-    return draw
+    return lambda: torch.stack([torch.randn(tuple(shape), generator=g) for g in generators]).to(device, dtype)
 
 
 class Estimate(NamedTuple):

@@ -59,9 +59,9 @@ def linear_layers(sd: StableDiffusion) -> dict[LayerName, nn.Linear]:
 
 
 def inject(sd: StableDiffusion, rank: int, alpha: float | None = None, seed: int = 0) -> dict[LayerName, LoRALinear]:
-    """Adapt all attention layers of text encoder and UNet. Returns the new layers, ready for training.
+    """Adapt all attention layers of text encoder and UNet, with A ~ N(0, (1 / r)^2) and B = 0. Returns the new layers.
 
-    A ~ N(0, (1 / r)^2), drawn on the CPU. B = 0, so that training starts from the pretrained model.
+    B = 0 lets training start from the pretrained model.
     """
     generator = torch.Generator().manual_seed(seed)
     factors = {}

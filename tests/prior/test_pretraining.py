@@ -22,7 +22,7 @@ from stablesdg.prior import pretraining
 from stablesdg.prior.autoencoder import AutoencoderSettings
 from stablesdg.prior.denoiser import DenoiserSettings
 from stablesdg.prior.feature_network import DEGRADATIONS, FeatureSettings, load_naming_network
-from stablesdg.prior.parts import read_parts
+from stablesdg.prior.loop import read_parts
 from stablesdg.prior.textures import ATTRIBUTES, draw
 from stablesdg.prior.tokenizer import learn_merges
 from stablesdg.storage.checkpoint import Checkpoint
