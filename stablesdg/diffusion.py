@@ -73,8 +73,11 @@ def predict_z_0(z_t: Tensor, eps: Tensor, alpha_bar_t: float) -> Tensor:
 # All have one signature. `before` is the estimate of the step before, None in the first. noise() draws fresh noise.
 
 
+Noise = Callable[[], Tensor]  # draws another one at each call
+
+
 def noise_source(seeds: Sequence[int], shape: Sequence[int], device: torch.device | str = "cpu",
-                 dtype: torch.dtype = torch.float32) -> "Noise":
+                 dtype: torch.dtype = torch.float32) -> Noise:
     """A function that draws Gaussian noise (len(seeds), *shape). Row i depends on seeds[i] alone, not on the device."""
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     return lambda: torch.stack([torch.randn(tuple(shape), generator=g) for g in generators]).to(device, dtype)
@@ -86,7 +89,6 @@ class Estimate(NamedTuple):
     alpha_bar_t: float
 
 
-Noise = Callable[[], Tensor]  # draws another one at each call
 Sampler = Callable[[Tensor, Tensor, float, float, Estimate | None, Noise], Tensor]
 
 
