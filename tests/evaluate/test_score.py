@@ -67,14 +67,12 @@ def test_ssim_equals_scikit_image():
 def test_fid_infinity_takes_away_the_bias_of_small_sets():
     """The distance of two normal distributions is known. That of 100 samples is far above, the extrapolation near."""
     d = 24
-    basis = np.random.default_rng(1).normal(size=(d, d)) / d**0.5
     exact = d * 0.3**2
     x, errors = features(4000), {"plain": [], "infinity": []}
     for seed in range(1, 6):
         y = features(200, seed=seed, shift=0.3)
         errors["plain"].append(frechet_distance(x, y) - exact)
         errors["infinity"].append(frechet_infinity(x, torch.from_numpy(y)) - exact)
-    assert basis.shape == (d, d)
     assert abs(np.mean(errors["infinity"])) < 0.3 * np.mean(errors["plain"])
 
 
@@ -84,10 +82,15 @@ def test_the_floor_of_a_perfect_generator_equals_its_distance_at_equal_numbers()
     worse = score(features(300), features(300, seed=1, shift=0.5))
     assert worse.equal.distance > 2 * worse.equal.floor and worse.kid[0] > 5 * worse.kid[1] / 10**0.5
     assert worse.interval[0] < worse.fid < worse.interval[1]
-    low, high = result.interval
-    assert low < result.fid < high
     text = format_score(worse, "FID")
     assert "the floor" in text and "KID" in text and "coverage" in text
+
+
+def test_half_of_the_interval_is_1_96_times_the_deviation_of_distances_of_other_generated_sets():
+    real = features(300)
+    results = [score(real, features(200, seed=seed, shift=0.4)) for seed in range(1, 41)]
+    half = np.mean([(one.interval[1] - one.interval[0]) / 2 for one in results])
+    assert half == pytest.approx(1.96 * np.std([one.fid for one in results]), rel=0.3)
 
 
 @pytest.mark.parametrize("n, m", [(2, 2), (3, 2), (5, 40)])

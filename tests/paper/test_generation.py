@@ -3,10 +3,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from test_diffusion import run_dpm
 
 from stablesdg import generate, load_stable_diffusion
 from stablesdg.app.compat import plan_diffusers
 from stablesdg.data.images import to_image, to_tensor
+from stablesdg.diffusion import add_noise, noise_source, timesteps
+from stablesdg.generation import plan
 from stablesdg.prior.textures import draw
 
 PROMPT = "A photo of <unknown>"
@@ -77,6 +80,19 @@ def test_an_image_depends_on_its_seed_and_source_not_on_its_batch(sd, sampler):
     assert (other - alone[:1]).abs().max() > 0.05
 
 
+@torch.no_grad()
+def test_dpm_runs_as_the_multistep_solver_of_the_tests_of_its_step(toy):
+    """The loop must hand each step the estimate of the step before: else DPM-Solver++ is DDIM."""
+    sd = load_stable_diffusion(toy)
+    x, path = to_tensor(source(64))[None], plan(sd, 0.8, 8)
+    draw = noise_source([3], sd.latent_shape(x))
+    z = add_noise(sd.vae.scaling_factor * sd.encode(x).sample(draw()), draw(), path[0].alpha_bar_t)
+    context = sd.text.encode([PROMPT])
+    z = run_dpm(z, lambda z, t: sd.unet(z, torch.tensor(t), context), timesteps(8, 0.8))
+    dpm, ddim = (generate(sd, x, [3], PROMPT, guidance=1.0, sampler=name, path=path) for name in ("dpm", "ddim"))
+    assert (dpm - sd.decode(z).clamp(-1, 1)).abs().max() < 1e-3 < 0.005 < (dpm - ddim).abs().max()
+
+
 def test_a_guidance_of_1_is_the_conditional_model_alone(sd):
     x = to_tensor(source(48))[None]
     just_one = generate(sd, x, [1], PROMPT, guidance=1.0, steps=4)
@@ -114,6 +130,9 @@ def test_the_unconditional_branch_runs_with_the_adapters_or_without(toy, uncond)
     adapted = generate(sd, x, [1], "", guidance=1.0, **settings)
     expected, other = (plain, adapted) if uncond == "base" else (adapted, plain)
     assert (image - expected).abs().max() < 1e-4 < 0.01 < (image - other).abs().max()
+    # At w = 1 only the conditional one does, which has the adapters in both cases.
+    image, whole = (generate(sd, x, [1], PROMPT, guidance=w, uncond=uncond, **settings) for w in (1 + 1e-6, 1.0))
+    assert (image - whole).abs().max() < 1e-3
 
 
 def test_diffusers_timesteps_are_refused_for_a_sampler_that_has_others_there(sd):

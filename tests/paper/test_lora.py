@@ -119,6 +119,30 @@ def test_training_v_d_moves_v_d_alone_and_leaves_the_table_bit_identical(sd):
     assert ((v_d - start).abs().amax(dim=1) > 0).all()  # every vector of the token, not the first alone
 
 
+def test_each_of_two_learned_tokens_has_vectors_of_its_own(sd):
+    prompts = ["<scale> beside <unknown> on steel", "<scale>", "<unknown>"]
+    before = sd.text.encode(prompts)
+    for token in ("<unknown>", "<scale>"):
+        sd.text.set_vectors(token, sd.text.pretrained_vectors(token))
+    assert torch.equal(sd.text.encode(prompts), before)
+    sd.text.set_vectors("<scale>", 1 + sd.text.pretrained_vectors("<scale>"))
+    changed = (sd.text.encode(prompts) - before).abs().amax(dim=(1, 2))
+    assert changed[0] > 0 and changed[1] > 0 and changed[2] == 0
+
+
+def test_a_scale_of_a_half_counts_b_a_half_as_much(sd, toy, tmp_path):
+    wrapped = randomise(lora.inject(sd, rank=2))
+    save_lora(tmp_path / "whole.safetensors", factors(wrapped), {})
+    halved = {key: Factors(layer.A, layer.B / 2, layer.alpha) for key, layer in wrapped.items()}
+    save_lora(tmp_path / "half.safetensors", halved, {})
+    found = []
+    for file, scale in (("whole", 0.5), ("half", 1.0), ("whole", 1.0)):
+        other = load_stable_diffusion(toy)
+        other.load_lora(tmp_path / f"{file}.safetensors", scale)
+        found.append(other.text.encode(["steel"]))
+    assert torch.allclose(found[0], found[1], atol=1e-5) and not torch.allclose(found[0], found[2], atol=1e-3)
+
+
 @pytest.mark.parametrize("token", ["<unknown>", "type", "items", "no. 7"])
 def test_v_d_at_its_pretrained_value_changes_no_text_state(sd, token):
     prompts = [f"A photo of {token}", f"{token} on steel", "nothing learned here", f"A photo of {token.upper()}"]

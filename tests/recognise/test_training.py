@@ -98,6 +98,15 @@ def test_a_number_of_steps_is_taken_whatever_the_number_of_images(steps, epochs)
         assert trained.steps == steps and len(trained.history) == epochs
 
 
+def test_patience_stops_after_so_many_epochs_without_a_better_one(monkeypatch):
+    x, y = colours(8)
+    falling = iter([0.3, 0.5, 0.4, 0.4, 0.6])
+    monkeypatch.setattr(training, "validate", lambda *a: training.ValidationScore(next(falling), 0.0))
+    trained = training.train(Linear(), training.Examples(x, y), x, y, training.Recipe(epochs=9, patience=2), seed=0,
+                             device="cpu")
+    assert [score.accuracy for score in trained.history] == [0.3, 0.5, 0.4, 0.4] and trained.best_epoch == 2
+
+
 def test_the_paper_s_recipe_gives_the_weights_of_plain_steps():
     """Written out: a random order each epoch, Adam on the cross-entropy, the paper's augmentation."""
     x, y = colours()

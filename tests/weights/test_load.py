@@ -13,7 +13,8 @@ from stablesdg.models.unet import UNet
 from stablesdg.models.vae import VAE as OurVAE
 from stablesdg.storage.errors import UserError
 from stablesdg.weights import read
-from stablesdg.weights.keys import OLD_VAE_ATTENTION, compvis_unet_names, compvis_vae_names
+from stablesdg.weights.configs import SD15_TEXT
+from stablesdg.weights.keys import compvis_unet_names, compvis_vae_names
 
 UNET_FILE, VAE_FILE = "unet/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.safetensors"
 
@@ -66,7 +67,8 @@ def test_sharded_files_load(copy, reference):
 def test_old_vae_attention_names_load(copy, reference, as_convolutions):
     tensors = {}
     for key, value in load_file(copy / VAE_FILE).items():
-        for old, new in OLD_VAE_ATTENTION.items():
+        for old, new in ((".query.", ".to_q."), (".key.", ".to_k."), (".value.", ".to_v."),
+                         (".proj_attn.", ".to_out.0.")):
             if "attentions" in key and new in key:
                 key = key.replace(new, old)
                 value = value[:, :, None, None] if as_convolutions and value.ndim == 2 else value
@@ -82,6 +84,15 @@ def test_text_names_load_with_and_without_prefix_and_position_ids(copy, referenc
     tensors = {prefix + k.removeprefix("text_model."): v for k, v in load_file(file).items()}
     save_file(tensors | {prefix + "embeddings.position_ids": torch.arange(24)[None]}, file)
     assert equal(of(load_stable_diffusion(copy)), reference)
+
+
+def test_what_a_single_file_does_not_say_is_taken_from_the_official_configuration():
+    from diffusers import AutoencoderKL
+    from transformers import CLIPTextConfig
+
+    ours, theirs = CLIPTextConfig(**SD15_TEXT), CLIPTextConfig()
+    assert (ours.hidden_act, ours.layer_norm_eps) == (theirs.hidden_act, theirs.layer_norm_eps)
+    assert OurVAE().scaling_factor == AutoencoderKL().config["scaling_factor"]
 
 
 @pytest.mark.parametrize("ema", [False, True])
