@@ -10,6 +10,9 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+import expand
+from stablesdg import train
+
 
 def test_a_run_folder_holds_what_the_readme_promises(place):
     folder = place / "runs" / "steel" / "patches"
@@ -127,3 +130,28 @@ def test_training_in_half_precision_follows_float32(place, tmp_path, dtype, meth
         trained = load_file(next((tmp_path / kind).glob("[elf]*.safetensors")))
         assert all(t.dtype == torch.float32 for t in trained.values())
     assert losses[dtype] == pytest.approx(losses["float32"], rel=0.02) and losses[dtype] != losses["float32"]
+
+
+def test_rank_alpha_and_seed_reach_the_lora(place, tmp_path):
+    found = {}
+    for seed in (0, 1):
+        here(place, "train_lora.py", "--data", "steel/patches", "--weights", "toy", *TRAINING, "--iterations", "1",
+             "--rank", "2", "--alpha", "3", "--seed", seed, "--no-preview", "--out", tmp_path / str(seed))
+        found[seed] = load_file(tmp_path / str(seed) / "lora.safetensors")
+    down = {key: value for key, value in found[0].items() if "lora_down" in key}
+    assert down and all(len(value) == 2 for value in down.values())
+    assert {float(value) for key, value in found[0].items() if key.endswith("alpha")} == {3.0}
+    assert all((found[1][key] - value).abs().max() > 0.1 for key, value in down.items())
+
+
+def test_a_crop_in_pixels_is_one_in_positions_of_the_latent(place, tmp_path, monkeypatch):
+    crops, draw = [], train.draw_batch
+    monkeypatch.setattr(train, "draw_batch", lambda sd, posteriors, indices, generator, crop=None: (
+        crops.append(crop), draw(sd, posteriors, indices, generator, crop))[1])
+    here(place, "train_ti.py", "--data", "steel/patches", "--weights", "toy", *TRAINING, "--iterations", "1", "--crop",
+         "16", "--no-preview", "--out", tmp_path / "run")
+    assert set(crops) == {2}
+
+
+def test_a_budget_is_hours_or_minutes():
+    assert (expand.hours("8h"), expand.hours("90m")) == (28800, 5400)

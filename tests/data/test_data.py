@@ -5,13 +5,18 @@ import shutil
 import struct
 import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from commands import here
 from PIL import Image
+from torchvision.transforms.functional import InterpolationMode, rotate
 
+from stablesdg.data.augment import augment_batch
 from stablesdg.data.folders import list_categories, list_images
+from stablesdg.data.generated import list_jobs
 from stablesdg.data.images import fit_size, read_fitted, read_image, save_image, to_image, to_tensor
 from stablesdg.data.parts import group_parts
 from stablesdg.data.split import load_split, part_files
@@ -89,6 +94,27 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path):
         temporary.write_text("half")
         raise RuntimeError
     assert (tmp_path / "file").read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_batch_is_rotated_and_mirrored_as_torchvision_does_it():
+    x = torch.rand(8, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    made = augment_batch(x, torch.Generator().manual_seed(1))
+    generator = torch.Generator().manual_seed(1)
+    mirror, angle = torch.randint(0, 2, (8, 2), generator=generator), torch.rand(8, generator=generator) * 20 - 10
+    assert angle.abs().max() > 5 and len({tuple(m) for m in mirror.tolist()}) == 4
+    for image, ours, (right, upright), degrees in zip(x, made, mirror.tolist(), angle.tolist()):
+        theirs = rotate(image, degrees, InterpolationMode.BILINEAR)  # what lies beyond the border is 0
+        theirs = theirs.flip([axis for axis, keeps in ((2, right), (1, upright)) if not keeps])
+        assert torch.allclose(ours, theirs, atol=1e-4)
+
+
+def test_all_sources_have_their_turn_before_any_is_used_again():
+    sources = [Path(f"a/{i}.png") for i in range(10)]
+    jobs = list_jobs(sources, 25, seed=7)
+    assert sorted(job.source for job in jobs[:10]) == sources == sorted(job.source for job in jobs[10:20])
+    assert [job.seed for job in jobs] == [7_000_000 + i for i in range(25)]
+    assert [job.name for job in jobs[:2]] == ["00000.png", "00001.png"]
+    assert [job.source for job in list_jobs(sources, 10, seed=8)] != [job.source for job in jobs[:10]]
 
 
 @pytest.mark.parametrize("n, counts", [(270, (216, 27, 27)), (20, (16, 2, 2)), (3, (1, 1, 1)), (2, (2, 0, 0))])

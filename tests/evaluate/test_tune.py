@@ -5,13 +5,20 @@ import json
 import re
 import shutil
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from commands import FLOAT32, TRAINING, call, here, torchrun
 from PIL import Image
 
+from stablesdg.app import sampling
 from stablesdg.app.commands import steel
+from stablesdg.app.makers import ImageMaker, Made
+from stablesdg.app.tuning import find_images
+from stablesdg.data.generated import Job
+from stablesdg.data.images import save_image
+from stablesdg.data.split import part_files, read_split
 from stablesdg.evaluate import tuning
 
 CELLS = ["--strengths", "0.2,0.6", "--guidances", "1,3", "--number", "4", "--steps", "5", "--features", "nano",
@@ -44,7 +51,10 @@ def test_tuning_measures_every_cell_and_sampling_uses_the_choice(place, monkeypa
     assert {"tune.png", "tune-images.png"} <= {f.name for f in folder.iterdir()}
     sampled = here(place, "sample.py", "--run", "runs/steel/pits", "--number", "1", "--out", "./chosen", *FLOAT32)
     assert f"tune.py chose s = {chosen['s']:g}, w = {chosen['w']:g}" in sampled
-    assert [(row["sampler"], row["steps"]) for row in rows(place / "chosen" / "manifest.csv")] == [("dpm", "5")]
+    assert [(row["s"], row["w"], row["sampler"], row["steps"]) for row in rows(place / "chosen" / "manifest.csv")] == [
+        (f"{chosen['s']:g}", f"{chosen['w']:g}", "dpm", "5")]
+    val = part_files(read_split(place / "runs" / "steel" / "split.json"), place / "steel" / "pits", "val")
+    assert find_images(place / "steel" / "pits").held_out == val and len(val) == 2
 
     made, generate = [], tuning.generate
     monkeypatch.setattr(tuning, "generate", lambda sd, x, seeds, *args, **options: (
@@ -179,6 +189,41 @@ def test_images_below_the_least_novelty_are_drawn_again_and_then_left_out(place)
     assert all(int(row["seed"]) > 10**9 - 1 for row in redrawn)
     assert (len(novel) < 6) == ("were left out" in out) and len(list((place / "novel").glob("*.png"))) == len(novel)
     assert "No image was novel enough" in here(place, *command, "--min-novelty", "1e6", "--out", "./none", ok=False)
+
+
+def test_an_image_that_is_not_novel_enough_gets_five_seeds_and_is_then_given_up(tmp_path):
+    kept, given_up, tried = {}, [], []
+    images = SimpleNamespace(keep=lambda name, image, row, mask: kept.update({name: row}), give_up=given_up.append,
+                             save_progress=lambda: None)
+
+    def make(batch, seeds):
+        tried.append(list(seeds))
+        return [Made(Image.new("L", (8, 8))) for _ in batch]
+
+    file = tmp_path / "a" / "0.png"
+    save_image(file, Image.new("L", (8, 8)))
+    jobs = [Job(file, f"{k}.png", k) for k in range(3)]
+    sources = [SimpleNamespace(job=job) for job in jobs]
+    novelties = iter([[1.0, 0.0, 0.0], [1.0, 0.0], *[[0.0]] * 3])  # the first at once, the second at the second try
+    meter = SimpleNamespace(measure=lambda made: [(n, file) for n in next(novelties)])
+    maker = ImageMaker(make, "", columns={}, resolution=None, multiple=1, depends_on={}, seen=frozenset())
+    sampling.make_batch(sources, maker, meter, images, min_novelty=0.5, from_noise=False)
+    stride = sampling.RETRY_STRIDE
+    assert {name: int(row["seed"]) for name, row in kept.items()} == {"0.png": 0, "1.png": 1 + stride}
+    assert tried == [[0, 1, 2], [1 + stride, 2 + stride], *([2 + k * stride] for k in (2, 3, 4))]
+    assert given_up.count("2.png") == 5
+
+
+@pytest.mark.parametrize("asked, tuned, recipe, category, expected", [
+    ((0.3, 4.0), {"s": 0.5, "w": 2.0}, (0.6, 1.5), "Pa", (0.3, 4.0)),
+    ((None, 4.0), {"s": 0.5, "w": 2.0}, (0.6, 1.5), "Pa", (0.5, 4.0)), ((None, None), {}, (0.6, 1.5), "Pa", (0.6, 1.5)),
+    ((None, None), {}, (None, None), "Pa", (0.4, 6)), ((None, None), {}, (None, None), "dents", (0.4, 5.0))])
+def test_s_and_w_are_the_command_line_s_or_tune_s_or_the_recipe_s_or_table_i_s(monkeypatch, asked, tuned, recipe,
+                                                                              category, expected):
+    monkeypatch.setattr(sampling, "from_recipe", lambda sd, stage, **given: {
+        name: mine if value is None else value for (name, value), mine in zip(given.items(), recipe)})
+    settings = SimpleNamespace(from_noise=False, strength=asked[0], guidance=asked[1])
+    assert sampling.choose_strength_and_guidance(settings, None, category, tuned) == expected
 
 
 def test_cells_that_chance_cannot_tell_apart_or_that_lie_below_the_floor_are_said():

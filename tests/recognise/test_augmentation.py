@@ -2,7 +2,16 @@
 import pytest
 import torch
 
-from stablesdg.recognise.augmentation import augment_strong, change_view, cut_out, mix_images, partners
+from stablesdg.recognise.augmentation import (
+    add_noise,
+    augment_strong,
+    blur,
+    change_light,
+    change_view,
+    cut_out,
+    mix_images,
+    partners,
+)
 from stablesdg.recognise.classifiers import normalise
 from stablesdg.recognise.training import Recipe, augmented
 
@@ -29,6 +38,29 @@ def test_strong_augmentation_follows_from_the_generator_alone():
     assert torch.equal(augment_strong(x, seeded()), augment_strong(x, seeded()))
     assert not torch.equal(augment_strong(x, seeded()), augment_strong(x, seeded(1)))
     assert torch.equal(x, before)
+
+
+def test_light_keeps_the_order_of_gray_levels_and_changes_their_mean():
+    x = images(20)[:, :1] * 0.5 + 0.25  # far enough from black and white
+    made = change_light(x, seeded())
+    order = x.flatten(1).argsort(dim=1)
+    assert (made.flatten(1).gather(1, order).diff(dim=1) >= 0).all()
+    assert ((made - x).mean(dim=(1, 2, 3)).abs() > 0.01).float().mean() > 0.7
+
+
+@pytest.mark.parametrize("change, most", [(blur, 0.5), (add_noise, 0.3)])
+def test_blur_and_noise_change_about_half_of_the_images_a_little(change, most):
+    x = images(200)
+    difference = (change(x, seeded()) - x).abs().flatten(1).amax(dim=1)
+    assert 70 < int((difference == 0).sum()) < 130 and 0 < float(difference.max())
+    assert float((change(x, seeded()) - x).abs().mean(dim=(1, 2, 3)).max()) < most
+
+
+def test_strong_augmentation_is_view_light_blur_noise_and_cutout_in_turn():
+    x, generator = images(), seeded()
+    made = change_light(change_view(x, generator, False), generator)
+    made = cut_out(add_noise(blur(made, generator), generator).clamp(0, 1), generator)
+    assert torch.equal(augment_strong(x, seeded()), made)
 
 
 def test_a_gray_image_stays_gray():

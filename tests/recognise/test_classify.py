@@ -35,6 +35,25 @@ def test_the_control_steps_adds_each_real_image_as_often_as_any_other():
     assert [sorted(Counter(files).values()) for files in again] == [[1, 1, 1], [1] * 5, [2, 2, 2, 3, 3]]
 
 
+def test_all_arms_of_a_seed_draw_the_same_real_images_and_another_seed_others(steel):
+    train = [sorted((steel / name).glob("*.png")) for name in ("patches", "pits")]
+    drawn = [arms.choose_real(train, 0.5, None, seed) for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2] and [len(own) for own in drawn[0]] == [6, 6]
+    assert [len(own) for own in arms.choose_real(train, 1.0, 3, 0)] == [3, 3]
+    for arm in ("none", "expand", "synthetic"):
+        found = arms.training_set(arms.Arm(arm, 0.5), train, [] if arm == "none" else train, 0)
+        assert found.real == drawn[0]
+
+
+def test_the_control_classic_adds_images_that_are_rotated_or_mirrored_and_keep_their_class(steel):
+    train = [sorted((steel / name).glob("*.png")) for name in ("patches", "pits")]
+    found = arms.training_set(arms.Arm("classic", number=5), train, [], 0)
+    place = {file: i for i, file in enumerate(found.files[:24])}
+    assert found.n_added == 10 and found.added.tolist() == [False] * 24 + [True] * 10
+    for x, y, file in zip(found.x[24:], found.y[24:], found.files[24:]):
+        assert y == found.y[place[file]] and (x != found.x[place[file]]).float().mean() > 0.5
+
+
 def test_with_weights_the_control_steps_adds_an_image_as_often_as_its_weight_says():
     counts = Counter(arms.see_again(list("abcd"), 20, 0, {"a": 0.0, "b": 1.0, "c": 1.5, "d": 2.5}))
     assert counts == {"b": 4, "c": 6, "d": 10}

@@ -1,6 +1,8 @@
 """The options of classify.py: each in a small real run, and what is refused because it would do nothing."""
 import csv
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,9 +10,10 @@ from commands import here
 from safetensors.torch import load_file
 from steel_place import make_generated, make_place  # noqa: F401 (fixtures)
 
+from stablesdg.app import one_seed
 from stablesdg.evaluate.extract import extract_features
 from stablesdg.evaluate.features import load_nano_network
-from stablesdg.recognise import classifiers
+from stablesdg.recognise import arms, classifiers
 from stablesdg.recognise.results import read_results
 
 SMALL = ["--data", "steel", "--side", "64", "--steps", "3", "--device", "cpu", "--dtype", "float32"]
@@ -46,6 +49,12 @@ def test_each_option_trains_another_network_under_its_own_name(place, generated,
     result, = read_results(place / "options" / "-".join(word.strip("-") for word in words))
     assert result.name == name and result.setup.arm == "expand"
     assert any(not torch.equal(weights[k], plain[k]) for k in plain)
+
+
+def test_without_quarter_turns_strong_augmentation_trains_another_network(place, generated):
+    strong, upright = (run(place, [*EXPAND, "--augment", "strong", *more], f"turns-{len(more)}")
+                       for more in ((), ("--upright",)))
+    assert any(not torch.equal(strong[key], upright[key]) for key in strong)
 
 
 @pytest.mark.parametrize("control", ["steps", "classic"])
@@ -85,6 +94,38 @@ def test_a_classifier_of_small_images_is_used_with_small_images(place):
     rows = list(csv.DictReader(open(place / "small.csv")))[:3]
     expected = classifiers.predict(saved.network, classifiers.load_images(files, 64), "cpu")
     assert [float(row["pits"]) for row in rows] == pytest.approx(expected[:, 1].tolist(), abs=1e-5)
+
+
+def test_the_epoch_is_chosen_by_the_validation_part_and_the_test_part_is_looked_at_once(place, monkeypatch):
+    chosen_by, train = [], one_seed.train
+    monkeypatch.setattr(one_seed, "train", lambda model, examples, x_val, y_val, *more, **options: (
+        chosen_by.append(x_val), train(model, examples, x_val, y_val, *more, **options))[1])
+    run(place, [], "small")
+    result, = read_results(place / "options" / "small")
+    model = classifiers.load(place / "options" / "small" / "squeezenet-none-1.safetensors")
+    split = json.loads((place / "runs" / "steel" / "split.json").read_text())["files"]
+    found = {}
+    for part in ("val", "test"):
+        names = sorted(name for name, entry in split.items() if entry["part"] == part)
+        x = classifiers.load_images([place / "steel" / name for name in names], 64)
+        y = torch.tensor([model.classes.index(name.split("/")[0]) for name in names])
+        found[part] = (classifiers.predict(model.network, x, "cpu").argmax(dim=1) == y).int().tolist()
+        assert torch.equal(x, chosen_by[0]) if part == "val" else names == result.setup.test_files
+    seed = result.seeds[0]
+    assert seed.correct == found["test"] and seed.val_accuracy == pytest.approx(sum(found["val"]) / len(found["val"]))
+    assert sum(map(sum, seed.confusion)) == len(found["test"])
+
+
+def test_generated_images_have_the_weight_and_the_labels_that_are_asked_for_and_real_ones_their_own():
+    files = [Path(f"a/{k}.png") for k in range(4)]
+    images = arms.TrainingSet(torch.zeros(4, 3, 8, 8), torch.tensor([0, 1, 0, 1]), files,
+                              torch.tensor([False, False, True, True]), [files[:1], files[1:2]])
+    teacher = SimpleNamespace(label=lambda files: torch.tensor([[0.3, 0.7]] * len(files)))
+    settings = SimpleNamespace(teacher="nano", mix=None, generated_weight=0.5, imitate=None)
+    experiment = SimpleNamespace(settings=settings, setup=SimpleNamespace(classes=["a", "b"]), extractor=None)
+    targets = one_seed.examples_of(experiment, images, teacher).targets
+    assert targets.weight.tolist() == [1, 1, 0.5, 0.5]
+    assert targets.soft_share.tolist() == [0.5, 0.5, 1, 1]  # of a drawn image, half of the label is its class
 
 
 def test_hard_images_are_those_that_are_like_what_is_mistaken(place):
