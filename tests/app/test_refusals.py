@@ -11,13 +11,16 @@ from stablesdg.data.generated import require_own_folder
 
 def test_a_lora_trained_with_another_embedding_is_refused(place, tmp_path):
     run = shutil.copytree(place / "runs" / "steel", tmp_path / "steel") / "patches"
-    here(place, "train_ti.py", "--data", "steel/patches", "--weights", "toy", *TRAINING, "--seed", "5", "--out", run)
+    here(place, "train_ti.py", "--data", "steel/patches", "--weights", "toy", *TRAINING, "--no-preview",
+         "--seed", "5", "--out", run)
     assert "another embedding" in here(place, "sample.py", "--run", run, "--strength", "0.4", ok=False)
 
 
 def test_a_lora_trained_before_the_embedding_is_not_combined_with_it_silently(place, tmp_path):
-    here(place, "train_lora.py", "--data", "steel/pits", "--weights", "toy", *TRAINING, "--out", tmp_path / "pits")
-    here(place, "train_ti.py", "--data", "steel/pits", "--weights", "toy", *TRAINING, "--out", tmp_path / "pits")
+    here(place, "train_lora.py", "--data", "steel/pits", "--weights", "toy", *TRAINING, "--no-preview",
+         "--out", tmp_path / "pits")
+    here(place, "train_ti.py", "--data", "steel/pits", "--weights", "toy", *TRAINING, "--no-preview",
+         "--out", tmp_path / "pits")
     assert "another embedding" in here(place, "sample.py", "--run", tmp_path / "pits", "--strength", "0.4", ok=False)
     out = here(place, "sample.py", "--run", tmp_path / "pits", "--adapters", "lora", "--number", "1", "--steps", "2",
                "--guidance", "2", "--strength", "0.4")

@@ -43,7 +43,7 @@ def test_an_interrupted_sampling_resumes_and_refuses_other_settings(place):
     ("train_lora.py", "full", ["--full"])])
 def test_a_resumed_training_ends_with_the_same_bytes(place, tmp_path, monkeypatch, script, stage, extra):
     """Interrupted after a checkpoint and resumed, against never stopped."""
-    base = [script, "--data", "steel/patches", "--weights", "toy", *TRAINING, *extra]
+    base = [script, "--data", "steel/patches", "--weights", "toy", *TRAINING, "--no-preview", *extra]
     save = Checkpoint.save
 
     def save_and_stop(checkpoint, parameters, optimiser, record):

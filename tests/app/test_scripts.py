@@ -80,7 +80,7 @@ def test_a_preview_makes_no_image_of_more_than_512_pixels_a_side_and_four_at_onc
 
 
 def test_full_adaptation_can_be_sampled_from(place):
-    here(place, "train_lora.py", "--full", "--data", "steel/pits", "--weights", "toy", *TRAINING,
+    here(place, "train_lora.py", "--full", "--data", "steel/pits", "--weights", "toy", *TRAINING, "--no-preview",
          "--out", "runs/full/pits")
     out = here(place, "sample.py", "--run", "runs/full/pits", "--strength", "0.3", "--number", "2", "--steps", "4",
                "--guidance", "2")
@@ -112,7 +112,7 @@ def test_one_or_two_images_are_enough_to_adapt_to_without_anything_held_out(plac
     folder.mkdir(parents=True)
     for i in range(count):
         shutil.copy(place / "steel" / "pits" / f"{i:03d}.png", folder)
-    out = here(tmp_path, "train_ti.py", "--data", "few/images", "--weights", place / "toy", *TRAINING)
+    out = here(tmp_path, "train_ti.py", "--data", "few/images", "--weights", place / "toy", *TRAINING, "--no-preview")
     assert f"{count} training images" in out and "0 held out" in out and "held-out loss" not in out
 
 
@@ -122,8 +122,8 @@ def test_training_in_half_precision_follows_float32(place, tmp_path, dtype, meth
     """What is trained stays float32; the loss agrees with float32's to the digits that half precision has."""
     losses = {}
     for kind in ("float32", dtype):
-        here(place, *method, "--data", "steel/patches", "--weights", "toy", *TRAINING[:-1], kind, "--iterations", "2",
-             "--out", tmp_path / kind)
+        here(place, *method, "--data", "steel/patches", "--weights", "toy", *TRAINING[:-1], kind, "--no-preview",
+             "--iterations", "2", "--out", tmp_path / kind)
         stage = "ti" if method[0] == "train_ti.py" else method[-1].removeprefix("--").replace("train_lora.py", "lora")
         rows = csv.DictReader(open(tmp_path / kind / f"log-{stage}.csv"))
         losses[kind] = [float(row["loss"]) for row in rows if row["loss"]]

@@ -29,7 +29,7 @@ CELLS = ["--strengths", "0.2,0.6", "--guidances", "1,3", "--number", "4", "--ste
 def place(tmp_path_factory, toy):
     place = tmp_path_factory.mktemp("tune")
     steel.main([str(place / "steel"), "--number", "20"])
-    here(place, "train_ti.py", "--data", "steel/pits", "--weights", str(toy), *TRAINING)
+    here(place, "train_ti.py", "--data", "steel/pits", "--weights", str(toy), *TRAINING, "--no-preview")
     return place
 
 
@@ -69,7 +69,7 @@ def test_tuning_measures_every_cell_and_sampling_uses_the_choice(place, monkeypa
 
 
 def test_a_full_adaptation_can_be_tuned(place, toy):
-    here(place, "train_lora.py", "--full", "--data", "steel/pits", "--weights", str(toy), *TRAINING,
+    here(place, "train_lora.py", "--full", "--data", "steel/pits", "--weights", str(toy), *TRAINING, "--no-preview",
          "--out", "runs/full/pits")
     out = here(place, "tune.py", "--run", "runs/full/pits", *CELLS[:2], "--guidances", "1", *CELLS[4:])
     assert "adapters: full" in out and "chosen: s = " in out
@@ -152,7 +152,7 @@ def test_no_cell_novel_enough_is_said_with_the_most_novel_one(place, tmp_path):
 
 def test_too_few_validation_images_are_an_error(place, tmp_path, toy):
     steel.main([str(tmp_path / "few"), "--number", "8"])
-    here(tmp_path, "train_ti.py", "--data", "few/pits", "--weights", str(toy), *TRAINING)
+    here(tmp_path, "train_ti.py", "--data", "few/pits", "--weights", str(toy), *TRAINING, "--no-preview")
     assert "1 validation images, too few" in here(tmp_path, "tune.py", "--run", "runs/few/pits", ok=False)
 
 

@@ -156,7 +156,8 @@ def test_the_feature_network_learns_from_a_teacher_and_the_prior_does_not_keep_t
     assert "heads.base.weight" in tensors and not any(name.startswith("heads.teacher") for name in tensors)
     card = (tmp_path / "taught" / "README.md").read_text()
     assert "EfficientNet-Lite0" in card and "--teacher imagenet" in card
-    here(tmp_path, *PRIOR, *command, "--out", "more", "--work", "work-2", "--start", "taught")
+    here(tmp_path, *PRIOR, *command, "--features-steps", 2, "--out", "more", "--work", "work-2", "--start",
+         "taught")
 
 
 def test_merges_are_the_commonest_pairs_and_depend_on_the_captions_alone():
