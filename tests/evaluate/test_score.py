@@ -144,16 +144,15 @@ def test_novelty_is_zero_for_a_copy_and_largest_for_another_kind_of_picture(sets
     assert zero < 1e-2 and near == files[2] and small < 0.6 < large
 
 
-def test_classic_augmentation_depends_on_its_seed_and_leaves_no_dark_corner():
-    x = torch.full((3, 60, 40), 0.5)
-    assert augment(x, 3).shape == x.shape and torch.allclose(augment(x, 3), x, atol=1e-5)
+def test_classic_augmentation_depends_on_its_seed():
     texture = to_tensor(Image.fromarray(draw(5, side=64).image))
     assert torch.equal(augment(texture, 1), augment(texture, 1))
     assert not torch.equal(augment(texture, 1), augment(texture, 2))
 
 
-@pytest.mark.parametrize("height, width", [(60, 200), (300, 90), (40, 400), (12, 300), (64, 128), (50, 51), (1, 9)])
-def test_augmentation_leaves_no_dark_corner_in_long_images_either(height, width):
+@pytest.mark.parametrize("height, width", [(60, 40), (60, 200), (300, 90), (40, 400), (12, 300), (64, 128), (50, 51),
+                                           (1, 9)])
+def test_classic_augmentation_leaves_no_dark_corner(height, width):
     x = torch.full((3, height, width), 0.5)
     assert all(torch.allclose(augment(x, seed), x, atol=1e-5) for seed in range(20))
 

@@ -17,6 +17,7 @@ from stablesdg.recognise.verdicts import describe_all
 from stablesdg.report import commands
 from stablesdg.report.html import SECTIONS, write_report
 from stablesdg.report.read import read_findings, read_predictions
+from stablesdg.report.sections import CLASSES, SHAPES
 from stablesdg.report.to_use import known, to_use
 from stablesdg.report.verdict import Word, find_gain, judge, judge_classes, recalls_of, what_would_settle
 from stablesdg.storage.errors import UserError
@@ -29,7 +30,7 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.tags, self.words, self.open = [], [], []
+        self.html, self.tags, self.words, self.open = text, [], [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
@@ -295,7 +296,11 @@ def test_each_class_has_a_light_a_shape_and_a_word(whole, page):
     findings = read_findings(whole)
     lights = judge_classes(findings.categories, find_gain(findings.results))
     assert set(lights) == {"pits", "scratches"}
-    assert page.text.count("cannot be told") >= len(lights)
+    words = [attributes["class"] for name, attributes in page.tags
+             if name == "span" and attributes.get("class", "").startswith("word ")]
+    assert words == [f"word {CLASSES[one.word]}" for one in lights.values()]
+    assert len(set(SHAPES.values())) == len(set(CLASSES.values())) == len(Word)
+    assert all(SHAPES[one.word] in page.html and one.word.value in page.text for one in lights.values())
 
 
 def test_recalls_are_those_of_the_seeds_that_both_arms_have(tmp_path):
