@@ -69,10 +69,6 @@ def predict_z_0(z_t: Tensor, eps: Tensor, alpha_bar_t: float) -> Tensor:
     return (z_t - (1 - alpha_bar_t) ** 0.5 * eps) / alpha_bar_t**0.5
 
 
-# ---- one step of a sampler, z_t -> z_prev -----------------------------------------------------------------------
-# All have one signature. `before` is the estimate of the step before, None in the first. noise() draws fresh noise.
-
-
 Noise = Callable[[], Tensor]  # draws another one at each call
 
 
@@ -81,6 +77,10 @@ def noise_source(seeds: Sequence[int], shape: Sequence[int], device: torch.devic
     """A function that draws Gaussian noise (len(seeds), *shape). Row i depends on seeds[i] alone, not on the device."""
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     return lambda: torch.stack([torch.randn(tuple(shape), generator=g) for g in generators]).to(device, dtype)
+
+
+# ---- one step of a sampler, z_t -> z_prev -----------------------------------------------------------------------
+# All have one signature. `before` is the estimate of the step before, None in the first. noise() draws fresh noise.
 
 
 class Estimate(NamedTuple):

@@ -89,6 +89,6 @@ def open_experiment(settings: ClassifySettings) -> Experiment:
     seen = frozenset(sha256(file) for files in parts["val"] for file in files)
     train_files = [file for files in parts["train"] for file in files]
     surface_of = dict(zip(train_files, surfaces_of(split, train_files)))
-    repeated = (dict(zip(train_files, read_weights(settings.hard, train_files, split))) if settings.hard else None)
+    repeated = dict(zip(train_files, read_weights(settings.hard, train_files, split))) if settings.hard else None
     return Experiment(settings, setup, device, dtype, parts["train"], repeated, generated, surface_of, extractor,
                       validation, parts["val"], seen, test, settings.results_folder)

@@ -61,8 +61,7 @@ class Journal:
                      if (entry["category"], entry["stage"]) == (stage.category, stage.name)), None)
 
     def begun(self, stage: Stage, read: str) -> dict[str, Any] | None:
-        """The entry of the same command, if it was begun before with the same files. `read`: fingerprint(stage.reads).
-        """
+        """The entry of the same command, if it began before with the same files. `read` is fingerprint(stage.reads)."""
         entry = self.entry(stage)
         return entry if entry and (entry["command"], entry["read"]) == (stage.command, read) else None
 

@@ -36,7 +36,7 @@ def stub(eps_of=lambda z, t: torch.zeros_like(z)):
         return eps_of(z, t)
 
     return SimpleNamespace(vae=SimpleNamespace(scaling_factor=SCALE), device=torch.device("cpu"), unet=unet,
-                           dtype=torch.float32,                           alpha_bar=alpha_bar_table(), times=times,
+                           dtype=torch.float32, alpha_bar=alpha_bar_table(), times=times,
                            text=SimpleNamespace(encode=lambda prompts: torch.zeros(1, 2, 3)))
 
 
