@@ -26,6 +26,7 @@ from stablesdg.app.command_line import (
     duration,
     parser,
     positive,
+    rate,
     run_main,
     seed,
 )
@@ -95,7 +96,7 @@ def hours(text: str) -> float:
     unit = {"h": 3600.0, "m": 60.0}.get(text[-1:])
     if unit is None:
         raise argparse.ArgumentTypeError(f"{text} is not a time: write 8h or 90m")
-    return positive(text[:-1]) * unit
+    return rate(text[:-1]) * unit
 
 
 def main(argv: list[str] | None = None) -> None:

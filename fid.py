@@ -4,8 +4,9 @@
 
 The reference is what the split of neu/Pa holds out of training, or the whole folder if it has no split. FID depends on
 the number of images on either side and on the resize rule, so both stand in the output. Compare only values with the
-same of each. `--features nano` measures with a small network that needs no download. Its distance is FD-nano, which
-cannot be compared with FID.
+same of each. `--features nano` measures with a small network that needs no download. Its distance is FD-nano.
+`--features imagenet` measures with a network trained on ImageNet, whose packages are an extra. Its distance is
+FD-ImageNet. Neither can be compared with FID.
 """
 import argparse
 from pathlib import Path
@@ -25,8 +26,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
                         "there is a split with enough of them, else all)")
     p.add_argument("--codec", default="as-is", choices=["as-is", "same"],
                    help="same compresses both sides as the real images are, so that JPEG is not told from PNG")
-    p.add_argument("--features", default="inception", choices=["inception", "nano"],
-                   help="the feature network; nano is weights/nano/features.safetensors and gives FD-nano, not FID")
+    p.add_argument("--features", default="inception", choices=["inception", "nano", "imagenet"],
+                   help="the feature network; nano is weights/nano/features.safetensors and gives FD-nano, not FID; "
+                        "imagenet is EfficientNet-Lite0 of the package registry and gives FD-ImageNet")
     p.add_argument("--inception-weights", type=Path, help="pt_inception-2015-12-05-6726825d .pth or .safetensors "
                                                           "(default: the one in weights/)")
     p.add_argument("--resize", default="legacy", choices=["legacy", "clean"],
@@ -36,9 +38,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add_device(p)
     p.add_argument("--json", type=Path, help="also write the result to this file")
     args = p.parse_args(argv)
-    if args.features == "nano" and (args.inception_weights or args.resize != p.get_default("resize")):
-        raise UserError("--features nano takes images at their own size, and no Inception: leave out --resize and "
-                        "--inception-weights.")
+    if args.features != "inception" and (args.inception_weights or args.resize != p.get_default("resize")):
+        raise UserError(f"--features {args.features} takes images at their own size, and no Inception: leave out "
+                        "--resize and --inception-weights.")
     return args
 
 
@@ -46,13 +48,15 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
 
     from stablesdg.app import devices, distance, processes
-    from stablesdg.evaluate import extract, score
+    from stablesdg.evaluate import extract, imagenet, score
 
     processes.start()
     sides = distance.open_sides(args.real, args.generated, args.reference, args.codec)
     device = devices.pick_device(args.device)
     if args.features == "nano":
         extractor = extract.nano_extractor(device)
+    elif args.features == "imagenet":
+        extractor = imagenet.imagenet_extractor(device)
     else:
         extractor = extract.inception_extractor(device, args.inception_weights, args.resize)
     real, generated = distance.measure_sides(sides, extractor, args.batch_size)

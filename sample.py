@@ -23,7 +23,7 @@ from stablesdg.app.command_line import (
     positive,
     run_main,
 )
-from stablesdg.app.paths import sample_folder
+from stablesdg.app.paths import run_folder, sample_folder
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.files import sha256
 from stablesdg.storage.lock import alone_at, alone_in
@@ -42,6 +42,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
                              "numbers each image draws its s between them "
                              "(default: tune.py's choice, the recipe's, Table I's, or 0.4)")
     method.add_argument("--guidance", type=finite, help="w (default: tune.py's choice, the recipe's, Table I's, or 5)")
+    method.add_argument("--untuned", action="store_true", help="leave tune.py's choice of s and w aside")
     method.add_argument("--number", type=positive, default=100, help="images to make; the paper makes 1000")
     method.add_argument("--steps", type=positive,
                         help="denoising steps of a full run; s times these are run (default: those tune.py had, or 50)")
@@ -52,10 +53,6 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     method.add_argument("--classic", action="store_true", help="rotate and mirror the sources instead, to compare with")
     method.add_argument("--from", dest="other", type=Path, metavar="FOLDER",
                         help="sources of another class of the data set; the manifest names it as source_class")
-    method.add_argument("--hard", type=Path, metavar="FILE",
-                        help="CSV with the columns file (CATEGORY/FILE) and weight: sources are drawn by these weights")
-    method.add_argument("--embedding-noise", type=finite, default=0.0, metavar="SIGMA",
-                        help="each image adds Gaussian noise to v_d, SIGMA times the deviation of v_d")
     method.add_argument("--min-novelty", type=finite, default=0.0,
                         help="give each image 5 tries to come above this novelty, and leave out those that do not")
     method.add_argument("--uncond", default="adapted", choices=["adapted", "base"],
@@ -90,7 +87,9 @@ def check(args: argparse.Namespace) -> argparse.Namespace:
     """Refuse options that contradict each other. A range of strengths becomes strength and strength_high."""
     if len(args.strength or []) > 2:
         raise UserError("--strength takes one number, or two that each image draws between.")
-    low, high = [*(args.strength or []), None, None][:2]
+    strengths = args.strength or []
+    low = strengths[0] if strengths else None
+    high = strengths[1] if len(strengths) == 2 else None
     args.strength, args.strength_high = low, high
     for s in (low, high):
         if s is not None and not 0 <= s <= 1:
@@ -101,8 +100,6 @@ def check(args: argparse.Namespace) -> argparse.Namespace:
         raise UserError(f"--from-noise starts from pure noise, at s = 1: leave out --strength {args.strength:g}.")
     if args.classic and (args.from_noise or args.strength is not None or args.guidance is not None):
         raise UserError("--classic uses no diffusion: leave out --strength, --guidance and --from-noise.")
-    if args.embedding_noise < 0 or (args.embedding_noise and args.classic):
-        raise UserError("--embedding-noise must be at least 0, and --classic has no v_d.")
     if args.other and (args.data or args.from_noise or args.classic or args.compose):
         raise UserError("--from sets the sources of image-oriented generation: leave out --data, --from-noise, "
                         "--classic and --compose.")
@@ -125,28 +122,39 @@ def check(args: argparse.Namespace) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
-    folder = args.run or runs.latest_run()
+    folder = find_run(args)
     out = sample_folder(folder, args.out)
     announce("sample.py", folder, out)
     with alone_in(folder), alone_at(out):
         make_images(args, folder, out)
 
 
+def needs_no_adapters(args: argparse.Namespace) -> bool:
+    """Whether images are made without the prior: rotated and mirrored, or pasted."""
+    return args.classic or (args.compose and args.strength == 0)
+
+
+def find_run(args: argparse.Namespace) -> Path:
+    """The run folder that is named, or that of --data where no adapter is needed, or else the latest one."""
+    if args.run:
+        return args.run
+    return run_folder(args.data) if args.data and needs_no_adapters(args) else runs.latest_run()
+
+
 def make_images(args: argparse.Namespace, folder: Path, out: Path) -> None:
     """Make the images of a run folder and put them into `out`."""
     from stablesdg.app import composing, devices, processes, sampling, sources
-    from stablesdg.data import generated, split
+    from stablesdg.data import folders, generated, split
     from stablesdg.evaluate import features, novelty
 
     processes.start()
     settings = sampling.SamplingSettings(**vars(args))
-    record = runs.require_run(folder)
+    record = {} if args.data and needs_no_adapters(args) else runs.require_run(folder)
     data = settings.data or Path(record["data"])
     generated.require_own_folder(out)
     real, composer = sources.find_real_images(data, settings.other, settings.compose, settings.ground), None
     if settings.compose:
         composer, real = composing.open_composer(settings, real)
-    weights = sources.read_weights(settings.hard, real.sources, real.split) if settings.hard else None
 
     if composer:
         maker = composing.open_compose(settings, folder, record, composer)
@@ -154,14 +162,14 @@ def make_images(args: argparse.Namespace, folder: Path, out: Path) -> None:
         maker = sampling.open_classic() if settings.classic else sampling.open_diffusion(settings, folder, record)
     split.refuse_leak(maker.seen, real.split, f"The adapters in {folder}")
     depends_on = {"seed": settings.seed, "number": settings.number, "from_noise": settings.from_noise,
-                  "classic": settings.classic, "min_novelty": settings.min_novelty, "data": generated.source_name(data),
-                  **({"weights_of_sources": weights} if weights else {}), **maker.depends_on,
+                  "classic": settings.classic, "min_novelty": settings.min_novelty, "data": folders.name_of(data),
+                  **maker.depends_on,
                   "seen": sorted(maker.seen | {sha256(file) for file in [*real.sources, *real.grounds]})}
     if settings.resume and generated.is_finished(out, depends_on):
         print(f"the images in {out} are already finished; leave out --resume to make them again")
         return
 
-    jobs = generated.list_jobs(real.sources, settings.number, settings.seed, weights)
+    jobs = generated.list_jobs(real.sources, settings.number, settings.seed)
     with processes.first_alone():
         images = generated.ImageSet(out, depends_on, settings.resume or not is_first(), rank())
     meter = novelty.NoveltyMeter(features.load_nano_network(devices.pick_device(settings.device)),
@@ -180,7 +188,7 @@ def make_images(args: argparse.Namespace, folder: Path, out: Path) -> None:
     else:
         sampling.save_preview(folder, images, rows, jobs, maker)
     if maker.sd:
-        arguments = {**vars(settings), "data": data, "strength": maker.depends_on["s"],
+        arguments = {**vars(settings), "run": folder, "data": data, "strength": maker.depends_on["s"],
                      "guidance": maker.depends_on["w"], "sampler": maker.depends_on["sampler"],
                      "steps": maker.depends_on["steps"]}
         runs.record_sampling(folder, arguments, maker.sd, seconds)

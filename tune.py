@@ -1,6 +1,6 @@
 """Choose s and w for a category by FID on held-out images: the paper's Table IV.
 
-    python tune.py --run runs/neu/Pa               # -> tune.csv, tune.png, tune-images.png; the choice in run.json
+    python tune.py --run runs/neu/Pa               # -> tune.csv, tune.png, tune-images.png; the choice in choice.json
 
 Every cell of the grid makes images from the same training images with the same seeds, so that cells differ by s and w
 alone. They are compared with the validation part, never with the test part. FID falls towards s = 0, where images are
@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def tune(args: argparse.Namespace, folder: Path) -> None:
-    """Search the grid for a run folder, and write the choice into its run.json."""
+    """Search the grid for a run folder, and write the choice into it."""
     from stablesdg.app import model, processes, sampling, tuning
     from stablesdg.evaluate.tuning import Cell, CellSettings, choose, search
 
@@ -89,10 +89,10 @@ def tune(args: argparse.Namespace, folder: Path) -> None:
         return
     best, least = choose(results, args.min_novelty, grid.floor.fid)
     tuning.save_pictures(folder, grid, strengths, guidances, best.cell)
-    runs.add_choice(folder, {"s": best.s, "w": best.w, "fid": best.fid, "novelty": best.novelty, "n": best.number,
-                             "sampler": args.sampler, "steps": args.steps, "features": grid.extractor.kind,
-                             "n_validation": len(images.held_out), "min_novelty": args.min_novelty,
-                             **tuning.standing(grid, best)})
+    runs.write_choice(folder, {"s": best.s, "w": best.w, "fid": best.fid, "novelty": best.novelty, "n": best.number,
+                               "sampler": args.sampler, "steps": args.steps, "features": grid.extractor.kind,
+                               "n_validation": len(images.held_out), "min_novelty": args.min_novelty,
+                               **tuning.standing(grid, best)})
     tuning.report_choice(folder, grid, best, least)
     for name, chosen, tried in (("--strengths", best.s, strengths), ("--guidances", best.w, guidances)):
         if len(tried) > 1 and chosen in (tried[0], tried[-1]):

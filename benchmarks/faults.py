@@ -31,9 +31,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import torch
+from jobs import ROOT
 
 import stablesdg.train
 from stablesdg.app.command_line import run_main
@@ -47,7 +46,6 @@ from stablesdg.storage.files import BEING_WRITTEN
 from stablesdg.storage.lock import NAME
 from stablesdg.storage.tensors import load_tensors
 
-ROOT = Path(__file__).resolve().parents[1]
 NANO = str(ROOT / "weights" / "nano")
 FLOAT32 = ("--device", "cpu", "--dtype", "float32")
 TRAINING = ("--weights", NANO, "--iterations", "6", "--batch-size", "2", "--resolution", "64", "--crop", "none",

@@ -34,11 +34,12 @@ from damage import WORDS, Chance, damage_bytes, damage_value, damaged_csv, damag
 from PIL import Image
 from safetensors.torch import save
 
-from stablesdg.app import model, runs, sources
+from stablesdg.app import model, runs
 from stablesdg.data import generated, split
 from stablesdg.data.images import read_fitted
 from stablesdg.evaluate.tuning import ResultTable
-from stablesdg.recognise import classifiers, results
+from stablesdg.recognise import hard, results
+from stablesdg.recognise.saved import load_classifier
 from stablesdg.storage.checkpoint import Checkpoint
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.tensors import load_tensors, read_metadata
@@ -104,7 +105,7 @@ def try_tensors(chance: Chance, place: Path) -> None:
     file.write_bytes(data)
     chance.choice([
         lambda: load_tensors(file), lambda: read_metadata(file), lambda: read_embedding(file),
-        lambda: read_lora(file, {LayerName("unet", "a"): layer}), lambda: classifiers.load(file),
+        lambda: read_lora(file, {LayerName("unet", "a"): layer}), lambda: load_classifier(file),
         lambda: Checkpoint(file, {}).restore({"w": layer.weight}, torch.optim.Adam([layer.weight]))])()
 
 
@@ -153,7 +154,7 @@ def try_table(chance: Chance, place: Path) -> None:
         (place / "hard.csv").write_bytes(damaged_csv([["file", "weight"], ["a/0.png", "0.5"]], chance))
         known = split.load_split(place / "none.json", [], "group")
         with contextlib.redirect_stdout(io.StringIO()):
-            sources.read_weights(place / "hard.csv", [place / "a" / "0.png"], known)
+            hard.read_hard(place / "hard.csv", [place / "a" / "0.png"], known)
     else:
         names = "s w number fid fid_sd novelty ssim seconds".split()
         (place / "tune.csv").write_bytes(damaged_csv([names, ["0.3", "2", "4", "1", "1", "1", "1", "1"]], chance))

@@ -14,12 +14,14 @@ passed over. Columns:
 """
 import argparse
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import numpy as np
-from calls import ROOT  # noqa: F401, it makes the package importable
 
 from stablesdg.app.command_line import parser, positive, run_main
 from stablesdg.compose.given import GivenBoxes, read_boxes

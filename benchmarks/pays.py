@@ -17,14 +17,12 @@ The arm pretrain-on-drawn is trained twice, with as many steps each time: first 
 No other arm has the first training.
 """
 import argparse
-import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import calls
-from calls import ROOT, keep_settings
-from pays_arms import ARMS, DRAWN, PaysSettings, Task, all_tasks, draw_name, draws
+from jobs import ROOT, Job, keep_settings, run
+from pays_arms import ARMS, DRAWN, PaysSettings, all_jobs, draw_name, draws
 from pays_draws import draw_parts, draw_textures, find_regimes, make_draw
 from pays_summary import curve_lines, read_seconds, summarise
 
@@ -107,8 +105,8 @@ def main(argv: list[str] | None = None) -> None:
     if args.summary:
         write_summary(settings)
     elif args.dry_run:
-        tasks = [task for regime, draw in draws(settings) for task in all_tasks(settings, regime, draw)]
-        say_dry_run(list(dict.fromkeys(tasks)), read_seconds(settings.out))
+        jobs = [job for regime, draw in draws(settings) for job in all_jobs(settings, regime, draw)]
+        say_dry_run(list(dict.fromkeys(jobs)), read_seconds(settings.out))
     else:
         keep_settings(settings.out, {name: getattr(settings, name) for name in GENERATION_SETTINGS})
         run_all(settings)
@@ -128,41 +126,37 @@ def run_all(settings: PaysSettings) -> None:
         make_draw(settings.out / "data" / name, settings.out / "runs" / name / "split.json", settings.data, split,
                   parts)
         print(f"{name}: " + ", ".join(f"{n} {part}" for part, n in Counter(parts.values()).items()), flush=True)
-        for task in all_tasks(settings, regime, draw):
+        for job in all_jobs(settings, regime, draw):
             try:
-                run(settings, task)
+                run_timed(settings, job, name)
             except UserError as error:
-                if not task.seeds:
+                if not job.seeds:
                     raise
                 print(f"FAILED: {error}", flush=True)
                 failed.append(error)
-            if task.seeds:
+            if job.seeds:
                 write_summary(settings, quiet=True)
     write_summary(settings)
     if failed:
         raise UserError(f"{len(failed)} classifiers failed, and the summary lacks them; the first: {failed[0]}")
 
 
-def run(settings: PaysSettings, task: Task) -> None:
-    """Run a command unless it is finished. Its seconds go into seconds.csv, and what it prints into log.txt."""
-    if task.is_done():
-        return
-    trainings, start = task.missing(), time.monotonic()
-    calls.call(task.command, settings.out, settings.out / "log.txt")
-    seconds = time.monotonic() - start
-    print(f"{seconds:7.1f} s  {task.draw}: {task.kind}", flush=True)
-    rows = [*read_seconds(settings.out), (task.draw, task.kind, max(1, trainings), round(seconds, 1))]
-    write_csv(settings.out / "seconds.csv", ("draw", "kind", "times", "seconds"), rows)
+def run_timed(settings: PaysSettings, job: Job, draw: str) -> None:
+    """Run a command unless it is finished. Its seconds go into seconds.csv."""
+    times = job.missing()
+    if seconds := run(job, settings.out, f"{draw}:"):
+        rows = [*read_seconds(settings.out), (draw, job.kind, times, round(seconds, 1))]
+        write_csv(settings.out / "seconds.csv", ("draw", "kind", "times", "seconds"), rows)
 
 
-def say_dry_run(tasks: Sequence[Task], known: Sequence[tuple[str, str, int, float]]) -> None:
+def say_dry_run(jobs: Sequence[Job], known: Sequence[tuple[str, str, int, float]]) -> None:
     """Print each kind of command that is not finished: how often, how long by what was measured, and its first one."""
-    todo = [task for task in tasks if not task.is_done()]
+    todo = [job for job in jobs if job.missing()]
     total, unknown = 0.0, False
     print(f"{'calls':>6} {'trainings':>9} {'minutes':>8}  kind: the first command")
-    for kind in dict.fromkeys(task.kind for task in todo):
-        own = [task for task in todo if task.kind == kind]
-        times = sum(max(1, task.missing()) for task in own)
+    for kind in dict.fromkeys(job.kind for job in todo):
+        own = [job for job in todo if job.kind == kind]
+        times = sum(job.missing() for job in own)
         measured = [row for row in known if row[1] == kind]
         minutes = times * sum(row[3] for row in measured) / sum(row[2] for row in measured) / 60 if measured else None
         total, unknown = total + (minutes or 0.0), unknown or minutes is None
@@ -170,7 +164,7 @@ def say_dry_run(tasks: Sequence[Task], known: Sequence[tuple[str, str, int, floa
         trainings = times if own[0].seeds else ""
         print(f"{len(own):6} {trainings:>9} {said:>8}  {kind}: python "
               f"{' '.join(map(str, own[0].command))}")
-    print(f"{len(todo)} of {len(tasks)} commands are not finished; {total:.0f} minutes"
+    print(f"{len(todo)} of {len(jobs)} commands are not finished; {total:.0f} minutes"
           + (", and those of unknown ones" if unknown else "") + ", by seconds.csv of this folder")
 
 

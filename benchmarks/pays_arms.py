@@ -3,12 +3,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobs import Job
 from pays_draws import Regime
 
 from stablesdg.data.folders import list_categories
-from stablesdg.storage.files import read_optional_json
 
 SETS: dict[str, tuple[object, ...]] = {  # generated images -> arguments of sample.py
+    "classic": ("--classic",),
     "redrawn": (),  # with the recipe's s
     "bold": ("--strength", 0.5, 0.9),
     "copies": ("--strength", 0),
@@ -59,6 +60,8 @@ ARMS = (
     Arm("pretrain-on-redrawn", "redrawn", PRETRAIN),
     Arm("frozen-redrawn", "redrawn", (), "frozen"),
     Arm("frozen-pasted", "pasted", (), "frozen"),
+    Arm("frozen-copies", "copies", (), "frozen"),
+    Arm("frozen-classic", "classic", (), "frozen"),
     Arm("paper-real", None, (), "paper"),
     Arm("paper-redrawn", "redrawn", (), "paper"),
 )
@@ -98,24 +101,6 @@ class PaysSettings:
         return f"{steps}-steps-{self.side}-px" + (f"-{self.pretrained.stem}" if self.pretrained else "")
 
 
-@dataclass(frozen=True)
-class Task:
-    """One command line, and how to see that it is finished."""
-    kind: str  # "train_ti", "sample redrawn", "classify real, 1000 steps"
-    draw: str
-    command: tuple[object, ...]
-    mark: Path  # the file that is there at the end
-    seeds: int = 0  # where the file is a result: how many it must hold
-
-    def is_done(self) -> bool:
-        """Whether the file is there, with all seeds."""
-        return self.mark.is_file() and self.missing() == 0
-
-    def missing(self) -> int:
-        """How many trainings are still to be done; 0 where nothing is counted."""
-        return max(0, self.seeds - len(read_optional_json(self.mark).get("rows", ()))) if self.seeds else 0
-
-
 # ---- command lines ----------------------------------------------------------------------------------------------
 
 
@@ -129,10 +114,10 @@ def draw_name(regime: Regime, draw: int) -> str:
     return f"{regime.name}-draw-{draw}"
 
 
-def all_tasks(settings: PaysSettings, regime: Regime, draw: int) -> list[Task]:
+def all_jobs(settings: PaysSettings, regime: Regime, draw: int) -> list[Job]:
     """The commands of one draw in their order. Sets are made when the first arm needs them."""
     name = draw_name(regime, draw)
-    tasks: list[Task] = []
+    jobs: list[Job] = []
     for steps in settings.curve or (settings.steps,):
         for arm in settings.arms:
             before = list(generate(settings, regime, name, arm.generated)) if arm.generated else []
@@ -140,27 +125,26 @@ def all_tasks(settings: PaysSettings, regime: Regime, draw: int) -> list[Task]:
                 before.append(classify(settings, regime, name, ARMS[0], steps))
             if arm.from_drawn:
                 before.append(classify_drawn(settings, steps))
-            tasks += [task for task in (*before, classify(settings, regime, name, arm, steps)) if task not in tasks]
-    return tasks
+            jobs += [job for job in (*before, classify(settings, regime, name, arm, steps)) if job not in jobs]
+    return jobs
 
 
-def generate(settings: PaysSettings, regime: Regime, draw: str, made: str) -> Iterator[Task]:
+def generate(settings: PaysSettings, regime: Regime, draw: str, made: str) -> Iterator[Job]:
     """The adapters of all classes, or of the rare one, and one set of generated images."""
     data, runs = settings.out / "data" / draw, settings.out / "runs"
     expanded = [regime.rare] if regime.rare else settings.categories
     for stage, adapter in (("train_ti", "embedding"), ("train_lora", "lora")):
         for category in expanded:
-            yield Task(stage, draw, (f"{stage}.py", "--data", data / category, "--runs", runs, "--weights",
-                                     settings.weights, "--iterations", settings.iterations, "--no-preview", "--resume"),
-                       runs / draw / category / f"{adapter}.safetensors")
+            yield Job((f"{stage}.py", "--data", data / category, "--runs", runs, "--weights", settings.weights,
+                       "--iterations", settings.iterations, "--no-preview", "--resume"),
+                      runs / draw / category / f"{adapter}.safetensors", stage)
     for category in expanded:
         following = settings.categories[(settings.categories.index(category) + 1) % len(settings.categories)]
         out = settings.out / "sets" / draw / made / category
         more = ("--from", data / following) if made == "mixed" else composition(settings, data, made, category)
-        yield Task(f"sample {made}", draw,
-                   ("sample.py", "--run", runs / draw / category, "--runs", runs, "--out", out, "--number",
-                    settings.number, "--sampler", "dpm", "--steps", settings.sampling_steps, *SETS[made], *more,
-                    "--resume"), out / "manifest.csv")
+        sampler = () if made == "classic" else ("--sampler", "dpm", "--steps", settings.sampling_steps)
+        yield Job(("sample.py", "--run", runs / draw / category, "--runs", runs, "--out", out, "--number",
+                   settings.number, *sampler, *SETS[made], *more, "--resume"), out / "manifest.csv", f"sample {made}")
 
 
 def composition(settings: PaysSettings, data: Path, made: str, category: str) -> tuple[object, ...]:
@@ -172,35 +156,39 @@ def composition(settings: PaysSettings, data: Path, made: str, category: str) ->
     return (*ground, *(("--masks", masks) if masks and masks.is_dir() else ()))
 
 
-def classify(settings: PaysSettings, regime: Regime, draw: str, arm: Arm, steps: int) -> Task:
+def classify(settings: PaysSettings, regime: Regime, draw: str, arm: Arm, steps: int) -> Job:
     """All seeds of one arm on one draw."""
     network = arm.features if arm.protocol == "frozen" else settings.network
-    mixed: tuple[object, ...] = ()
-    if arm.generated:
-        mixed = ("--mode", "expand", "--generated", settings.out / "sets" / draw / arm.generated)
-        if regime.rare:
-            mixed = (*mixed, "--real-only", *(name for name in settings.categories if name != regime.rare))
-        if arm.protocol == "equal" and arm.arguments != PRETRAIN:
-            mixed = (*mixed, "--share", settings.share)
-    how: tuple[object, ...] = ()
-    start = classify_drawn(settings, steps).mark.with_suffix(".safetensors") if arm.from_drawn else settings.pretrained
-    if arm.protocol != "frozen":
-        how = ("--side", settings.side, *(("--pretrained", start) if start else ()))
-    if arm.protocol == "equal":
-        how = (*how, *equal_terms(settings, steps))
-    elif arm.protocol == "frozen":
-        how = ("--balanced",)
-    else:
-        how = (*how, "--epochs", settings.paper_epochs)
     out = settings.out / "results" / draw / settings.training(steps)
+    return Job(("classify.py", "--data", settings.out / "data" / draw, "--runs", settings.out / "runs", "--network",
+                network, *images_of(settings, regime, draw, arm, out), *training_of(settings, arm, steps),
+                *arm.arguments, "--name", arm.name, "--seeds", settings.seeds, "--resume", "--out", out),
+               out / f"{network}-{arm.name}-1.json",
+               f"classify {arm.name}" + (f", {steps} steps" if arm.protocol == "equal" else ""), settings.seeds)
+
+
+def images_of(settings: PaysSettings, regime: Regime, draw: str, arm: Arm, results: Path) -> tuple[object, ...]:
+    """Which images join the real ones. `results` is the folder where the arm "real" leaves its weights of images."""
     if arm.sees_again:
-        mixed = ("--control", "steps", "--number", settings.number, "--share", settings.share, "--hard",
-                 out / f"hard-{network}-{ARMS[0].name}-1.csv")
-    kind = f"classify {arm.name}" + (f", {steps} steps" if arm.protocol == "equal" else "")
-    return Task(kind, draw,
-                ("classify.py", "--data", settings.out / "data" / draw, "--runs", settings.out / "runs", "--network",
-                 network, *mixed, *how, *arm.arguments, "--name", arm.name, "--seeds", settings.seeds, "--resume",
-                 "--out", out), out / f"{network}-{arm.name}-1.json", settings.seeds)
+        return ("--control", "steps", "--number", settings.number, "--share", settings.share, "--hard",
+                results / f"hard-{settings.network}-{ARMS[0].name}-1.csv")
+    if not arm.generated:
+        return ()
+    others = [name for name in settings.categories if name != regime.rare]
+    return ("--mode", "expand", "--generated", settings.out / "sets" / draw / arm.generated,
+            *(("--real-only", *others) if regime.rare else ()),
+            *(("--share", settings.share) if arm.protocol == "equal" and arm.arguments != PRETRAIN else ()))
+
+
+def training_of(settings: PaysSettings, arm: Arm, steps: int) -> tuple[object, ...]:
+    """How the arm's network is trained."""
+    if arm.protocol == "frozen":
+        return ("--balanced",)
+    start = classify_drawn(settings, steps).done.with_suffix(".safetensors") if arm.from_drawn else settings.pretrained
+    how = ("--side", settings.side, *(("--pretrained", start) if start else ()))
+    if arm.protocol == "paper":
+        return (*how, "--epochs", settings.paper_epochs)
+    return (*how, *equal_terms(settings, steps))
 
 
 def equal_terms(settings: PaysSettings, steps: int) -> tuple[object, ...]:
@@ -209,11 +197,11 @@ def equal_terms(settings: PaysSettings, steps: int) -> tuple[object, ...]:
             *(("--upright",) if settings.upright else ()))
 
 
-def classify_drawn(settings: PaysSettings, steps: int) -> Task:
+def classify_drawn(settings: PaysSettings, steps: int) -> Job:
     """One classifier of drawn textures, by the kind of their marks. All draws share it."""
     out = settings.out / "results" / DRAWN / settings.training(steps)
-    return Task(f"classify {DRAWN}, {steps} steps", DRAWN,
-                ("classify.py", "--data", settings.out / "data" / DRAWN, "--runs", settings.out / "runs", "--network",
-                 settings.network, "--side", settings.side, *equal_terms(settings, steps),
-                 *(("--pretrained", settings.pretrained) if settings.pretrained else ()), "--name", DRAWN, "--resume",
-                 "--out", out), out / f"{settings.network}-{DRAWN}-1-random.json", 1)
+    return Job(("classify.py", "--data", settings.out / "data" / DRAWN, "--runs", settings.out / "runs", "--network",
+                settings.network, "--side", settings.side, *equal_terms(settings, steps),
+                *(("--pretrained", settings.pretrained) if settings.pretrained else ()), "--name", DRAWN, "--resume",
+                "--out", out),
+               out / f"{settings.network}-{DRAWN}-1-random.json", f"classify {DRAWN}, {steps} steps", 1)

@@ -20,8 +20,10 @@ from stablesdg.storage.files import read_csv, write_csv
 REAL = "real"
 FROM_FEATURES = ("teacher-on-", "imitation-on-")  # how the names of arms begin that learn from frozen features
 MORE_PAIRS = (("welded", "pasted"), ("teacher-on-welded", "teacher-on-pasted"), ("frozen-redrawn", "frozen-real"),
-              ("frozen-pasted", "frozen-real"), ("imitation-on-real", "frozen-real"),
-              ("imitation-of-imagenet", "frozen-imagenet"), ("paper-redrawn", "paper-real"))
+              ("frozen-pasted", "frozen-real"), ("frozen-copies", "frozen-real"), ("frozen-classic", "frozen-real"),
+              ("frozen-redrawn", "frozen-classic"), ("frozen-pasted", "frozen-classic"),
+              ("imitation-on-real", "frozen-real"), ("imitation-of-imagenet", "frozen-imagenet"),
+              ("paper-redrawn", "paper-real"))
 
 Draws = Mapping[int, Result]  # draw -> the result of an arm, with its seeds
 

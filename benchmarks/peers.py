@@ -2,7 +2,6 @@
 
     pip install diffusers peft pytorch-fid
 """
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,6 @@ from pytorch_fid.fid_score import calculate_fid_given_paths
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from stablesdg.diffusion import BETA_END, BETA_START
 from stablesdg.weights.configs import SD15_TEXT

@@ -4,13 +4,11 @@
     docs/pictures/overlap.png    pairs that the overlap search finds among crops of four drawn surfaces
 """
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
+from jobs import ROOT
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from stablesdg.app.command_line import parser, run_main
 from stablesdg.app.runs import require_run
@@ -21,7 +19,7 @@ from stablesdg.report.overlaps import save_overlap_picture
 from stablesdg.report.pictures import image_grid
 from stablesdg.storage.files import read_csv
 
-PICTURES = Path(__file__).resolve().parents[1] / "docs" / "pictures"
+PICTURES = ROOT / "docs" / "pictures"
 IMAGES_A_CLASS = 3
 SURFACE_SIDE, CROP_SIDE = 320, 200  # pixels
 SURFACES = (5, 12, 3, 8)  # indices of drawn textures
@@ -52,14 +50,14 @@ def crops_of_surfaces() -> list[Image.Image]:
     return crops
 
 
-def parse() -> argparse.Namespace:
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p = parser(__doc__, "python benchmarks/pictures.py runs/demo-data")
     p.add_argument("runs", type=Path, help="run folder that make demo wrote")
-    return p.parse_args()
+    return p.parse_args(argv)
 
 
-def main() -> None:
-    args = parse()
+def main(argv: list[str] | None = None) -> None:
+    args = parse(argv)
     save_image(PICTURES / "generated.png", generated_picture(args.runs))
     crops = crops_of_surfaces()
     found = find_overlaps([np.asarray(crop) for crop in crops])

@@ -12,12 +12,13 @@ import io
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import torch
+from judges import floors_of, halves
 from PIL import Image, ImageFilter
 from scipy.stats import spearmanr
 from torch import Tensor, nn
@@ -41,7 +42,6 @@ from stablesdg.weights.read import NANO
 OUT = Path("runs/benchmarks")
 HELD_OUT = 20_000_000  # textures from this index on had no part in pretraining
 
-T = TypeVar("T")
 Images = list[Image.Image]
 
 
@@ -68,13 +68,6 @@ def main(argv: list[str] | None = None) -> None:
 def features(network: nn.Module, images: Sequence[Tensor]) -> Tensor:
     """Features (N, 128) of images (3, H, W) in [-1, 1] of one size."""
     return torch.cat([network(torch.stack(list(images[i:i + 16])) / 2 + 0.5) for i in range(0, len(images), 16)])
-
-
-def halves(files: Sequence[T], number: int, seed: int = 0) -> tuple[list[T], list[T]]:
-    """Two disjoint sets of `number` files, dealt out at random: neighbours may be crops of one strip."""
-    order = torch.randperm(len(files), generator=torch.Generator().manual_seed(seed)).tolist()
-    number = min(number, len(files) // 2)
-    return [files[i] for i in order[:number]], [files[i] for i in order[number:2 * number]]
 
 
 # ---- reconstruction ---------------------------------------------------------------------------------------------
@@ -113,10 +106,7 @@ def report(name: str, sets: dict[str, list[Tensor]], network: nn.Module, pool: S
     db = [psnr(torch.stack(sets[key]), x) for key in ("plain", "noise")]
     f = {key: features(network, images) for key, images in sets.items()}
     d = [frechet_distance(f["real"], f[key]) for key in ("plain", "noise")]
-    floors = []
-    for seed in range(10):
-        parts = [halves(list(own), len(x) // len(pool), seed) for own in pool]
-        floors.append(frechet_distance(*(torch.stack(sum((part[k] for part in parts), [])) for k in (0, 1))))
+    floors = floors_of(pool, len(x) // len(pool))
     floor, sd = float(np.mean(floors)), float(np.std(floors))
     print(f"{name:5} {len(x):3} {db[0]:6.1f} {db[1]:8.1f}    | {d[0]:10.3f} ({d[0] / floor:.2f} of the floor) "
           f"{d[1]:10.3f} ({d[1] / floor:.2f}) {floor:10.3f} +- {sd:.3f}", flush=True)

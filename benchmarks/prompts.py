@@ -11,10 +11,10 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bars import save_bars
-from cells import Cell, CellSettings, cell_parser, measure, open_settings, train, write_cells
+from run_scores import RunScore, RunScoresSettings, measure, open_settings, scores_parser, train, write_scores
 
 from stablesdg.app.command_line import run_main
 from stablesdg.storage.errors import UserError
@@ -23,18 +23,18 @@ PROMPTS = ("A photo of {<unknown>}", "A photo of {defect}", "{<unknown>}")
 
 
 def main(argv: list[str] | None = None) -> None:
-    p = cell_parser(__doc__, "python benchmarks/prompts.py neu/Pa", "prompts")
+    p = scores_parser(__doc__, "python benchmarks/prompts.py neu/Pa", "prompts")
     p.add_argument("--prompts", nargs="+", default=list(PROMPTS), help="y, with the token to learn in braces")
     args = vars(p.parse_args(argv))
     prompts: list[str] = list(dict.fromkeys(args.pop("prompts")))
     parts = {prompt: split_prompt(prompt) for prompt in prompts}
     settings = open_settings(args)
-    cells = {prompt: run(settings, *parts[prompt]) for prompt in prompts}
-    bars = [("real against real: the floor", next(iter(cells.values())).floor),
-            *((prompt, cell.distance) for prompt, cell in cells.items())]
+    scores = {prompt: run(settings, *parts[prompt]) for prompt in prompts}
+    bars = [("real against real: the floor", next(iter(scores.values())).floor),
+            *((prompt, score.distance) for prompt, score in scores.items())]
     save_bars(settings.out / f"{settings.category}.png",
               f"{settings.category}: distance from real images ({settings.features})", bars)
-    write_cells(settings, "prompt", cells)
+    write_scores(settings, "prompt", scores)
 
 
 def split_prompt(text: str) -> tuple[str, str]:
@@ -45,7 +45,7 @@ def split_prompt(text: str) -> tuple[str, str]:
     return text.replace("{", "").replace("}", ""), found[0]
 
 
-def run(settings: CellSettings, prompt: str, token: str) -> Cell:
+def run(settings: RunScoresSettings, prompt: str, token: str) -> RunScore:
     """TI and LoRA of one prompt."""
     words = f"{prompt} {token}"
     name = f"{re.sub(r'[^0-9A-Za-z]+', '-', words).strip('-')}-{sha256(words.encode()).hexdigest()[:6]}"

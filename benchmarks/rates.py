@@ -12,43 +12,40 @@ originals (Isola et al. 2017; weighed as in Esser et al. 2021, eq. 7). Columns:
     PSNR, noisy decibels, and with noise of 0.1 standard deviations in the latents
     fine        amplitude of the finest octave, as a share of the originals'
     nano, net   Frechet distance from the originals, as a share of the floor, by weights/nano and by a network trained
-                on ImageNet. The floor is the distance between two halves of the originals
+                on ImageNet. The floor is the distance between two halves of the originals, mean of ten draws. At most
+                one surface of a class is in both
     recognised  share that a probe of the ImageNet network puts into their own class
     numbers     of a latent, as a share of the image's gray values
     UNet        milliseconds that weights/nano's UNet takes for the latent of one image
 """
 import argparse
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import numpy as np
 import torch
-from calls import ROOT
-from kept import amplitude, features, labels
+from judges import Judges, features
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from stablesdg.app.command_line import parser, positive, rate, run_main
-from stablesdg.app.paths import split_file
-from stablesdg.data.folders import list_categories
-from stablesdg.data.images import read_fitted, save_image, to_image
-from stablesdg.data.split import load_split, part_files
+from stablesdg.data.images import save_image, to_image
 from stablesdg.evaluate.frechet import frechet_distance
-from stablesdg.evaluate.imagenet import ImageNetFeatures
+from stablesdg.models.average import Averaged
 from stablesdg.models.unet import UNet
 from stablesdg.models.vae import VAE
 from stablesdg.prior.autoencoder import NOISE, AutoencoderSettings, autoencoder_loss, psnr, random_crops
 from stablesdg.prior.denoiser import DenoiserSettings
-from stablesdg.prior.feature_network import load_naming_network
-from stablesdg.prior.loop import BETAS, WARM_UP_STEPS, Averaged
+from stablesdg.prior.loop import BETAS, WARM_UP_STEPS
 from stablesdg.prior.pool import Artist, draw_pool, parted
 from stablesdg.prior.pretraining import open_photographs
-from stablesdg.recognise.probe import fit_probe
 from stablesdg.report.pictures import image_grid
-from stablesdg.report.thumbnails import evenly
 from stablesdg.storage.tensors import load_tensors, save_tensors
 from stablesdg.train import generator_for
 
@@ -80,15 +77,15 @@ def main(argv: list[str] | None = None) -> None:
     photographs = open_photographs(args.photographs, args.out)
     artist = Artist(parted(photographs)[0] if photographs else None, SHARE, 0, SIDE)
     pool = draw_pool(args.out, artist, args.images).images
-    judges = Judges(args.data, args.number)
+    judges = Judges(args.data, args.number, max(WIDTHS))
     print(f"{len(judges.images)} images of the test part; {args.minutes:g} minutes each; floors "
           f"{judges.floors[0]:.2f} (nano), {judges.floors[1]:.1f} (net)")
     print(" ".join(f"{name:>11}" for name in COLUMNS))
     shown = [("originals", judges.images)]
     for name in args.rates:
         vae, steps = trained(args.out / f"{name}-{args.minutes:g}.safetensors", name, pool, args.minutes)
-        y = judges.reconstruct(vae, 0.0)
-        print(" ".join(f"{value:>11}" for value in (name, steps, *judges.row(vae, y))), flush=True)
+        y = reconstruct(vae, judges.images, 0.0)
+        print(" ".join(f"{value:>11}" for value in (name, steps, *row_of(vae, y, judges))), flush=True)
         shown.append((name, y))
     save_image(args.out / "rates.png", image_grid(
         [(name, [to_image(x).crop((0, 0, 100, 100)) for x in images[::args.number]]) for name, images in shown],
@@ -174,46 +171,29 @@ def balanced(loss: Tensor, other: Tensor, weight: Tensor) -> Tensor:
 # ---- measuring --------------------------------------------------------------------------------------------------
 
 
-class Judges:
-    """The test images, and the networks that look at what becomes of them."""
+@torch.no_grad()
+def reconstruct(vae: VAE, images: Sequence[Tensor], noise: float) -> list[Tensor]:
+    """Each image encoded and decoded, rounded as a file would hold it, with noise in the latents."""
+    made, sd = [], torch.cat([vae.encode(x[None]).mean.flatten() for x in images]).std()
+    for k, x in enumerate(images):
+        mean = vae.encode(x[None]).mean
+        eps = torch.randn(mean.shape, generator=generator_for(0, k))
+        y = vae.decode(mean + noise * sd * eps)[0].clamp(-1, 1)
+        made.append(((y + 1) * 127.5).round() / 127.5 - 1)
+    return made
 
-    def __init__(self, data: Path, number: int) -> None:
-        folders = list_categories(data)
-        split, factor = load_split(split_file(folders[0]), folders), max(WIDTHS)
-        train_part, test = ([[read_fitted(file, None, factor).x for file in part_files(split, folder, part)]
-                             for folder in folders] for part in ("train", "test"))
-        test = [evenly(own, number) for own in test]
-        self.network = ImageNetFeatures()
-        self.nano = load_naming_network(ROOT / "weights" / "nano" / "features.safetensors")
-        self.probe = fit_probe(features(self.network, sum(train_part, [])), labels(train_part), len(folders))
-        self.images, self.y = sum(test, []), labels(test)
-        self.originals = [features(network, self.images) for network in (self.nano, self.network)]
-        self.floors = [frechet_distance(f[::2], f[1::2]) for f in self.originals]
 
-    @torch.no_grad()
-    def reconstruct(self, vae: VAE, noise: float) -> list[Tensor]:
-        """Each image encoded and decoded, rounded as a file would hold it, with noise in the latents."""
-        made, sd = [], torch.cat([vae.encode(x[None]).mean.flatten() for x in self.images]).std()
-        for k, x in enumerate(self.images):
-            mean = vae.encode(x[None]).mean
-            eps = torch.randn(mean.shape, generator=generator_for(0, k))
-            y = vae.decode(mean + noise * sd * eps)[0].clamp(-1, 1)
-            made.append(((y + 1) * 127.5).round() / 127.5 - 1)
-        return made
-
-    @torch.no_grad()
-    def row(self, vae: VAE, made: Sequence[Tensor]) -> list[str]:
-        """The columns from PSNR on."""
-        noisy = self.reconstruct(vae, NOISE)
-        fine = np.mean([amplitude(m) / amplitude(o) for m, o in zip(made, self.images)])
-        f = [features(network, made) for network in (self.nano, self.network)]
-        distances = [frechet_distance(a, b) / floor for a, b, floor in zip(self.originals, f, self.floors)]
-        right = float((self.probe.logits(f[1]).argmax(dim=1) == self.y).double().mean())
-        latent = vae.encode(self.images[0][None]).mean
-        share = latent.numel() / self.images[0][0].numel()
-        return [f"{np.mean([psnr(a[None], b[None]) for a, b in zip(made, self.images)]):.1f}",
-                f"{np.mean([psnr(a[None], b[None]) for a, b in zip(noisy, self.images)]):.1f}", f"{fine:.2f}",
-                *(f"{d:.2f}" for d in distances), f"{right:.1%}", f"{share:.0%}", f"{unet_seconds(latent) * 1000:.0f}"]
+@torch.no_grad()
+def row_of(vae: VAE, made: Sequence[Tensor], judges: Judges) -> list[str]:
+    """The columns from PSNR on."""
+    images, noisy = judges.images, reconstruct(vae, judges.images, NOISE)
+    f = [features(network, made) for network in judges.networks]
+    distances = [frechet_distance(a, b) / floor for a, b, floor in zip(judges.originals, f, judges.floors)]
+    latent = vae.encode(images[0][None]).mean
+    share = latent.numel() / images[0][0].numel()
+    return [*(f"{np.mean([psnr(a[None], b[None]) for a, b in zip(own, images)]):.1f}" for own in (made, noisy)),
+            f"{judges.fine(made):.2f}", *(f"{d:.2f}" for d in distances), f"{judges.recognised(f[1]):.1%}",
+            f"{share:.0%}", f"{unet_seconds(latent) * 1000:.0f}"]
 
 
 @torch.no_grad()

@@ -16,13 +16,11 @@ generated images come from the same adapters. These have seen real images that i
 """
 import argparse
 import random
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import calls
-from calls import ROOT, keep_settings
+from jobs import ROOT, Job, keep_settings, run
 
 from stablesdg.app.command_line import parser, positive, run_main
 from stablesdg.data.folders import list_categories
@@ -45,7 +43,7 @@ GENERATION_SETTINGS = ("data", "weights", "alpha", "iterations", "number", "step
 
 
 @dataclass(frozen=True)
-class BenchmarkSettings:
+class RecognitionSettings:
     """The arguments."""
     data: Path  # resolved, and so is weights
     splits: Sequence[str]
@@ -94,7 +92,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = vars(parse(argv))
-    settings = BenchmarkSettings(**{**args, "data": args["data"].resolve(), "weights": args["weights"].resolve()})
+    settings = RecognitionSettings(**{**args, "data": args["data"].resolve(), "weights": args["weights"].resolve()})
     keep_settings(settings.out, {name: getattr(settings, name) for name in GENERATION_SETTINGS})
     for method in settings.splits:
         place = (settings.out / method).resolve()
@@ -106,40 +104,36 @@ def main(argv: list[str] | None = None) -> None:
             summarise(place)
 
 
-def recognise(place: Path, settings: BenchmarkSettings, method: str) -> None:
+def recognise(place: Path, settings: RecognitionSettings, method: str) -> None:
     """All arms of all networks, and those of Fig. 9."""
+    keep_settings(place / "classify", {"epochs": settings.epochs})
     for network in settings.networks:
         for arm in settings.arms:
-            classify(place, settings, network, arm, 1, place / "classify", place)
+            classify(place, settings, network, arm, method)
     if settings.substitute:
-        whole = place / "whole"
-        call(whole, "-m", "stablesdg.split", settings.data, "--split", method,
-             done=whole / "runs" / settings.data.name / "split.json")
+        make(place / "whole", place / "whole" / "runs" / settings.data.name / "split.json", "-m", "stablesdg.split",
+             settings.data, "--split", method)
         for alpha in settings.substitute:
             for arm in ("none", "substitute"):
-                classify(whole, settings, settings.networks[0], arm, alpha, place / "substitute", place)
+                classify(place, settings, settings.networks[0], arm, method, alpha)
 
 
-def call(place: Path, *command: object, done: Path | None = None) -> None:
-    """Run a command in `place`, unless the file `done` is there. Print its minutes. Its output goes into log.txt."""
-    if done and done.exists():
-        return
-    place.mkdir(parents=True, exist_ok=True)
-    start = time.monotonic()
-    calls.call(command, place, place / "log.txt")
-    print(f"{(time.monotonic() - start) / 60:5.1f} min  {place.name}: {' '.join(map(str, command))}", flush=True)
+def make(place: Path, done: Path, *command: object, seeds: int = 0, copy: tuple[Path, Path] | None = None) -> None:
+    """Run a command with all runs in `place`, unless it is finished."""
+    run(Job((*command, "--runs", place / "runs"), done, seeds=seeds, copy=copy), place, f"{place.name}:")
 
 
 # ---- few real images --------------------------------------------------------------------------------------------
 
 
-def keep_share(place: Path, settings: BenchmarkSettings, method: str) -> None:
+def keep_share(place: Path, settings: RecognitionSettings, method: str) -> None:
     """Make the split of `place`. Only a share alpha of each class's training part stays, see `share_out`."""
     manifest = place / "runs" / settings.data.name / "split.json"
     if manifest.exists():
         return
-    call(place, "-m", "stablesdg.split", settings.data, "--split", method, "--out", manifest.with_name("whole.json"))
-    split = read_json(manifest.with_name("whole.json"))
+    whole = manifest.with_name("whole.json")
+    make(place, whole, "-m", "stablesdg.split", settings.data, "--split", method, "--out", whole)
+    split = read_json(whole)
     for category in list_categories(settings.data):
         groups: dict[str, list[str]] = {}
         for name, entry in sorted(split["files"].items()):
@@ -174,7 +168,7 @@ def share_out(groups: Mapping[str, Sequence[str]], alpha: float) -> dict[str, st
 # ---- generated images -------------------------------------------------------------------------------------------
 
 
-def generate(place: Path, settings: BenchmarkSettings, category: Path) -> None:
+def generate(place: Path, settings: RecognitionSettings, category: Path) -> None:
     """TI, LoRA, the choice of s and w, samples and round trips of one category in runs/DATASET.
 
     For the arm full, runs/DATASET-full gets the same TI, full adaptation, its own choice and samples. The round trips
@@ -183,48 +177,50 @@ def generate(place: Path, settings: BenchmarkSettings, category: Path) -> None:
     data = settings.data.name
     lora, full = (place / "runs" / name / category.name for name in (data, f"{data}-full"))
     train(place, settings, category, lora, "ti")
-    if "full" in settings.arms and not full.exists() and not (lora / "lora.safetensors").exists():
-        calls.copy_folder(lora, full)
+    if "full" in settings.arms:
+        copy = None if (lora / "lora.safetensors").exists() else (lora, full)  # as long as it holds TI alone
+        train(place, settings, category, full, "ti", copy=copy)
     train(place, settings, category, lora, "lora")
     sample(place, settings, lora, "samples")
     sample(place, settings, lora, "copies", "--strength", 0, "--out", lora / "copies")
     if "full" in settings.arms:
-        train(place, settings, category, full, "ti")
         train(place, settings, category, full, "full", "--full")
         sample(place, settings, full, "samples")
 
 
-def train(place: Path, settings: BenchmarkSettings, category: Path, folder: Path, stage: str, *how: object) -> None:
+def train(place: Path, settings: RecognitionSettings, category: Path, folder: Path, stage: str, *how: object,
+          copy: tuple[Path, Path] | None = None) -> None:
     """One training stage of a run folder."""
     script = "train_ti.py" if stage == "ti" else "train_lora.py"
-    call(place, script, "--data", category, "--weights", settings.weights, "--iterations", settings.iterations,
-         "--out", folder, "--resume", *how, done=folder / f"preview-{stage}.png")
+    make(place, folder / f"preview-{stage}.png", script, "--data", category, "--weights", settings.weights,
+         "--iterations", settings.iterations, "--out", folder, "--resume", *how, copy=copy)
 
 
-def sample(place: Path, settings: BenchmarkSettings, folder: Path, name: str, *how: object) -> None:
+def sample(place: Path, settings: RecognitionSettings, folder: Path, name: str, *how: object) -> None:
     """Make a run's images in its folder `name`, with the s and w that tune.py chooses unless `how` says otherwise."""
     sampling = ["--run", folder, "--sampler", "dpm", "--steps", settings.steps, "--resume"]
-    call(place, "tune.py", *sampling, "--features", "nano", "--strengths", settings.strengths,
-         "--guidances", settings.guidances, "--min-novelty", settings.min_novelty, "--number", settings.tune_number,
-         done=folder / "tune.png")
-    call(place, "sample.py", *sampling, "--number", settings.number, *how, done=folder / f"preview-{name}.png")
+    make(place, folder / "tune.png", "tune.py", *sampling, "--features", "nano", "--strengths", settings.strengths,
+         "--guidances", settings.guidances, "--min-novelty", settings.min_novelty, "--number", settings.tune_number)
+    make(place, folder / f"preview-{name}.png", "sample.py", *sampling, "--number", settings.number, *how)
 
 
 # ---- classifiers ------------------------------------------------------------------------------------------------
 
 
-def classify(place: Path, settings: BenchmarkSettings, network: str, arm: str, alpha: float, out: Path,
-             generator: Path) -> None:
-    """One arm of one network with all its seeds, by the split of `place` and the generated images of `generator`."""
-    data = settings.data.name
+def classify(place: Path, settings: RecognitionSettings, network: str, arm: str, method: str,
+             alpha: float | None = None) -> None:
+    """One arm of one network with all its seeds. With an alpha, its real images are drawn from the whole split."""
+    data, runs, out = settings.data.name, place / "runs", place / ("substitute" if alpha else "classify")
     if arm == "full":
-        how = ["--mode", "expand", "--name", "full", "--generated", generator / "runs" / f"{data}-full"]
+        how: list[object] = ["--mode", "expand", "--name", "full", "--generated", runs / f"{data}-full"]
     elif arm == "none":
         how = ["--mode", "none"]
     else:
-        how = ["--control" if arm in CONTROLS else "--mode", arm, "--generated", generator / "runs" / data]
-    call(place, "classify.py", "--data", settings.data, "--network", network, *how, "--alpha", alpha,
-         "--epochs", settings.epochs, "--seeds", settings.seeds, "--resume", "--out", out)
+        how = ["--control" if arm in CONTROLS else "--mode", arm, "--generated", runs / data]
+    result = f"{network}-{arm}-{alpha or 1:g}" + ("-random" if method == "random" else "")
+    make(place / "whole" if alpha else place, out / f"{result}.json", "classify.py", "--data", settings.data,
+         "--network", network, *how, "--alpha", alpha or 1, "--epochs", settings.epochs, "--seeds", settings.seeds,
+         "--resume", "--out", out, seeds=settings.seeds)
 
 
 def summarise(place: Path) -> None:

@@ -7,12 +7,8 @@ from statistics import fmean, median
 
 from bars import save_bars
 
-from stablesdg.data.folders import list_images
-from stablesdg.evaluate.imagenet import imagenet_extractor
-from stablesdg.evaluate.reference import choose_reference
-from stablesdg.evaluate.score import score
 from stablesdg.recognise.results import read_results, summarise
-from stablesdg.storage.files import atomic_path, read_csv, read_json, write_csv, write_json
+from stablesdg.storage.files import atomic_path, read_csv, read_json, write_csv
 from stablesdg.storage.tensors import load_tensors
 
 COST_COLUMNS = ("row", "class", "training minutes", "drawing minutes", "steps", "parameters", "peak MiB")
@@ -25,7 +21,7 @@ Table = list[tuple[str, ...]]
 
 
 @dataclass(frozen=True)
-class BenchmarkSettings:
+class RivalsSettings:
     """The arguments of rivals.py, and where its results lie."""
     data: Path
     rows: Sequence[str]
@@ -77,24 +73,10 @@ class BenchmarkSettings:
         return self.place / "scores" / f"{row}-{category}-{features}-{self.reference}.json"
 
 
-def measure_by_imagenet(settings: BenchmarkSettings, categories: Sequence[Path]) -> None:
-    """Distances by the second network, of all rows that have none yet."""
-    todo = [(row, category) for category in categories for row in settings.rows
-            if not settings.score(row, category.name, "imagenet").is_file()]
-    if not settings.imagenet or not todo:
-        return
-    extractor = imagenet_extractor("cpu")
-    for row, category in todo:
-        real = choose_reference(category, settings.runs / "split.json", settings.reference).files
-        made = list_images(settings.samples(row, category.name))
-        found = score(extractor.of_files(real), extractor.of_files(made))
-        write_json(settings.score(row, category.name, "imagenet"), found.as_json())
-
-
 # ---- rows -------------------------------------------------------------------------------------------------------
 
 
-def distance_rows(settings: BenchmarkSettings, categories: Sequence[Path]) -> Table:
+def distance_rows(settings: RivalsSettings, categories: Sequence[Path]) -> Table:
     """DISTANCE_COLUMNS of all rows: distances at equal numbers of images on both sides, and median novelty."""
     rows = []
     for features in settings.features:
@@ -108,7 +90,7 @@ def distance_rows(settings: BenchmarkSettings, categories: Sequence[Path]) -> Ta
     return rows
 
 
-def cost_rows(settings: BenchmarkSettings, categories: Sequence[Path]) -> Table:
+def cost_rows(settings: RivalsSettings, categories: Sequence[Path]) -> Table:
     """COST_COLUMNS of all rows. What is not written down is empty."""
     return [(row, category.name, *(of_stablesdg if row == "stablesdg" else of_rival)(
         settings.folder(row, category.name))) for row in settings.rows if row != "classic" for category in categories]
@@ -134,7 +116,7 @@ def of_stablesdg(folder: Path) -> tuple[str, ...]:
             f"{memory / 2**20:.0f}" if memory else "")
 
 
-def accuracy_rows(settings: BenchmarkSettings) -> Table:
+def accuracy_rows(settings: RivalsSettings) -> Table:
     """ACCURACY_COLUMNS of all classifiers that are there."""
     found = {(result.setup.network, result.name): result for result in read_results(settings.place / "classify")}
     rows = []
@@ -150,7 +132,7 @@ def accuracy_rows(settings: BenchmarkSettings) -> Table:
 # ---- files ------------------------------------------------------------------------------------------------------
 
 
-def write_tables(settings: BenchmarkSettings, categories: Sequence[Path], command: Sequence[str]) -> None:
+def write_tables(settings: RivalsSettings, categories: Sequence[Path], command: Sequence[str]) -> None:
     """distances.csv, cost.csv, accuracy.csv, minutes.png and rivals.md."""
     place, names = settings.place, [category.name for category in categories]
     distances, costs, accuracies = (distance_rows(settings, categories), cost_rows(settings, categories),
@@ -178,7 +160,7 @@ def write_tables(settings: BenchmarkSettings, categories: Sequence[Path], comman
     print(f"wrote {place / 'rivals.md'}, distances.csv, accuracy.csv, cost.csv and minutes.png")
 
 
-def conditions(settings: BenchmarkSettings, distances: Table) -> str:
+def conditions(settings: RivalsSettings, distances: Table) -> str:
     """One paragraph: what was equal, and how distances were measured."""
     numbers = sorted({int(row[6]) for row in distances})
     return (f"Data set {settings.data.name}, {settings.split} split. {settings.minutes:g} minutes of training for each "
@@ -198,7 +180,7 @@ def distance_table(distances: Table, rows: Sequence[str], names: Sequence[str]) 
     return table
 
 
-def accuracy_table(accuracies: Table, settings: BenchmarkSettings) -> Table:
+def accuracy_table(accuracies: Table, settings: RivalsSettings) -> Table:
     """A line for each training set, a column for each classifier."""
     cells = {(row[0], row[1]): f"{100 * float(row[2]):.1f}" + (f" ({100 * float(row[3]):.1f})" if float(row[3]) else "")
              for row in accuracies}

@@ -10,18 +10,12 @@ iterations fit. `classic` rotates and mirrors the training images and trains not
 The tables stand for the paper's Tables V and VII (distances), VI and VIII (accuracy) and Fig. 8 (cost). All parts are
 the project's own command lines. What is finished is not run again, so the same command goes on where it was stopped.
 """
-import json
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-import calls
-from calls import ROOT, copy_folder, keep_settings
-from rival_tables import BenchmarkSettings, measure_by_imagenet, write_tables
+from jobs import ROOT, Job, keep_settings, run
+from rival_tables import RivalsSettings, write_tables
 
 from stablesdg.app.command_line import parser, positive, rate, run_main
 from stablesdg.data.folders import list_categories
@@ -38,23 +32,7 @@ MOST_STEPS = 10**9  # the minutes end a training
 MEASURED = ("data", "minutes", "number", "size", "steps", "split", "iterations", "weights", "options")
 
 
-@dataclass(frozen=True)
-class Job:
-    """One command."""
-    command: Sequence[object]
-    done: Path  # a file that is there when it is finished
-    copy: tuple[Path, Path] | None = None  # (from, to) before it, unless the second is there
-
-    def is_done(self) -> bool:
-        """Whether it need not run."""
-        return self.done.is_file()
-
-    def text(self) -> str:
-        """The command line."""
-        return "python " + shlex.join(map(str, self.command))
-
-
-def parse(argv: list[str] | None = None) -> BenchmarkSettings:
+def parse(argv: list[str] | None = None) -> RivalsSettings:
     p = parser(__doc__, "python benchmarks/rivals.py neu --minutes 60")
     p.add_argument("data", type=Path, help="data set: a folder with one folder of images for each class")
     p.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="what to compare")
@@ -80,7 +58,7 @@ def parse(argv: list[str] | None = None) -> BenchmarkSettings:
     p.add_argument("--out", type=Path, default=Path("runs/benchmarks/rivals"))
     p.add_argument("--dry-run", action="store_true", help="print the commands, and which are done, and stop")
     args = vars(p.parse_args(argv))
-    settings = BenchmarkSettings(**{**args, "data": args["data"].resolve(), "weights": args["weights"].resolve()})
+    settings = RivalsSettings(**{**args, "data": args["data"].resolve(), "weights": args["weights"].resolve()})
     if "classic" in settings.rows and "stablesdg" not in settings.rows:
         raise UserError("--rows classic needs the run folders of stablesdg: add that row.")
     for option in settings.options:
@@ -102,50 +80,39 @@ def main(argv: list[str] | None = None) -> None:
     measured["options"] = [option for option in settings.options if not option.startswith("classify:")]
     keep_settings(settings.place, measured)
     run(Job(with_runs(settings, "-m", "stablesdg.split", settings.data, "--split", settings.split),
-            settings.runs / "split.json"), settings)
+            settings.runs / "split.json"), settings.place)
     iterations = settings.iterations or find_iterations(settings, categories[0])
     jobs = generation_jobs(settings, categories, iterations)
     for k, job in enumerate(jobs, start=1):
-        run(job, settings, f"{k} of {len(jobs)}")
-    measure_by_imagenet(settings, categories)
+        run(job, settings.place, f"{k} of {len(jobs)}")
     command = sys.argv[1:] if argv is None else argv
     write_tables(settings, categories, command)
     for job in recognition_jobs(settings):
-        run(job, settings)
+        run(job, settings.place)
     write_tables(settings, categories, command)
 
 
-def show(settings: BenchmarkSettings, categories: Sequence[Path]) -> None:
+def show(settings: RivalsSettings, categories: Sequence[Path]) -> None:
     """Print the plan."""
     iterations = settings.iterations or "AS-MANY-AS-FIT"
     jobs = [*generation_jobs(settings, categories, iterations), *recognition_jobs(settings)]
     for job in jobs:
-        print(f"{'done ' if job.is_done() else 'to do'} {job.text()}")
+        print(f"{'to do' if job.missing() else 'done '} {job.text()}")
     trained = [row for row in settings.rows if row not in ("classic", *(["ddim"] if "ddpm" in settings.rows else []))]
     hours = len(trained) * len(categories) * settings.minutes / 60
-    print(f"{sum(not job.is_done() for job in jobs)} of {len(jobs)} commands are to do; training generators takes "
+    print(f"{sum(job.missing() > 0 for job in jobs)} of {len(jobs)} commands are to do; training generators takes "
           f"{hours:.1f} hours in all, and drawing images and training classifiers come on top")
 
 
-def run(job: Job, settings: BenchmarkSettings, count: str = "") -> None:
-    """Run a command unless it is done. Its output goes into log.txt."""
-    if job.is_done():
-        return
-    if job.copy and not job.copy[1].exists():
-        copy_folder(*job.copy, "samples*", "run.json", "*.png", "score-*.json")
-    print(f"{count} {job.text()}".strip(), flush=True)
-    calls.call(job.command, settings.place, settings.place / "log.txt")
-
-
-def with_runs(settings: BenchmarkSettings, *command: object) -> list[object]:
+def with_runs(settings: RivalsSettings, *command: object) -> tuple[object, ...]:
     """The command with all runs in the benchmark's own folder."""
-    return [*command, "--runs", settings.place / "runs"]
+    return (*command, "--runs", settings.place / "runs")
 
 
 # ---- generated images -------------------------------------------------------------------------------------------
 
 
-def find_iterations(settings: BenchmarkSettings, category: Path) -> dict[str, int]:
+def find_iterations(settings: RivalsSettings, category: Path) -> dict[str, int]:
     """{stage: iterations} that fill half of the minutes each, by a short run on the first class."""
     file = settings.place / "iterations.json"
     if not file.is_file():
@@ -153,22 +120,23 @@ def find_iterations(settings: BenchmarkSettings, category: Path) -> dict[str, in
         seconds = {}
         for stage, adapter in STAGES.items():
             run(Job(training(settings, stage, category, folder, TRIAL_ITERATIONS), folder / f"{adapter}.safetensors"),
-                settings)
+                settings.place)
             seconds[stage] = read_json(folder / "run.json")["stages"][stage]["seconds"] / TRIAL_ITERATIONS
         write_json(file, {stage: max(1, int(30 * settings.minutes / max(each, 1e-3)))
                           for stage, each in seconds.items()})
     return read_json(file)
 
 
-def training(settings: BenchmarkSettings, stage: str, category: Path, folder: Path, iterations: object) -> list[object]:
+def training(settings: RivalsSettings, stage: str, category: Path, folder: Path,
+             iterations: object) -> tuple[object, ...]:
     """The command of one stage of StableSDG."""
     return with_runs(settings, f"train_{stage}.py", "--data", category, "--out", folder, "--weights", settings.weights,
                      "--iterations", iterations, "--no-preview", "--resume")
 
 
-def generation_jobs(settings: BenchmarkSettings, categories: Sequence[Path],
+def generation_jobs(settings: RivalsSettings, categories: Sequence[Path],
                     iterations: Mapping[str, int] | int | str) -> list[Job]:
-    """All commands that train generators, make images, and measure FD-nano."""
+    """All commands that train generators, make images, and measure distances."""
     jobs = []
     for category in categories:
         for row in settings.rows:
@@ -180,14 +148,16 @@ def generation_jobs(settings: BenchmarkSettings, categories: Sequence[Path],
                     jobs.append(Job(training(settings, stage, category, folder, number),
                                     folder / f"{adapter}.safetensors"))
             last = folder / "run.json" if row in RIVALS else samples / "manifest.csv"
-            jobs.append(Job(drawing(settings, row, category, folder), last, ddpm_copy(settings, row, category)))
-            score = settings.score(row, category.name, "nano")
-            jobs.append(Job(with_runs(settings, "fid.py", category, samples, "--features", "nano", "--reference",
-                                      settings.reference, "--json", score), score))
+            jobs.append(Job(drawing(settings, row, category, folder), last, copy=ddpm_copy(settings, row, category),
+                            without=("samples*", "run.json", "*.png", "score-*.json")))
+            for features in settings.features:
+                score = settings.score(row, category.name, features)
+                jobs.append(Job(with_runs(settings, "fid.py", category, samples, "--features", features, "--reference",
+                                          settings.reference, "--json", score), score))
     return jobs
 
 
-def drawing(settings: BenchmarkSettings, row: str, category: Path, folder: Path) -> list[object]:
+def drawing(settings: RivalsSettings, row: str, category: Path, folder: Path) -> tuple[object, ...]:
     """The command that makes the images of one row and class. A rival's trains it, too."""
     steps = ["--steps", settings.steps] if settings.steps else []
     if row == "stablesdg":
@@ -206,13 +176,13 @@ def drawing(settings: BenchmarkSettings, row: str, category: Path, folder: Path)
                      f"{settings.minutes:g}", "--number", settings.number, *how, *options_of(settings, row), "--resume")
 
 
-def options_of(settings: BenchmarkSettings, name: str) -> list[str]:
+def options_of(settings: RivalsSettings, name: str) -> list[str]:
     """What --options says of one rival, or of classify.py, as arguments."""
     assignments = [option.partition(":")[2] for option in settings.options if option.startswith(f"{name}:")]
     return [part for each in assignments for part in ("--" + each).split("=", 1)]
 
 
-def ddpm_copy(settings: BenchmarkSettings, row: str, category: Path) -> tuple[Path, Path] | None:
+def ddpm_copy(settings: RivalsSettings, row: str, category: Path) -> tuple[Path, Path] | None:
     """ddpm and ddim draw from one network: the second takes what the first has trained."""
     if row != "ddim" or "ddpm" not in settings.rows:
         return None
@@ -222,7 +192,7 @@ def ddpm_copy(settings: BenchmarkSettings, row: str, category: Path) -> tuple[Pa
 # ---- classifiers ------------------------------------------------------------------------------------------------
 
 
-def recognition_jobs(settings: BenchmarkSettings) -> list[Job]:
+def recognition_jobs(settings: RivalsSettings) -> list[Job]:
     """All classifiers: real images alone, as many steps on them, and each row's expansion."""
     jobs, ending = [], "-random" if settings.split == "random" else ""
     for network in settings.networks:
@@ -232,22 +202,11 @@ def recognition_jobs(settings: BenchmarkSettings) -> list[Job]:
                  for row in settings.rows]
         for name, how in arms:
             out = settings.place / "classify"
-            jobs.append(Recognition(with_runs(settings, "classify.py", "--data", settings.data, "--network", network,
-                                              *how, "--name", name, "--epochs", settings.epochs, "--seeds",
-                                              settings.seeds, *options_of(settings, "classify"), "--resume",
-                                              "--out", out),
-                                    out / f"{network}-{name}-1{ending}.json", seeds=settings.seeds))
+            jobs.append(Job(with_runs(settings, "classify.py", "--data", settings.data, "--network", network, *how,
+                                      "--name", name, "--epochs", settings.epochs, "--seeds", settings.seeds,
+                                      *options_of(settings, "classify"), "--resume", "--out", out),
+                            out / f"{network}-{name}-1{ending}.json", seeds=settings.seeds))
     return jobs
-
-
-@dataclass(frozen=True)
-class Recognition(Job):
-    """A call of classify.py, which is done when all its seeds are."""
-    seeds: int = 1
-
-    def is_done(self) -> bool:
-        """Whether as many seeds are there."""
-        return self.done.is_file() and len(json.loads(self.done.read_text(encoding="utf-8"))["rows"]) >= self.seeds
 
 
 if __name__ == "__main__":

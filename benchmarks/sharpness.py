@@ -9,12 +9,12 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
-from PIL import Image
 
 from stablesdg.app.command_line import parser, run_main
+from stablesdg.data.images import read_image
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.files import read_csv
 
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def amplitudes(file: Path) -> np.ndarray:
     """Root mean square of an image's gray levels within each octave, (4,)."""
-    x = np.asarray(Image.open(file).convert("L"), dtype=float)
+    x = np.asarray(read_image(file)[0].convert("L"), dtype=float)
     window = np.hanning(len(x))[:, None] * np.hanning(x.shape[1])
     power = np.abs(np.fft.fft2((x - x.mean()) * window)) ** 2
     frequency = np.hypot(np.fft.fftfreq(len(x))[:, None], np.fft.fftfreq(x.shape[1]))

@@ -14,23 +14,18 @@ an unrelated network (see stablesdg/evaluate/imagenet.py).
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from statistics import mean, median
 
 import torch
-from calls import ROOT, call, copy_folder, keep_settings
+from jobs import ROOT, Job, keep_settings, run
 
 from stablesdg.app.command_line import parser, positive, run_main
 from stablesdg.app.paths import split_file
-from stablesdg.data.folders import list_images
 from stablesdg.data.split import load_split, part_files
-from stablesdg.evaluate.extract import FeatureExtractor
-from stablesdg.evaluate.imagenet import imagenet_extractor
-from stablesdg.evaluate.score import score
 from stablesdg.models.stable_diffusion import load_stable_diffusion
 from stablesdg.models.unet import UNet
-from stablesdg.storage.files import atomic_folder, read_csv, read_json, write_csv, write_json
+from stablesdg.storage.files import atomic_folder, read_csv, read_json, write_csv
 from stablesdg.weights.configs import unet_arguments
 from stablesdg.weights.export import save_half, save_half_text
 
@@ -56,7 +51,7 @@ ROWS = (Row("prior as it is", ["ti"], "none"), Row("TI", ["ti"]), Row("LoRA", ["
 
 
 @dataclass(frozen=True)
-class BenchmarkSettings:
+class Table2Settings:
     """The arguments."""
     data: Sequence[Path]
     seeds: int
@@ -84,7 +79,7 @@ class Measured:
     novelty: float  # median
 
 
-def parse(argv: list[str] | None = None) -> BenchmarkSettings:
+def parse(argv: list[str] | None = None) -> Table2Settings:
     p = parser(__doc__, "python benchmarks/table2.py neu/Pa neu/Sc --seeds 2")
     p.add_argument("data", nargs="+", type=Path, help="category folders")
     p.add_argument("--seeds", type=positive, default=2, help="runs with seeds 0, 1, ..")
@@ -96,7 +91,7 @@ def parse(argv: list[str] | None = None) -> BenchmarkSettings:
     p.add_argument("--imagenet", action="store_true", help="measure with the second network as well")
     p.add_argument("--weights", type=Path, default=ROOT / "weights" / "nano")
     p.add_argument("--out", type=Path, default=Path("runs/benchmarks/table2"))
-    return BenchmarkSettings(**vars(p.parse_args(argv)))
+    return Table2Settings(**vars(p.parse_args(argv)))
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -118,7 +113,7 @@ def main(argv: list[str] | None = None) -> None:
     print(f"wrote {file}; N generated {settings.number}, {settings.seeds} seeds")
 
 
-def measure_row(settings: BenchmarkSettings, data: Path, row: Row, network: str) -> tuple[object, ...]:
+def measure_row(settings: Table2Settings, data: Path, row: Row, network: str) -> tuple[object, ...]:
     """Print and return a row of table2.csv, for one category and one feature network."""
     measured: dict[str, list[Measured]] = {start: [] for start in STARTS}
     for seed in range(settings.seeds):
@@ -135,45 +130,35 @@ def measure_row(settings: BenchmarkSettings, data: Path, row: Row, network: str)
             *novelty.values())
 
 
-def train(settings: BenchmarkSettings, data: Path, row: Row, seed: int) -> Path:
+def train(settings: Table2Settings, data: Path, row: Row, seed: int) -> Path:
     """Run the stages of a row that are not finished. Returns the run folder."""
     name = f"{'random-' if row.random_weights else ''}{'-'.join(row.stages)}-{seed}"
     folder = settings.out / data.name / name
-    if len(row.stages) > 1 and row.stages[0] == "ti" and not folder.exists():  # its own row has trained this TI already
-        copy_folder(settings.out / data.name / f"ti-{seed}", folder, "samples-*")
+    trained = settings.out / data.name / f"ti-{seed}"  # by the row of TI alone, which comes first
     for stage in row.stages:
-        if (folder / f"{ADAPTER_OF_STAGE[stage]}.safetensors").is_file():
-            continue
         script = ["train_ti.py"] if stage == "ti" else ["train_lora.py", *(["--full"] if stage == "full" else [])]
         weights = settings.random_weights if row.random_weights else settings.weights
-        call([*script, "--data", data, "--out", folder, "--weights", weights, "--iterations", settings.iterations,
-              "--seed", seed, "--resume"], None, settings.out / "log.txt")
+        run(Job((*script, "--data", data, "--out", folder, "--weights", weights, "--iterations", settings.iterations,
+                 "--seed", seed, "--resume"), folder / f"{ADAPTER_OF_STAGE[stage]}.safetensors",
+                copy=(trained, folder) if len(row.stages) > 1 else None, without=("samples-*",)), settings.out)
     return folder
 
 
-def measure(settings: BenchmarkSettings, data: Path, folder: Path, adapters: str, start: str, seed: int,
+def measure(settings: Table2Settings, data: Path, folder: Path, adapters: str, start: str, seed: int,
             network: str) -> Measured:
     """One cell: images of a run folder, made from `start`, against the training part of the real ones."""
-    out, log = folder / f"samples-{start}-{adapters}", settings.out / "log.txt"
-    if not (out / "manifest.csv").is_file():
-        how: list[object] = ["--strength", settings.strength] if settings.strength is not None else []
-        call(["sample.py", "--run", folder, "--out", out, "--adapters", adapters, "--number", settings.number,
-              "--steps", settings.steps, "--sampler", settings.sampler, "--seed", FIRST_SAMPLING_SEED + seed,
-              *(["--from-noise"] if start == "noise" else how), "--resume"], None, log)
+    out = folder / f"samples-{start}-{adapters}"
+    how: list[object] = ["--from-noise"] if start == "noise" else []
+    if start == "images" and settings.strength is not None:
+        how = ["--strength", settings.strength]
+    run(Job(("sample.py", "--run", folder, "--out", out, "--adapters", adapters, "--number", settings.number, "--steps",
+             settings.steps, "--sampler", settings.sampler, "--seed", FIRST_SAMPLING_SEED + seed, *how, "--resume"),
+            out / "manifest.csv"), settings.out)
     file, real = out / f"score-{network}.json", training_part(settings.out, data)
-    if not file.is_file() and network == "nano":
-        call(["fid.py", real, out, "--features", "nano", "--json", file], None, log)
-    elif not file.is_file():
-        write_json(file, score(*(second_network().of_files(list_images(side)) for side in (real, out))).as_json())
+    run(Job(("fid.py", real, out, "--features", network, "--json", file), file), settings.out)
     result = read_json(file)
     novelty = median(float(image["novelty"]) for image in read_csv(out / "manifest.csv"))
     return Measured(result["fid_same_n"], result["floor"], result["same_n"], novelty)
-
-
-@cache
-def second_network() -> FeatureExtractor:
-    """The network trained on ImageNet, opened once."""
-    return imagenet_extractor("cpu")
 
 
 def training_part(out: Path, data: Path) -> Path:

@@ -19,8 +19,8 @@
     prediction, training_window                            a trained classifier is used, with the gray levels it knows
     expand_settings, stages, expansion, journal, expanded   expand.py: its settings and stages, what runs them,
                      expand.json, the expanded data set
-    composing, sources, makers, variation   what surrounds sample.py --compose and its other flags
-    rivals, rival_runs                      what surrounds python -m stablesdg.rivals
+    composing, sources, makers   what surrounds sample.py --compose and its other flags
+    rivals, rival_runs           what surrounds python -m stablesdg.rivals
     split_check      what surrounds python -m stablesdg.split --check
     interrupt        Ctrl-C and SIGTERM
     commands/        python -m stablesdg.split and its like

@@ -3,9 +3,9 @@ from pathlib import Path
 
 from ..data.images import save_image
 from ..evaluate.extract import nano_extractor
-from ..recognise import classifiers
 from ..recognise.hard import write_hard
 from ..recognise.results import Result, read_results, save_filtered, save_result, summary_lines
+from ..recognise.saved import save_classifier
 from ..recognise.verdicts import describe, describe_all, find_family
 from ..report.confusion import confusion_picture
 from ..storage.errors import UserError
@@ -29,9 +29,9 @@ def add_seed(experiment: Experiment, result: Result, run: SeedRun) -> Result:
     if run.filtered is not None:
         save_filtered(experiment.out, setup.name, tested.seed, run.filtered)
     if round(tested.val_accuracy, 6) > max((round(one.val_accuracy, 6) for one in result.seeds), default=-1.0):
-        classifiers.save(experiment.out / f"{setup.stem}.safetensors", run.state, setup.network, setup.classes,
-                         drawn | experiment.generated.seen | experiment.validation_sha256, experiment.settings.side,
-                         training_window(run.real))
+        save_classifier(experiment.out / f"{setup.stem}.safetensors", run.state, setup.network, setup.classes,
+                        drawn | experiment.generated.seen | experiment.validation_sha256, experiment.settings.side,
+                        training_window(run.real))
         write_hard(experiment.out / f"hard-{setup.stem}.csv", experiment.train, experiment.validation_files, run.missed,
                    experiment.extractor or nano_extractor(experiment.device))
     result = result.add(tested, run.n_added, len(experiment.generated.seen - drawn))

@@ -11,14 +11,9 @@ from ..data.split import Split
 from ..evaluate.extract import FeatureExtractor, nano_extractor
 from ..evaluate.imagenet import imagenet_extractor
 from ..recognise import classifiers
-from ..recognise.arms import (
-    FilesByClass,
-    GeneratedImages,
-    as_many,
-    find_generated,
-    unlike_settings,
-)
+from ..recognise.arms import FilesByClass
 from ..recognise.frozen import FROZEN
+from ..recognise.generated_sets import GeneratedImages, as_many, find_generated, unlike_settings
 from ..storage.errors import UserError
 from .classify_settings import ClassifySettings
 

@@ -132,7 +132,7 @@ def checked(kind: Callable[[str], N], fits: Callable[[N], bool], what: str) -> C
     return read
 
 
-positive = checked(int, lambda n: n >= 1, "a positive number")
+positive = checked(int, lambda n: n >= 1, "a whole number of at least 1")
 rate = checked(float, lambda x: 0 < x < inf, "a positive number")
 finite = checked(float, isfinite, "a number to compute with")
 seed = checked(int, lambda n: 0 <= n < 2**32, f"between 0 and {2**32 - 1}")
@@ -172,6 +172,11 @@ def advice(error: Exception) -> str:
     return f": {what}. What was finished before is kept" if what else ""
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether PyTorch has found too little memory, on a GPU or a CPU."""
+    return isinstance(error, RuntimeError) and bool(re.search("out of memory|allocate memory", str(error)))
+
+
 def run_main(main: Callable[[], None]) -> None:
     """Run a script's main(). An error that the user can mend becomes one sentence and exit code 1.
 
@@ -192,7 +197,7 @@ def run_main(main: Callable[[], None]) -> None:
         print(f"error{of_process()}: {error}{advice(error)}", file=sys.stderr)
         sys.exit(1)
     except RuntimeError as error:
-        if not re.search("out of memory|allocate memory", str(error)):
+        if not is_out_of_memory(error):
             raise
         print(f"error{of_process()}: not enough memory ({str(error).splitlines()[0]}): lower --batch-size or "
               "--resolution, train with --gradient-checkpointing, or for classify.py take a smaller --network.",

@@ -17,7 +17,8 @@ from ..compose.pairs import Composer, Composite, require_pairs
 from ..compose.paste import lay_in, region_to_redraw
 from ..compose.seam import seam_ratio
 from ..compose.weld import weld
-from ..data.generated import BOXES, MASKS, ImageSet, Job, Row, source_name
+from ..data.folders import name_of
+from ..data.generated import BOXES, MASKS, ImageSet, Job, Row
 from ..data.images import Source, fit_size, read_image, to_image, to_tensor
 from ..data.split import surfaces_of
 from ..report.pairs import PAIRS_SHOWN, Composition, save_compositions
@@ -38,7 +39,7 @@ def open_composer(settings: SamplingSettings, real: RealImages) -> tuple[Compose
         print(f"warning: {len(unmarked)} of the {len(real.sources)} images are no sources, because their masks have no "
               f"white pixel: {', '.join(file.name for file in unmarked)}")
         real = replace(real, sources=[file for file in real.sources if file not in unmarked])
-    files = {*real.sources, *(file for file in real.grounds if source_name(file) in real.split["files"])}
+    files = {*real.sources, *(file for file in real.grounds if name_of(file) in real.split["files"])}
     surfaces = dict(zip(files, surfaces_of(real.split, files)))
     require_pairs(real.sources, real.grounds, surfaces)
     return Composer(real.grounds, surfaces, given), real
@@ -102,7 +103,7 @@ def describe(composite: Composite, final: np.ndarray, region: str) -> dict[str, 
     place = composite.place
     seams = {"seam": seam_ratio(final, composite.mask), "seam_pasted": seam_ratio(composite.pasted, composite.mask),
              "seam_source": seam_ratio(composite.source, composite.source_mask)}
-    return {"ground": source_name(composite.ground_file), "mask": composite.kind, "region": region,
+    return {"ground": name_of(composite.ground_file), "mask": composite.kind, "region": region,
             "share": f"{composite.mask.mean():.4f}", "mirror": "x" * place.mirror_x + "y" * place.mirror_y,
             "dx": str(place.dx), "dy": str(place.dy),
             **{name: "" if isnan(value) else f"{value:.3f}" for name, value in seams.items()}}

@@ -14,7 +14,7 @@ from ..data.folders import list_categories
 from ..data.generated import BOX_FILES
 from ..data.split import PARTS, Split, load_split, part_files
 from ..evaluate.filter import USED
-from ..recognise.arms import find_generated
+from ..recognise.generated_sets import find_generated
 from ..storage.errors import UserError
 from ..storage.files import atomic_folder, read_csv, read_json, write_csv, write_json
 from .paths import split_file

@@ -22,7 +22,7 @@ from ..storage.errors import UserError
 from ..storage.files import read_optional_json
 from ..storage.torchrun import is_first, size
 from . import processes
-from .command_line import duration
+from .command_line import duration, is_out_of_memory
 from .commands.plan import LEAK
 from .devices import pick_device, pick_dtype
 from .environment import ROOT
@@ -33,7 +33,6 @@ from .paths import dataset_folder
 from .stages import FEWEST_TO_CHOOSE_BY, TRAINING, Stage, can_tune, evaluation_stage, tunes, with_arguments
 
 TRAINING_STEP_SECONDS = 0.35  # of SqueezeNet, 32 images of 200 x 200 on one core
-IMAGES_STAGE = f"{costs.IMAGES:,} images, --sampler dpm --steps 25"
 MODULES = "stablesdg.app.commands."
 
 
@@ -126,7 +125,7 @@ def choose(stage: Stage, notes: Journal, clock: Clock) -> tuple[bool, Stage | No
 
     A stage is not run if its category has failed before.
     """
-    read = fingerprint(stage.reads)
+    read = fingerprint(stage.reads, stage.split)
     if notes.is_done(stage, read):
         print(f"== {stage.label}: done before, skipped", flush=True)
         return True, None
@@ -149,9 +148,11 @@ def run_program(stage: Stage) -> str:
         else:
             main = importlib.import_module(MODULES + stage.program).main
         main(list(stage.arguments))
-    except (UserError, OSError, RuntimeError) as error:
+    except (UserError, OSError) as error:
         return str(error)
     except Exception as error:  # a fault of the program ends this stage, and no other
+        if is_out_of_memory(error):
+            return f"not enough memory ({str(error).splitlines()[0]})"
         traceback.print_exc()
         return f"{type(error).__name__}: {error}"
     except SystemExit as exit:
@@ -180,8 +181,9 @@ def dry_run_lines(settings: ExpandSettings, stages: Sequence[Stage]) -> list[str
         lines.append(f"{minutes * amount:8.1f}  {gib:5.1f}  {stage.label}: {stage.command}")
     where = ("timed here" if settings.is_small else
              f"computed for a GPU that sustains {costs.TERA_FLOP_PER_SECOND} TFLOP/s")
-    return [*lines, f"{total:8.1f}  minutes in all, {where}; split, plan and scores are not counted. Where the plan "
-                    "advises against generation, only the classifier on frozen features is trained"]
+    return [*lines, f"{total:8.1f}  minutes in all, {where}; those of networks are for SqueezeNet on one idle core of "
+                    "a CPU. Split, plan and scores are not counted. Where the plan advises against generation, only "
+                    "the classifier on frozen features is trained"]
 
 
 def stage_costs(settings: ExpandSettings) -> dict[str, tuple[float, float]]:
@@ -192,10 +194,10 @@ def stage_costs(settings: ExpandSettings) -> dict[str, tuple[float, float]]:
     device = pick_device(settings.device)
     found = (costs.nano_costs(width, height, device, pick_dtype("auto", device)) if settings.is_small
              else costs.stable_diffusion_costs())
-    per = {"token embedding": costs.ITERATIONS, "LoRA": costs.ITERATIONS, IMAGES_STAGE: costs.IMAGES}
+    per = {costs.EMBEDDING: costs.ITERATIONS, costs.LORA: costs.ITERATIONS, costs.DPM_IMAGES: costs.IMAGES}
     said = {cost.stage: (cost.minutes / per[cost.stage], cost.gib) for cost in found if cost.stage in per}
     step = TRAINING_STEP_SECONDS * (settings.side / 200) ** 2
-    return {**said, "images": said[IMAGES_STAGE], TRAINING: (step / 60, costs.NANO_GIB)}
+    return {**said, "images": said[costs.DPM_IMAGES], TRAINING: (step / 60, costs.NANO_GIB)}
 
 
 def close(settings: ExpandSettings, notes: Journal, clock: Clock) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..data.folders import list_categories
-from ..data.generated import source_name
+from ..data.folders import list_categories, name_of
 from ..data.split import PARTS, load_split, part_files, surfaces_of
 from ..evaluate.extract import FeatureExtractor
 from ..recognise.arms import FilesByClass, as_tensors, surfaces
+from ..recognise.hard import read_hard
 from ..recognise.results import Setup, images_sha256
 from ..storage.errors import UserError
 from ..storage.files import sha256
@@ -28,7 +28,6 @@ from .classify_images import (
 from .classify_settings import ClassifySettings
 from .devices import pick_device, pick_dtype
 from .paths import split_file
-from .sources import read_weights
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def open_experiment(settings: ClassifySettings) -> Experiment:
         split["method"], classes, bool(generated.unknown),
         pretrained_sha256=sha256(settings.pretrained) if settings.pretrained else None,
         device=device.type, dtype=str(dtype).removeprefix("torch."),
-        test_files=[source_name(file) for files in parts["test"] for file in files],
+        test_files=[name_of(file) for files in parts["test"] for file in files],
         test_groups=surfaces(parts["test"], split), held_out_sha256=images_sha256(parts["val"], parts["test"]),
         images_sha256=images_sha256(parts["train"], generated.files), arguments=settings.as_arguments(),
         features=extractor.key if extractor else None,
@@ -89,6 +88,6 @@ def open_experiment(settings: ClassifySettings) -> Experiment:
     seen = frozenset(sha256(file) for files in parts["val"] for file in files)
     train_files = [file for files in parts["train"] for file in files]
     surface_of = dict(zip(train_files, surfaces_of(split, train_files)))
-    repeated = dict(zip(train_files, read_weights(settings.hard, train_files, split))) if settings.hard else None
+    repeated = dict(zip(train_files, read_hard(settings.hard, train_files, split))) if settings.hard else None
     return Experiment(settings, setup, device, dtype, parts["train"], repeated, generated, surface_of, extractor,
                       validation, parts["val"], seen, test, settings.results_folder)

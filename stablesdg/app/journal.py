@@ -16,9 +16,9 @@ from .stages import Stage
 WARNING = "warning: "  # how the lines begin that are kept for the report
 
 
-def fingerprint(paths: Iterable[Path]) -> str:
-    """One hash over files, and over all files in folders. What is not there counts, too; hidden files do not."""
-    digest = hashlib.sha256()
+def fingerprint(paths: Iterable[Path], text: str = "") -> str:
+    """One hash over files, all files in folders, and a text. What is not there counts, too; hidden files do not."""
+    digest = hashlib.sha256(text.encode())
     for path in paths:
         inside = sorted(file for file in path.rglob("*") if file.is_file()
                         and not is_of_the_system(file.relative_to(path))) if path.is_dir() else [path]
@@ -61,17 +61,18 @@ class Journal:
                      if (entry["category"], entry["stage"]) == (stage.category, stage.name)), None)
 
     def begun(self, stage: Stage, read: str) -> dict[str, Any] | None:
-        """The entry of the same command, if it began before with the same files. `read` is fingerprint(stage.reads)."""
+        """The entry of the same command, if it began before with the same files. `read` is their fingerprint."""
         entry = self.entry(stage)
         return entry if entry and (entry["command"], entry["read"]) == (stage.command, read) else None
 
     def is_interrupted(self, stage: Stage, read: str) -> bool:
         """Whether a stage is unfinished and can be gone on with.
 
-        One that replaces another result starts anew until it ends: it would go on with that result.
+        One that replaces another result starts anew until it ends, if it would go on with that result.
         """
         entry = self.begun(stage, read)
-        return entry is not None and "wrote" not in entry and not entry.get("replaces")
+        return (entry is not None and "wrote" not in entry
+                and (stage.knows_its_own or not entry.get("replaces")))
 
     def is_done(self, stage: Stage, read: str) -> bool:
         """Whether the same command has ended before, and nothing that it read or wrote has changed since."""

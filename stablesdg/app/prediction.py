@@ -9,10 +9,11 @@ from ..data.folders import holds_images, list_categories, list_images, require_f
 from ..data.images import save_image
 from ..data.surfaces import progress_bar
 from ..data.window import reading_by
-from ..recognise import classifiers
 from ..recognise.arms import surfaces
+from ..recognise.classifiers import predict_files
 from ..recognise.per_class import scores_in_words
 from ..recognise.results import write_confusion
+from ..recognise.saved import export_onnx, load_classifier
 from ..recognise.significance import interval
 from ..report.confusion import confusion_picture
 from ..storage.errors import UserError
@@ -48,10 +49,10 @@ def classify_folder(model: Path, folder: Path, out: Path | None, device_name: st
     too, as CLASS/FILE.
     """
     device = pick_device(device_name)
-    saved = classifiers.load(model)
+    saved = load_classifier(model)
     files, names = images_and_names(folder)
     with reading_by(choose_window(model, saved.window, files)):
-        probabilities = classifiers.predict_files(saved.network.to(device), files, device, side=saved.side)
+        probabilities = predict_files(saved.network.to(device), files, device, side=saved.side)
     name = f"classes-{model.stem}-on-{folder.resolve().name}.csv"
     file = out if out and out.suffix and not out.is_dir() else (out or model.parent) / name
     chosen = [UNSURE if threshold and float(p.max()) < threshold else saved.classes[int(p.argmax())]
@@ -85,13 +86,13 @@ def shares(probabilities: Tensor) -> list[str]:
 def evaluate_folder(model: Path, folder: Path, out: Path | None, device_name: str) -> None:
     """--evaluate: how good a classifier is on a folder of class folders."""
     device = pick_device(device_name)
-    saved = classifiers.load(model)
+    saved = load_classifier(model)
     by_class, n_classes = open_labelled(folder, saved.classes), len(saved.classes)
     files = [file for own in by_class for file in own]
     y = torch.tensor([k for k, own in enumerate(by_class) for _ in own])
     warn_of_seen_images(model, files, saved.seen)
     with reading_by(choose_window(model, saved.window, files)):
-        probabilities = classifiers.predict_files(saved.network.to(device), files, device, side=saved.side)
+        probabilities = predict_files(saved.network.to(device), files, device, side=saved.side)
     predicted = probabilities.argmax(dim=1)
     counts = torch.bincount(y * n_classes + predicted, minlength=n_classes**2).view(n_classes, n_classes).tolist()
     groups = surfaces([own for own in by_class if own], None, progress_bar("overlaps"))
@@ -136,7 +137,7 @@ def warn_of_seen_images(model: Path, files: Sequence[Path], seen: frozenset[str]
 
 def export_classifier(model: Path, onnx: Path) -> None:
     """--onnx."""
-    saved = classifiers.load(model)
-    classifiers.export_onnx(saved.network, onnx, saved.side)
+    saved = load_classifier(model)
+    export_onnx(saved.network, onnx, saved.side)
     size = f"{saved.side}, {saved.side}" if saved.side else "H, W"
     print(f"wrote {onnx}: uint8 images (N, 3, {size}) to probabilities of {', '.join(saved.classes)}")

@@ -12,7 +12,6 @@ from ..generation import CODED_AT_ONCE, GUIDANCE, generate
 from ..models.stable_diffusion import StableDiffusion
 from ..report.pictures import image_grid
 from .command_line import duration
-from .runs import record_preview
 
 IMAGES, STRENGTH, STEPS = 6, 0.4, 12
 SIDE = 512  # pixels; larger images are shrunk
@@ -20,7 +19,7 @@ SIDE = 512  # pixels; larger images are shrunk
 
 def draw_preview(folder: Path, stage: str, sd: StableDiffusion, files: Sequence[Path], prompt: str,
                  resolution: int | None, seed: int) -> None:
-    """Draw the preview of a stage that is finished and recorded in a run folder, and note its seconds.
+    """Draw the preview of a stage that is finished and recorded in a run folder.
 
     files       training images, of which the first IMAGES are shown
     resolution  their shorter side in pixels, or None for their own size
@@ -32,9 +31,7 @@ def draw_preview(folder: Path, stage: str, sd: StableDiffusion, files: Sequence[
         save_preview(path, sd, files, prompt, resolution, seed)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"the {stage} stage is finished and recorded; only {path} is missing") from None
-    seconds = time.monotonic() - started
-    record_preview(folder, stage, seconds)
-    print(f"wrote {path} in {duration(seconds)}")
+    print(f"wrote {path} in {duration(time.monotonic() - started)}")
 
 
 def preview_resolution(file: Path, resolution: int | None) -> int | None:

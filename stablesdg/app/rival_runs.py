@@ -133,7 +133,6 @@ def record(settings: RivalSettings, opened: Opened, trained: Trained, drawing_se
     """run.json: settings, seconds, parameters, memory, and which images were seen."""
     write_json(settings.out / "run.json", {
         "rival": settings.name, "data": str(settings.data.resolve()),
-        "split_sha256": sha256(split_file(settings.data)),
         "arguments": {name: str(v) if isinstance(v, Path) else v for name, v in vars(settings).items()},
         "steps": trained.steps, "training_seconds": trained.seconds, "drawing_seconds": drawing_seconds,
         "parameters": opened.parameters, "peak_memory": trained.memory, "device": opened.device.type,

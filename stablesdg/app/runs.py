@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..storage.errors import UserError
-from ..storage.files import read_optional_json, sha256, write_json
+from ..storage.files import read_optional_json, write_json
 from ..storage.runs import runs_root
-from .paths import split_file
 
 if TYPE_CHECKING:
     from ..models.stable_diffusion import StableDiffusion
 
+CHOICE = "choice.json"
 ADAPTER_FILES = ("embedding.safetensors", "lora.safetensors", "full.safetensors")
 
 
@@ -50,31 +50,27 @@ def require_run(folder: Path) -> dict[str, Any]:
     return record
 
 
-def add_choice(folder: Path, tuned: Mapping[str, Any]) -> None:
-    """Put tune.py's choice of s and w into run.json, where sample.py finds it."""
-    write_json(folder / "run.json", {**read_run(folder), "tuned": tuned})
+def write_choice(folder: Path, choice: Mapping[str, Any]) -> None:
+    """Write tune.py's choice of s and w to choice.json, where sample.py finds it."""
+    write_json(folder / CHOICE, choice)
+
+
+def read_choice(folder: Path) -> dict[str, Any]:
+    """choice.json, or {} if there is none."""
+    return read_optional_json(folder / CHOICE)
 
 
 def record_training(folder: Path, stage: str, arguments: Mapping[str, Any], sd: StableDiffusion, seconds: float,
                     memory: int | None, embedding_sha256: str | None) -> None:
-    """Add a training stage to run.json. A choice of s and w is removed, because it was made for other adapters.
+    """Add a training stage to run.json. choice.json is removed, because it was made for other adapters.
 
     memory  as devices.peak_memory gives it
     """
-    run = read_run(folder)
-    run.pop("tuned", None)
-    data = Path(arguments["data"])
-    run |= {"weights": str(sd.path.resolve()), "weights_sha256": sd.sha256, "data": str(data.resolve()),
-            "split_sha256": sha256(split_file(data))}
+    (folder / CHOICE).unlink(missing_ok=True)
+    run = {**read_run(folder), "weights": str(sd.path.resolve()), "weights_sha256": sd.sha256,
+           "data": str(Path(arguments["data"]).resolve())}
     entry = _entry(arguments, sd, seconds) | {"peak_memory": memory, "embedding_sha256": embedding_sha256}
     write_json(folder / "run.json", {**run, "stages": {**run.get("stages", {}), stage: entry}})
-
-
-def record_preview(folder: Path, stage: str, seconds: float) -> None:
-    """Note in run.json how long the preview of a finished training stage took."""
-    run = read_run(folder)
-    run["stages"][stage]["preview_seconds"] = round(seconds, 1)
-    write_json(folder / "run.json", run)
 
 
 def record_sampling(folder: Path, arguments: Mapping[str, Any], sd: StableDiffusion, seconds: float) -> None:

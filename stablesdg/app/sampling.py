@@ -1,17 +1,19 @@
 """What surrounds generation: s and w chosen, batches of sources made into images, rows of the manifest."""
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from ..data.augment import augment
-from ..data.generated import ImageSet, Job, Row, source_name
+from ..data.folders import name_of
+from ..data.generated import ImageSet, Job, Row
 from ..data.images import Source, read_batches, read_image
 from ..evaluate.novelty import COPY_NOVELTY, STRANGE_NOVELTY, NoveltyMeter, similarity
 from ..generation import GUIDANCE, Step, generate, plan
@@ -25,7 +27,7 @@ from .command_line import duration
 from .compat import plan_diffusers
 from .makers import ImageMaker, from_pixels
 from .model import Trained, from_recipe, load_adapters, open_model
-from .variation import noisy_embedding, strength_of
+from .runs import read_choice
 
 # The paper's Table I: s and w that it found best for each category of NEU and CCBSD.
 TABLE_I = {"Cr": (0.2, 2), "In": (0.9, 9), "Pa": (0.4, 6), "PS": (0.5, 3), "RS": (0.1, 8), "Sc": (0.5, 7),
@@ -34,6 +36,7 @@ STRENGTH, SAMPLER, STEPS = 0.4, "ddim", 50
 FEWEST_STEPS = 10  # of any sampler; docs/results/samplers.md shows what fewer lose
 LOG_IMAGES = 10  # between two lines where the output is not a terminal
 MOST_TRIES = 5  # an image gets at most so many seeds to become as novel as --min-novelty asks
+STRENGTH_STREAM = 31  # of random numbers: apart from that of the noise, which has the same seed
 RETRY_STRIDE = 1_000_000_000  # between the seeds of two tries
 
 
@@ -48,14 +51,13 @@ class SamplingSettings:
     strength: float | None  # or the lower end of a range
     strength_high: float | None  # the upper end
     guidance: float | None
+    untuned: bool
     number: int
     steps: int | None
     sampler: str | None
     from_noise: bool
     classic: bool
     other: Path | None  # --from: sources of another class
-    hard: Path | None
-    embedding_noise: float
     compose: bool
     region: str
     ground: Path | None
@@ -104,15 +106,11 @@ class Prior:
         """The steps to run from strength s."""
         return steps_to_run(self.sd, s, self.steps, self.sampler, self.settings.compat)
 
-    def parts(self, seeds: Sequence[int]) -> Iterator[tuple[slice, float]]:
-        """(images, s) of the parts of a batch that can run together: all, or one by one if each draws s or v_d."""
-        sigma = self.settings.embedding_noise
-        if self.s_high is None and not sigma:
-            yield slice(0, len(seeds)), self.s
-            return
-        for i, seed in enumerate(seeds):
-            with noisy_embedding(self.sd, sigma, seed):
-                yield slice(i, i + 1), strength_of(seed, self.s, self.s_high)
+    def parts(self, seeds: Sequence[int]) -> list[tuple[slice, float]]:
+        """(images, s) of the parts of a batch that can run together: all, or one by one if each draws its s."""
+        if self.s_high is None:
+            return [(slice(0, len(seeds)), self.s)]
+        return [(slice(i, i + 1), strength_of(seed, self.s, self.s_high)) for i, seed in enumerate(seeds)]
 
     def columns(self) -> dict[str, str]:
         """What the manifest says of all images."""
@@ -125,12 +123,11 @@ class Prior:
     def depends_on(self) -> dict[str, Any]:
         """The settings that images follow from. What was not asked for is not named."""
         asked = self.settings
-        more = {"s_high": self.s_high, "embedding_noise": asked.embedding_noise or None}
         return {"steps": self.steps, "sampler": self.sampler, "uncond": asked.uncond, "compat": asked.compat,
                 "adapters": asked.adapters, "s": self.s, "w": self.w, "prompt": self.trained.prompt,
                 "weights": self.sd.sha256, "resolution": self.trained.resolution, "dtype": str(self.sd.dtype),
                 "adapter_files": [sha256(file) for file in self.sd.adapter_files], "device": self.sd.device.type,
-                **{name: value for name, value in more.items() if value is not None}}
+                **({} if self.s_high is None else {"s_high": self.s_high})}
 
 
 def open_prior(settings: SamplingSettings, folder: Path, record: Mapping[str, Any]) -> Prior:
@@ -140,10 +137,8 @@ def open_prior(settings: SamplingSettings, folder: Path, record: Mapping[str, An
     if settings.uncond == "base" and folder / "full.safetensors" in sd.adapter_files:
         raise UserError("--uncond base needs the model without adapters, but a full adaptation has replaced it: leave "
                         "out --uncond.")
-    if settings.embedding_noise and not sd.text.vectors:
-        raise UserError("--embedding-noise needs a learned v_d: train_ti.py makes one.")
-    tuned = {} if settings.from_noise else record.get("tuned", {})
-    s, w = choose_strength_and_guidance(settings, sd, folder.resolve().name, tuned)
+    tuned = {} if settings.from_noise or settings.untuned else read_choice(folder)
+    s, w = choose_strength_and_guidance(settings, sd, Path(record["data"]).name, tuned)
     sampler, steps = settings.sampler or tuned.get("sampler", SAMPLER), settings.steps or tuned.get("steps", STEPS)
     prior = Prior(sd, trained, s, settings.strength_high, w, sampler, steps, settings)
     path = prior.path(settings.strength_high or s)
@@ -170,6 +165,11 @@ def open_diffusion(settings: SamplingSettings, folder: Path, record: Mapping[str
     return ImageMaker(from_pixels(draw, prior.columns_of), f"generated, s = {prior.strength}, w = {prior.w:g}",
                       columns=columns, resolution=prior.trained.resolution, multiple=prior.sd.vae.factor,
                       depends_on=depends_on, seen=prior.trained.seen, sd=prior.sd, keeps_places=not settings.from_noise)
+
+
+def strength_of(seed: int, low: float, high: float) -> float:
+    """s of the image with this seed, even between low and high, to three digits."""
+    return round(float(np.random.default_rng([STRENGTH_STREAM, seed]).uniform(low, high)), 3)
 
 
 def steps_to_run(sd: StableDiffusion, s: float, steps: int, sampler: str, compat: str | None = None) -> list[Step]:
@@ -199,9 +199,11 @@ def choose_strength_and_guidance(settings: SamplingSettings, sd: StableDiffusion
         guidance = tuned["w"] if guidance is None else guidance
     chosen = from_recipe(sd, "sample", strength=strength, guidance=guidance)
     s, w = chosen["strength"], chosen["guidance"]
-    if (s is None or w is None) and category in TABLE_I:
-        print(f"the paper's Table I has s = {TABLE_I[category][0]}, w = {TABLE_I[category][1]} for {category}")
     s_default, w_default = TABLE_I.get(category, (STRENGTH, GUIDANCE))
+    taken = [f"{name} = {default}" for name, value, default in (("s", s, s_default), ("w", w, w_default))
+             if value is None]
+    if taken and category in TABLE_I:
+        print(f"the paper's Table I has {', '.join(taken)} for {category}")
     return (s_default if s is None else s), (w_default if w is None else w)
 
 
@@ -248,8 +250,8 @@ def make_batch(batch: Sequence[Source[Job]], maker: ImageMaker, meter: NoveltyMe
                 continue
             file = source.job.source
             images.keep(source.job.name, new.image, {
-                "file": source.job.name, "source": "" if from_noise else source_name(file), "seed": str(seed),
-                **maker.columns, **new.columns, "novelty": f"{novelty:.4f}", "nearest": source_name(nearest),
+                "file": source.job.name, "source": "" if from_noise else name_of(file), "seed": str(seed),
+                **maker.columns, **new.columns, "novelty": f"{novelty:.4f}", "nearest": name_of(nearest),
                 "ssim": "" if from_noise else f"{similarity(new.image, read_image(file)[0]):.4f}"}, new.mask)
         pending = below
         if not pending:
@@ -294,7 +296,7 @@ def save_preview(folder: Path, images: ImageSet, rows: Sequence[Row], jobs: Sequ
 
 def save_extremes(folder: Path, images: ImageSet, rows: Sequence[Row], compared: Sequence[Path]) -> None:
     """Draw the least and the most novel images, each beside the real image that is nearest to it."""
-    named = {source_name(file): file for file in compared}
+    named = {name_of(file): file for file in compared}
     save_novelty_picture(folder / f"novelty-{images.out.name}.png",
                          [(images.partial / row["file"], float(row["novelty"]), named[row["nearest"]])
                           for row in rows])

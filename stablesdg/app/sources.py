@@ -1,14 +1,11 @@
-"""Which real images new ones are made of, and how often each."""
-from collections.abc import Sequence
+"""Which real images new ones are made of."""
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..data.folders import list_images
-from ..data.generated import source_name
 from ..data.split import Split, load_split, part_files, refuse_leak
-from ..data.surfaces import category_of
 from ..storage.errors import UserError
-from ..storage.files import read_csv, sha256
+from ..storage.files import sha256
 from .paths import split_file
 from .processes import first_alone
 
@@ -50,44 +47,3 @@ def find_real_images(data: Path, other: Path | None = None, compose: bool = Fals
         refuse_leak([sha256(file) for file in grounds], split, f"The folder {ground or data}")
         print(f"grounds: {len(grounds)} images of {ground or data}" + (", its training part" if known else ""))
     return RealImages(split, sources, grounds, own + sources if other else own)
-
-
-def read_weights(file: Path, sources: Sequence[Path], split: Split) -> list[float]:
-    """How often each source, or each image that is seen again, is to be taken, relative to the others.
-
-    file     CSV with the columns `file` (CATEGORY/FILE) and `weight`. An image that it does not name has weight 1. Rows
-             of other classes than those of the sources do not count
-    sources  images of one class, or of several
-
-    Raises UserError for an image that is kept out of training, and if no row is of these classes.
-    """
-    rows = read_csv(file)
-    if not rows or not {"file", "weight"} <= set(rows[0]):
-        raise UserError(f"{file} has no columns file and weight: its first line must name them.")
-    names = [source_name(source) for source in sources]
-    classes = {category_of(name) for name in names}
-    given = {row["file"]: to_weight(row["weight"], file) for row in rows if category_of(row["file"]) in classes}
-    of = ", ".join(sorted(classes))
-    if strange := sorted(name for name in given if split["files"].get(name, {}).get("part") != "train"):
-        part = split["files"][strange[0]]["part"] if strange[0] in split["files"] else "no"
-        raise UserError(f"{file} weights {strange[0]}, which is in {part} part of the split: only training images "
-                        "may have a weight.")
-    weights = [given.get(name, 1.0) for name in names]
-    if not given or not sum(weights):
-        raise UserError(f"{file} gives no weight to any image of {of}: it needs a row for one of them at least, "
-                        f"with a name like {names[0]}.")
-    low, high = min(weights), max(weights)
-    print(f"{file} weights {len(given)} of the {len(sources)} images of {of}, from {low:g} to {high:g}"
-          + (": all alike, so it changes nothing" if low == high else ""))
-    return weights
-
-
-def to_weight(text: str, file: Path) -> float:
-    """A weight of at least 0. Raises UserError for anything else."""
-    try:
-        weight = float(text)
-    except (TypeError, ValueError):
-        weight = -1.0
-    if not 0 <= weight < float("inf"):
-        raise UserError(f"{file} has the weight {text!r}: a weight is a number of at least 0.")
-    return weight

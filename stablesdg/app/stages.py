@@ -1,5 +1,6 @@
 """The stages of expand.py: which commands are typed, in which order, what they read, and what they write."""
 import dataclasses
+import json
 import shlex
 from collections import Counter
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ FEWEST_TO_CHOOSE_BY = 5  # validation images: with 2 to 4, no cell could be told
 UNEQUAL = 2  # then a network that is trained on all images alike tends to answer with the largest class
 TRAINING = "training"
 IMITATION, IMITATION_COST = "imitation", 1.5  # the arm, and its steps take so many times as long
+ADAPTERS = ("--adapters", "embedding,lora")  # those of the two stages, whatever else lies in the run folder
 SHARED = ("train_ti.py", "train_lora.py", "tune.py", "sample.py", "fid.py", "classify.py")
 
 
@@ -33,8 +35,10 @@ class Stage:
     arguments: tuple[str, ...]
     reads: tuple[Path, ...]  # files and folders that its result follows from
     writes: tuple[Path, ...]
+    split: str = ""  # the lines of the split that its result follows from, where it does not read all of it
     goes_on: tuple[str, ...] = ()  # further arguments if it was interrupted, with the same command and files
     starts_anew: tuple[str, ...] = ()  # further arguments if not
+    knows_its_own: bool = False  # it goes on only with unfinished work of the same settings
     operations: tuple[str, float] = ("", 0)  # what its minutes are counted by: a key of `costs`, and how many
 
     @property
@@ -81,34 +85,45 @@ def category_stages(settings: ExpandSettings, run: Path, category: str) -> list[
     where = ("--data", str(data), "--weights", settings.weights)
     training = (*where, "--iterations", str(settings.iterations), "--no-preview", *common)
     split, weights = run.parent / "split.json", Path(settings.weights)
-    real = (settings.data / category, split, run.parent / WINDOW)
+    real = (settings.data / category, run.parent / WINDOW)
+    lines = lines_of(split, category, settings.good)
     embedding, lora = run / "embedding.safetensors", run / "lora.safetensors"
     stages = [
-        Stage("token embedding", category, "train_ti.py", training, (*real, weights), (embedding,),
+        Stage("token embedding", category, "train_ti.py", training, (*real, weights), (embedding,), lines,
               ("--resume",), operations=("token embedding", settings.iterations)),
         Stage("LoRA", category, "train_lora.py", ("--rank", "1", *training),
-              (*real, weights, embedding), (lora,), ("--resume",), operations=("LoRA", settings.iterations))]
+              (*real, weights, embedding), (lora,), lines, ("--resume",), operations=("LoRA", settings.iterations))]
+    adapted = ("--run", str(run), *where, *ADAPTERS)
     chosen: tuple[Path, ...] = ()
     if tunes(settings) and can_tune(split, category):
         guidances, number = TUNED_GUIDANCES[settings.is_small], TUNED_IMAGES[settings.is_small]
-        chosen = (run / "tune.csv",)
+        chosen = (run / "tune.csv", run / "choice.json")
+        cells = len(TUNED_STRENGTHS.split(",")) * len(guidances.split(","))
         stages.append(Stage(
             "choose s and w", category, "tune.py",
-            ("--run", str(run), *where, "--strengths", TUNED_STRENGTHS, "--guidances", guidances, "--number",
-             str(number), "--halving", *SAMPLER, *common), (*real, weights, lora), chosen, ("--resume",),
-            operations=("images", number * 8 / 3)))
+            (*adapted, "--strengths", TUNED_STRENGTHS, "--guidances", guidances, "--number", str(number), "--halving",
+             *SAMPLER, *common), (*real, weights, lora), chosen, lines, ("--resume",),
+            operations=("images", cells * number / 2)))  # a quarter of each cell, then of a half, half of a quarter
     samples = run / "samples"
     compose, marks = composition(settings, category)
     stages.append(Stage(
         "images", category, "sample.py",
-        ("--run", str(run), *where, "--number", str(settings.number), *compose, *SAMPLER,
-         *common), (*real, weights, lora, *chosen, *marks), (samples,), ("--resume",),
+        (*adapted, "--number", str(settings.number), *compose, *(() if chosen else ("--untuned",)), *SAMPLER, *common),
+        (*real, weights, lora, *chosen, *marks), (samples,), lines, ("--resume",), knows_its_own=True,
         operations=("images", settings.number)))
     features = () if settings.has_inception else ("--features", "nano")
     stages.append(Stage("score", category, "fid.py",
                         (str(data), str(samples), *features, "--json", str(run / "fid.json"), "--device",
-                         settings.device), (*real, samples), (run / "fid.json",)))
+                         settings.device), (*real, samples), (run / "fid.json",), lines))
     return stages
+
+
+def lines_of(split: Path, *categories: str | None) -> str:
+    """What the split says of the images of some classes; "" where there is no split yet."""
+    if not split.is_file():
+        return ""
+    files = read_split(split)["files"]
+    return json.dumps({name: files[name] for name in sorted(files) if category_of(name) in categories})
 
 
 def composition(settings: ExpandSettings, category: str) -> tuple[tuple[str, ...], tuple[Path, ...]]:
@@ -196,7 +211,7 @@ def classify(settings: ExpandSettings, network: str, arguments: tuple[str, ...],
     steps = 0 if network in FROZEN else settings.steps * settings.seeds * (IMITATION_COST if name == IMITATION else 1)
     return Stage(f"{network}, {name}", "", "classify.py",
                  ("--data", str(settings.data), "--network", network, "--name", name, "--device", settings.device,
-                  *arguments), reads, (results / f"{stem}.json", results / f"{stem}.safetensors"), ("--resume",),
+                  *arguments), reads, (results / f"{stem}.json", results / f"{stem}.safetensors"), "", ("--resume",),
                  ("--replace",), operations=(TRAINING, steps))
 
 

@@ -181,9 +181,7 @@ def parse_xml(file: Path) -> ElementTree.Element:
 
 def read_yolo(file: Path, size: tuple[int, int], name: str | None = None) -> list[Box]:
     """The boxes of a YOLO txt file, for an image of `size` (width, height). A class is its number or its name."""
-    listed = next((f for f in (file.parent / "classes.txt", file.parent.parent / "classes.txt") if f.is_file()), None)
-    names = listed.read_text(encoding="utf-8").split("\n") if listed else []
-    boxes = []
+    names, boxes = class_names(file.parent), []
     try:
         for line in filter(None, map(str.strip, file.read_text(encoding="utf-8").splitlines())):
             number, *values = line.split()
@@ -192,6 +190,17 @@ def read_yolo(file: Path, size: tuple[int, int], name: str | None = None) -> lis
     except ValueError as error:
         raise malformed(file, error) from None
     return boxes
+
+
+def class_names(folder: Path) -> list[str]:
+    """The lines of classes.txt in a folder of YOLO files, or in the one above it. Raises UserError if it is no text."""
+    for file in (folder / "classes.txt", folder.parent / "classes.txt"):
+        if file.is_file():
+            try:
+                return file.read_text(encoding="utf-8").split("\n")
+            except UnicodeDecodeError as error:
+                raise UserError(f"{file} is not UTF-8 ({error}): save it as that, or remove it.") from None
+    return []
 
 
 def yolo_box(values: Sequence[float], size: tuple[int, int]) -> Box:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from ..data.arithmetic import number_parts
+from ..data.arithmetic import number_parts, otsu
 
 TWO_TONES_ON_PLANE, TWO_TONES_ON_CURVE = 0.69, 0.64  # least share of the variance between Otsu's classes
 TONES_AREA = (0.01, 0.48)  # of the image, for the rarer tone
@@ -100,23 +100,21 @@ def level_stripes(residual: np.ndarray) -> np.ndarray:
 # ---- two tones --------------------------------------------------------------------------------------------------
 
 
-def otsu(values: np.ndarray) -> tuple[float, float]:
-    """(threshold, share of the variance that lies between the two classes)."""
+def otsu_threshold(values: np.ndarray) -> tuple[float, float]:
+    """(threshold, share of the variance that lies between the values below and above it)."""
     counts, edges = np.histogram(values, 128)
-    p, centres = counts / counts.sum(), (edges[1:] + edges[:-1]) / 2
-    weight, mean = np.cumsum(p), np.cumsum(p * centres)
-    between = (mean[-1] * weight - mean) ** 2 / np.maximum(weight * (1 - weight), 1e-9)
-    best = int(between[:-1].argmax())
-    return float(centres[best]), float(between[best] / max((p * (centres - mean[-1]) ** 2).sum(), 1e-12))
+    centres = (edges[1:] + edges[:-1]) / 2
+    best, share = otsu(counts, centres)
+    return float(centres[best]), share
 
 
 def two_tones(gray: np.ndarray, unit: float) -> np.ndarray | None:
     """The rarer of two tones, or None if the image has not two, or only specks of one."""
     curved = ndimage.gaussian_filter(gray - smooth_ground(gray, 2), TONE_BLUR * unit)
     flat = ndimage.gaussian_filter(gray - smooth_ground(gray, 1), TONE_BLUR * unit)
-    threshold, share = otsu(flat)
+    threshold, share = otsu_threshold(flat)
     rarer = flat < threshold if (flat < threshold).mean() < 0.5 else flat >= threshold
-    if share < TWO_TONES_ON_PLANE or otsu(curved)[1] < TWO_TONES_ON_CURVE:
+    if share < TWO_TONES_ON_PLANE or otsu_threshold(curved)[1] < TWO_TONES_ON_CURVE:
         return None
     if not TONES_AREA[0] < rarer.mean() < TONES_AREA[1]:
         return None

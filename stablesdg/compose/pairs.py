@@ -57,22 +57,26 @@ class Composer:
         place = draw_placement(mask.area, rng)
         moved, area = move(defect, place), move(mask.area, place)
         around = surroundings(area)
-        file = self.draw_ground(source, float(moved[around].mean()), rng)
-        ground = fit_ground(np.asarray(read_image(file)[0].convert(mode).convert("RGB")), defect.shape, rng)
+        file, found = self.draw_ground(source, image.size, float(moved[around].mean()), rng)
+        ground = fit_ground(np.asarray(found.convert(mode).convert("RGB")), defect.shape, rng)
         level = to_levels(match_moments(match_light(ground, moved, area), moved, around))
         return Composite(paste(moved, area, level), area, mask.kind, place, file, defect, mask.area, level)
 
-    def draw_ground(self, source: Path, level: float, rng: np.random.Generator) -> Path:
-        """A ground of another surface: of a few that are drawn, one as large as the source if there is one, and of
-        these the one whose mean is nearest to the level around the defect. Black and white hold nothing to shift."""
-        others = grounds_of_others(source, self.grounds, self.surfaces)
-        size = read_image(source)[0].size
+    def draw_ground(self, source: Path, size: tuple[int, int], level: float,
+                    rng: np.random.Generator) -> tuple[Path, Image.Image]:
+        """A ground of another surface and its RGB image: of a few that are drawn, one as large as the source if there
+        is one, and of these the one whose mean is nearest to the level around the defect. Black and white hold nothing
+        to shift.
 
-        def unfit(file: Path) -> tuple[bool, float]:
-            image = read_image(file)[0]
+        size  of the source: width, height
+        """
+        def unfit(ground: tuple[Path, Image.Image]) -> tuple[bool, float]:
+            image = ground[1]
             return image.width < size[0] or image.height < size[1], abs(float(np.asarray(image).mean()) - level)
 
-        return min((others[i] for i in rng.permutation(len(others))[:GROUNDS_TRIED]), key=unfit)
+        others = grounds_of_others(source, self.grounds, self.surfaces)
+        drawn = (others[i] for i in rng.permutation(len(others))[:GROUNDS_TRIED])
+        return min(((file, read_image(file)[0]) for file in drawn), key=unfit)
 
     def mask_of(self, source: Path, defect: np.ndarray, seed: int) -> Mask:
         """The mask of one image (H, W, 3), given or found. If it is nearly all of the image, blobs are cut from it."""

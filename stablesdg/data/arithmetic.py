@@ -44,6 +44,23 @@ def correlation(spectrum: np.ndarray, partners: np.ndarray) -> np.ndarray:
     return torch.fft.irfft2(torch.from_numpy(spectrum.conj()) * torch.from_numpy(partners), s=shape).numpy()
 
 
+def otsu(counts: np.ndarray, centres: np.ndarray) -> tuple[int, float]:
+    """A histogram parted into two classes of least variance (Otsu 1979).
+
+    counts, centres  (n,) of its bins, the lowest first
+
+    Returns (the last bin of the lower class, the share of the variance that lies between the classes). Of a histogram
+    with one filled bin, these are (0, 0).
+    """
+    counts = counts.astype(float)
+    below, moment = counts.cumsum(), (counts * centres).cumsum()
+    total, filled = below[-1], below * (below[-1] - below)
+    between = np.divide((moment[-1] * below - moment * total) ** 2, filled, out=np.zeros(len(counts)), where=filled > 0)
+    best = int(between.argmax())
+    variance = (counts * (centres - moment[-1] / total) ** 2).sum() / total
+    return best, float(between[best] / total**2 / max(variance, 1e-12))
+
+
 def number_parts(region: np.ndarray) -> np.ndarray:
     """The number of its connected part for each pixel (H, W) of a region, from 1; 0 outside."""
     labels = np.zeros(region.shape, dtype=np.int32)

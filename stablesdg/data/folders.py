@@ -1,4 +1,4 @@
-"""Which files of a folder are images, and which folders are classes."""
+"""Which files of a folder are images, what they are called, and which folders are classes."""
 from pathlib import Path
 
 from ..storage.errors import UserError
@@ -33,6 +33,11 @@ def list_categories(folder: str | Path) -> list[Path]:
         advice = f", as the folder above it may ({folder.resolve().parent})." if holds_images(folder) else "."
         raise UserError(f"{folder} holds no folders of images: it should have one folder for each class{advice}")
     return found
+
+
+def name_of(file: Path) -> str:
+    """CATEGORY/FILE, as manifests and splits name an image."""
+    return f"{file.parent.resolve().name}/{file.name}"
 
 
 def require_folder(folder: str | Path) -> Path:

@@ -9,7 +9,6 @@ and, of composites,
     masks/         where the pasted defects lie: a PNG for each image, white is the defect
     boxes/         the same as boxes, in three formats
 """
-import random
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -48,22 +47,10 @@ class Job(NamedTuple):
     seed: int
 
 
-def list_jobs(sources: Sequence[Path], number: int, seed: int, weights: Sequence[float] | None = None) -> list[Job]:
-    """`number` jobs. Every source is used once before any is used again.
-
-    weights  of the sources, with a sum above 0: each job draws its source by these instead
-    """
-    if weights is not None:
-        drawn = random.Random(seed).choices(sources, weights, k=number)
-    else:
-        order = torch.randperm(len(sources), generator=torch.Generator().manual_seed(seed)).tolist()
-        drawn = [sources[order[i % len(order)]] for i in range(number)]
-    return [Job(source, f"{i:05d}.png", seed * SEED_STRIDE + i) for i, source in enumerate(drawn)]
-
-
-def source_name(file: Path) -> str:
-    """CATEGORY/FILE, as manifests and splits name an image."""
-    return f"{file.parent.resolve().name}/{file.name}"
+def list_jobs(sources: Sequence[Path], number: int, seed: int) -> list[Job]:
+    """`number` jobs. Every source is used once before any is used again."""
+    order = torch.randperm(len(sources), generator=torch.Generator().manual_seed(seed)).tolist()
+    return [Job(sources[order[i % len(order)]], f"{i:05d}.png", seed * SEED_STRIDE + i) for i in range(number)]
 
 
 def require_own_folder(out: Path) -> None:
@@ -119,9 +106,11 @@ class ImageSet:
 
     def has(self, name: str) -> bool:
         """Whether this image is made, or was given up."""
-        row = self.rows.get(name, {})
-        if not row:
-            return row is None
+        if name not in self.rows:
+            return False
+        row = self.rows[name]
+        if row is None:
+            return True
         return (self.partial / name).is_file() and ("mask" not in row or (self.partial / MASKS / name).is_file())
 
     def keep(self, name: str, image: Image.Image, row: Row, mask: Image.Image | None = None) -> None:

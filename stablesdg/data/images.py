@@ -2,22 +2,23 @@
 from __future__ import annotations
 
 import contextlib
-import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from ..storage.errors import UserError
 from ..storage.files import atomic_path
-from .window import Window, is_deep, window_for
+from .window import UNREADABLE, Window, is_deep, window_for
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+T = TypeVar("T")
 J = TypeVar("J", bound=tuple[Any, ...])
 DEEP_COLOUR = ("RGB;16", "RGBA;16", "RGBa;16", "RGBX;16", "LA;16")  # how Pillow calls several channels of 16 bits
 MOST_PIXELS = 2**20  # of an image that a model sees at its own size
@@ -28,8 +29,7 @@ def readable(path: Path) -> Iterator[None]:
     """A block that reads an image file. Raises UserError if it cannot be read."""
     try:
         yield
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, struct.error,
-            Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise UserError(f"{path} cannot be read as an image ({error}): repair or remove it.") from None
 
 
@@ -120,15 +120,15 @@ def read_fitted(path: Path, resolution: int | None, multiple: int) -> Fitted:
 def read_batches(jobs: Sequence[J], batch_size: int, resolution: int | None,
                  multiple: int) -> Iterator[list[Source[J]]]:
     """At most batch_size images of one size at a time. A job is a tuple whose first element is the image's path."""
-    batch: list[Source[J]] = []
-    for job in jobs:
-        source = Source(**vars(read_fitted(job[0], resolution, multiple)), job=job)
-        if batch and (len(batch) == batch_size or batch[0].x.shape != source.x.shape):
-            yield batch
-            batch = []
-        batch.append(source)
-    if batch:
-        yield batch
+    sources = (Source(**vars(read_fitted(job[0], resolution, multiple)), job=job) for job in jobs)
+    return batches_alike(sources, lambda _: batch_size, lambda source: source.x.shape)
+
+
+def batches_alike(items: Iterable[T], most: Callable[[T], int], kind: Callable[[T], Any]) -> Iterator[list[T]]:
+    """Batches of neighbouring items of one kind, at most as many as `most` says of the first of them."""
+    for _, alike in groupby(items, kind):
+        for first in alike:
+            yield [first, *islice(alike, most(first) - 1)]  # noqa: B031 - each use goes on where the last one ended
 
 
 def save_image(path: Path, image: Image.Image) -> None:

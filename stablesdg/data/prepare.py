@@ -17,10 +17,11 @@ from PIL import Image
 from scipy.ndimage import find_objects
 
 from ..storage.errors import UserError
-from ..storage.files import write_csv
-from .arithmetic import number_parts
+from ..storage.files import sha256, write_csv
+from .arithmetic import number_parts, otsu
 from .folders import has_image_ending, is_hidden, list_images
 from .images import read_image, save_image
+from .parts import count
 from .window import FULL, Window, deep_files, deep_pixels, measure_window
 
 NEU_SHORT_NAMES = {"crazing": "Cr", "inclusion": "In", "patches": "Pa", "pitted_surface": "PS", "rolled-in_scale": "RS",
@@ -61,7 +62,7 @@ class CutPhotograph:
     @property
     def contact_row(self) -> tuple[str, list[Image.Image]]:
         """A label, and the images for a check by eye: the photograph, its piece and the first tiles."""
-        return (f"{self.name}, piece {self.box}, {len(self.tiles)} tiles",
+        return (f"{self.name}, piece {self.box}, {count(len(self.tiles), 'tile')}",
                 [self.gray, self.gray.crop(self.box), *self.tiles[:TILES_SHOWN]])
 
 
@@ -106,14 +107,15 @@ def prepare_category(folder: Path, out: Path, settings: TileSettings) -> list[Cu
         names = [f"{file.stem}_{k:02d}.png" for k in range(len(photograph.tiles))]
         for name, tile in zip(names, photograph.tiles):
             save_image(out / name, tile)
-        rows += [(name, file.name) for name in names]
+        known_as = f"{file.name} {sha256(file)[:12]}"  # photographs of other classes may have that name, too
+        rows += [(name, known_as) for name in names]
         discarded += photograph.discarded / len(files)
         tiled += photograph.tiled / len(files)
         if len(shown) < PHOTOGRAPHS_SHOWN:
             shown.append(photograph)
     write_csv(out / "tiles.csv", ("file", "photograph"), rows)
-    print(f"{folder.name}: {len(rows)} tiles of {len(files)} photographs; {discarded:.0%} of their area discarded as "
-          "background")
+    print(f"{folder.name}: {count(len(rows), 'tile')} of {count(len(files), 'photograph')}; {discarded:.0%} of their "
+          "area discarded as background")
     if round(tiled, 2) < 1:
         print(f"{1 - tiled:.0%} of the pieces, at their ends, lies in no tile: --overlap or another --tile covers more")
     if discarded > MOST_DISCARDED:
@@ -143,13 +145,8 @@ def cut_photograph(file: Path, settings: TileSettings) -> CutPhotograph:
 
 
 def otsu_threshold(gray: Image.Image) -> int:
-    """The gray level that parts the pixels into two classes of least variance; the dark ones are <= it (Otsu 1979)."""
-    histogram = np.bincount(np.asarray(gray).ravel(), minlength=256).astype(float)
-    below = histogram.cumsum()
-    moment = (histogram * np.arange(256)).cumsum()
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between = (moment[-1] * below - moment * below[-1]) ** 2 / (below * (below[-1] - below))
-    return int(np.nanargmax(np.where(np.isfinite(between), between, -1)))
+    """The gray level that parts the pixels into two classes of least variance; the dark ones are <= it."""
+    return otsu(np.bincount(np.asarray(gray).ravel(), minlength=256), np.arange(256))[0]
 
 
 def find_piece(gray: Image.Image, dark: bool = False) -> Box:
@@ -179,7 +176,7 @@ def cut_tiles(image: Image.Image, side: int | None, overlap: float, size: int) -
 
 def tile_starts(length: int, side: int, overlap: float) -> list[int]:
     """Where tiles begin along one axis, in pixels. What is left over is shared between both ends."""
-    stride = max(1.0, side * (1 - overlap))
+    stride = max(1.0, round(side * (1 - overlap), 6))  # 200 * (1 - 0.7) is above 60, and a tile that fits would be lost
     n = int((length - side) // stride) + 1
     spare = length - side - (n - 1) * stride
     return [round(spare / 2 + k * stride) for k in range(n)]

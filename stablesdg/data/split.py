@@ -22,7 +22,7 @@ from ..storage.errors import UserError
 from ..storage.files import read_json, sha256, write_json
 from ..storage.lock import alone_at
 from .deal import NewImages, deal
-from .folders import list_images
+from .folders import list_images, name_of
 from .links import FoundLinks
 from .parts import LEFT_OUT, METHODS, PARTS, RATIOS, Split, SplitEntry, count
 from .surfaces import category_of
@@ -145,7 +145,7 @@ def forget_images(manifest: Path, data: Path) -> list[str]:
 
 def named_files(folder: Path) -> dict[str, Path]:
     """{CATEGORY/FILE: path} of a category's images, sorted by name."""
-    return {f"{folder.resolve().name}/{file.name}": file for file in list_images(folder)}
+    return {name_of(file): file for file in list_images(folder)}
 
 
 def require_unchanged(folder: Path, files: Mapping[str, Path], known: Mapping[str, SplitEntry], manifest: Path) -> None:
@@ -178,7 +178,7 @@ def part_files(split: Split, folder: str | Path, part: str) -> list[Path]:
 
 def surfaces_of(split: Split, files: Iterable[Path]) -> list[str]:
     """The surface that each image shows, by the name of its group. A random split knows copies of files only."""
-    return [split["files"][f"{file.parent.resolve().name}/{file.name}"]["group"] for file in files]
+    return [split["files"][name_of(file)]["group"] for file in files]
 
 
 # ---- leaks ------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@
 """
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -102,14 +103,14 @@ def count_apart(sets: Sequence[Sequence[str]], fresh: Collection[str], across: b
 def same_photograph(files: Files) -> set[Pair]:
     """A chain through the tiles of each photograph, as tiles.csv in the images' folders names it.
 
-    A tile that was moved into the folder of another class, without its line, is still a tile of its photograph.
+    A name stands for one photograph, be it in one folder or in several. A tile that was moved into the folder of
+    another class, without its line, is still a tile of its photograph.
     """
-    photographs: dict[Path, Path] = {}
+    photographs: dict[Path, str] = {}
     for folder in sorted({path.parent for path in files.values()}):
-        if (folder / "tiles.csv").is_file():
-            photographs |= {folder / row["file"]: folder / row["photograph"]
-                            for row in read_csv(folder / "tiles.csv", ("file", "photograph"))}
-    moved: dict[tuple[Path, str], list[Path]] = {}  # (data set, name of a tile that is gone from its folder)
+        if (listed := folder / "tiles.csv").is_file():
+            photographs |= read_tiles(listed, listed.stat().st_mtime_ns)
+    moved: dict[tuple[Path, str], list[str]] = {}  # (data set, name of a tile that is gone from its folder)
     for tile, photograph in photographs.items():
         if not tile.exists():
             moved.setdefault((tile.parent.parent, tile.name), []).append(photograph)
@@ -122,6 +123,17 @@ def same_photograph(files: Files) -> set[Pair]:
                 chain.add((last[photograph], name))
             last[photograph] = name
     return chain
+
+
+@functools.lru_cache
+def read_tiles(listed: Path, changed: int) -> dict[Path, str]:
+    """{tile: the name of its photograph}, by a tiles.csv that was last changed then. Warns once if it fits no image."""
+    rows = read_csv(listed, ("file", "photograph"))
+    tiles = {listed.parent / row["file"]: row["photograph"] for row in rows}
+    if rows and not any(tile.is_file() for tile in tiles):
+        print(f"warning: {listed} names no image of its folder ({rows[0]['file']!r} first): write each file with its "
+              "ending, else these images count as of different photographs")
+    return tiles
 
 
 # ---- groups -----------------------------------------------------------------------------------------------------

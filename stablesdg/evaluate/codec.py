@@ -30,11 +30,12 @@ class Codec:
 
 def codec_of(files: Sequence[Path]) -> Codec:
     """What most of the files are. The quality is estimated from the quantisation tables of JPEG files."""
-    qualities = [jpeg_quality(file) for file in files]
-    most, number = Counter(q for q in qualities if q is not None).most_common(1)[0] if any(qualities) else (None, 0)
-    jpegs = len(files) - qualities.count(None)
-    lossy = number > 0 and jpegs * 2 >= len(files)
-    return Codec(lossy, most if lossy else None, mixed=0 < jpegs < len(files))
+    qualities = [quality for file in files if (quality := jpeg_quality(file)) is not None]
+    mixed = 0 < len(qualities) < len(files)
+    if not qualities or len(qualities) * 2 < len(files):
+        return Codec(lossy=False, mixed=mixed)
+    (most, _), = Counter(qualities).most_common(1)
+    return Codec(lossy=True, quality=most, mixed=mixed)
 
 
 def jpeg_quality(file: Path) -> int | None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from ..data.images import read_image, to_unit_tensor
+from ..data.images import batches_alike, read_image, to_unit_tensor
 from ..data.window import window_note
 from ..storage.files import atomic_path, sha256
 from ..storage.runs import runs_root
@@ -126,15 +126,12 @@ def images_at_once(device: torch.device, batch_size: int) -> int:
 
 def read_batches(files: Sequence[Path], prepare: Prepare, batch_size: int) -> Iterator[Tensor]:
     """Yield images (B, 3, H, W), at most `batch_size` of one size at a time."""
-    batch: list[Tensor] = []
-    for file in files:
-        x = prepare(read_image(file)[0])
-        full = len(batch) >= min(batch_size, MOST_BATCH_VALUES // x.numel())
-        if batch and (full or batch[0].shape != x.shape):
-            yield torch.stack(batch)
-            batch = []
-        batch.append(x)
-    yield torch.stack(batch)
+    def most(x: Tensor) -> int:
+        return max(1, min(batch_size, MOST_BATCH_VALUES // x.numel()))
+
+    images = (prepare(read_image(file)[0]) for file in files)
+    for alike in batches_alike(images, most, lambda x: x.shape):
+        yield torch.stack(alike)
 
 
 def ahead(batches: Iterator[Tensor]) -> Iterator[Tensor]:

@@ -46,16 +46,29 @@ def filter_images(files: Sequence[Path], novelty: Sequence[float], evidence: Seq
 
     floor  of the evidence, or None if what gave the evidence does not know the class
     """
-    return [ImageVerdict(file, new, seen, COPY if new < COPY_NOVELTY else STRANGE if new > STRANGE_NOVELTY
-                         else NOT_JUDGED if floor is None else EVIDENCE_GONE if seen < floor else KEPT)
+    return [ImageVerdict(file, new, seen, reason_of(new, seen, floor))
             for file, new, seen in zip(files, novelty, evidence)]
+
+
+def reason_of(novelty: float, evidence: float, floor: float | None) -> str:
+    """The reason of one image's verdict. For `floor`, see `filter_images`."""
+    if novelty < COPY_NOVELTY:
+        return COPY
+    if novelty > STRANGE_NOVELTY:
+        return STRANGE
+    if floor is None:
+        return NOT_JUDGED
+    return EVIDENCE_GONE if evidence < floor else KEPT
 
 
 def read_novelty(files: Sequence[Path]) -> list[float | None]:
     """The novelty of each file by the manifest.csv in its folder. None where that does not say."""
-    said = {folder: {row["file"]: row["novelty"] for row in read_csv(folder / "manifest.csv") if row.get("novelty")}
-            if (folder / "manifest.csv").is_file() else {} for folder in {file.parent for file in files}}
-    return [float(said[file.parent][file.name]) if file.name in said[file.parent] else None for file in files]
+    said: dict[Path, str] = {}
+    for folder in {file.parent for file in files}:
+        if (folder / "manifest.csv").is_file():
+            rows = read_csv(folder / "manifest.csv")
+            said |= {folder / row["file"]: row["novelty"] for row in rows if row.get("novelty")}
+    return [float(said[file]) if file in said else None for file in files]
 
 
 def count_reasons(verdicts: Sequence[ImageVerdict]) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..storage.errors import UserError
-from ..storage.tensors import load_tensors
+from ..storage.tensors import load_state_dict
 from ..weights.strict import fill
 from .features import normalised
 
@@ -193,21 +193,11 @@ def has_inception_weights(folder: str | Path) -> bool:
 
 
 def load_inception(path: str | Path, device: torch.device | str = "cpu") -> FIDInception:
-    """The network of pt_inception-2015-12-05-6726825d.pth or its .safetensors. A .pth is opened with weights_only.
+    """The network of pt_inception-2015-12-05-6726825d.pth or its .safetensors.
 
     Raises UserError if there is no such file, or if it does not hold this network.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"There is no file {path}.")
-    if path.suffix == ".pth":
-        try:
-            tensors = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # whatever a broken file makes torch.load raise
-            raise UserError(f"{path} cannot be opened ({str(error).splitlines()[0]}): fetch it again.") from None
-    else:
-        tensors, _ = load_tensors(path)
-    tensors = {k: v for k, v in tensors.items() if not k.startswith("fc.")}
+    tensors = {k: v for k, v in load_state_dict(path).items() if not k.startswith("fc.")}
     model = FIDInception()
     # Batch normalisation counts its training batches in files of some ages; evaluation has no use for the count.
     counts = {k: v for k, v in model.state_dict().items() if k.endswith("num_batches_tracked")}

@@ -58,9 +58,10 @@ def novelty_unit(training: Tensor, surfaces: Sequence[str] | None = None) -> flo
     distance = torch.cdist(training.double(), training.double())  # float32 would not bring copies near 0
     distance[distance < COPY_DISTANCE] = torch.inf  # an image itself, and its copies
     if surfaces is not None:
-        number = torch.tensor([sorted(set(surfaces)).index(name) for name in surfaces])
+        different, numbers = np.unique(surfaces, return_inverse=True)
+        number = torch.from_numpy(numbers)
         apart = distance.masked_fill(number[:, None] == number, torch.inf)
-        if len(set(surfaces)) > 1 and (unit := float(apart.min(dim=1).values.median())) < torch.inf:
+        if len(different) > 1 and (unit := float(apart.min(dim=1).values.median())) < torch.inf:
             return unit
         print("note: the training images show one surface, so novelty is in units of the distances within it")
     unit = float(distance.min(dim=1).values.median())
@@ -82,10 +83,10 @@ def gray_levels(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(gray if gray.size == size else gray.resize(size), dtype=np.float64)
 
 
-def ssim(a: Tensor, b: Tensor, peak: float = 255.0) -> Tensor:
-    """Structural similarity of two gray images (H, W), the mean over the image (Wang et al. 2004).
+def ssim(a: Tensor, b: Tensor) -> Tensor:
+    """Structural similarity of two gray images (H, W), 0 .. 255, the mean over the image (Wang et al. 2004).
 
-    The windows are Gaussian, 11 x 11 pixels of deviation 1.5; C_1 = (0.01 peak)^2, C_2 = (0.03 peak)^2. In a
+    The windows are Gaussian, 11 x 11 pixels of deviation 1.5; C_1 = (0.01 * 255)^2, C_2 = (0.03 * 255)^2. In a
     smaller image they are as large as fits.
     """
     radius = min(WINDOW_RADIUS, (min(a.shape) - 1) // 2)
@@ -97,5 +98,5 @@ def ssim(a: Tensor, b: Tensor, peak: float = 255.0) -> Tensor:
     maps = F.conv2d(F.conv2d(maps, window), window.transpose(2, 3))  # along one axis, then along the other
     mu_a, mu_b, aa, bb, ab = maps[:, 0]
     var_a, var_b, cov = aa - mu_a**2, bb - mu_b**2, ab - mu_a * mu_b
-    c_1, c_2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
+    c_1, c_2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     return (((2 * mu_a * mu_b + c_1) * (2 * cov + c_2)) / ((mu_a**2 + mu_b**2 + c_1) * (var_a + var_b + c_2))).mean()

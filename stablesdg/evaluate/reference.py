@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..data.folders import list_images
-from ..data.generated import source_name
+from ..data.folders import list_images, name_of
 from ..data.parts import Split
-from ..data.split import part_files, read_split, require_unchanged
+from ..data.split import named_files, part_files, read_split, require_unchanged
 from ..data.surfaces import category_of
 from ..storage.errors import UserError
 from ..storage.files import read_csv, read_optional_json, sha256
 
 REFERENCES = {"all": ("train", "val", "test"), "train": ("train",), "held-out": ("val", "test")}  # parts of the split
+WHERE = {"all": "in any part", "train": "in the training part", "held-out": "in the validation and test part"}
 LEAST_HELD_OUT = 20  # images; a covariance of fewer says little
 
 
@@ -35,7 +35,8 @@ def choose_reference(folder: Path, manifest: Path, kind: str | None) -> Referenc
     manifest  split.json of the data set, which need not exist
     kind      "all", "train", "held-out", or None: held-out if the folder has a split with enough of them, else all
 
-    Raises UserError if a part is asked for and there is no split, or if files differ from the split.
+    What the split leaves out of all parts is never among them. Raises UserError if a part is asked for and there is no
+    split, or if files differ from the split.
     """
     files, split = list_images(folder), split_of(folder, manifest)
     if split is None:
@@ -45,14 +46,12 @@ def choose_reference(folder: Path, manifest: Path, kind: str | None) -> Referenc
         return Reference(files, "all", f"all {len(files)} images of {folder}, which has no split")
     parts = {name: [file for part in wanted for file in part_files(split, folder, part)]
              for name, wanted in REFERENCES.items()}
-    held_out = parts["held-out"]
-    if kind is None and len(held_out) < LEAST_HELD_OUT:
-        return Reference(files, "all", f"all {len(files)} images of {folder}, because the {len(held_out)} that were "
-                                       "held out are too few")
-    kind = kind or "held-out"
-    said = {"all": "all", "train": f"the training part, {len(parts['train'])} of the",
-            "held-out": f"held out of training, validation and test: {len(held_out)} of the"}
-    return Reference(sorted(parts[kind]), kind, f"{said[kind]} {len(files)} images of {folder}")
+    held_out, why = len(parts["held-out"]), ""
+    if kind is None:
+        kind = "held-out" if held_out >= LEAST_HELD_OUT else "all"
+        why = f", because the {held_out} held out are too few" if kind == "all" else ""
+    said = f"{len(parts[kind])} of the {len(files)} images of {folder}, those {WHERE[kind]}{why}"
+    return Reference(sorted(parts[kind]), kind, said)
 
 
 def split_of(folder: Path, manifest: Path) -> Split | None:
@@ -62,7 +61,7 @@ def split_of(folder: Path, manifest: Path) -> Split | None:
     split = read_split(manifest)
     if not any(category_of(name) == folder.resolve().name for name in split["files"]):
         return None
-    require_unchanged(folder, {source_name(file): file for file in list_images(folder)}, split["files"], manifest)
+    require_unchanged(folder, named_files(folder), split["files"], manifest)
     return split
 
 
@@ -74,4 +73,4 @@ def known_to_generator(reference: Sequence[Path], generated: Path) -> list[Path]
     rows = read_csv(generated / "manifest.csv") if (generated / "manifest.csv").is_file() else []
     sources = {row.get("source") for row in rows}
     seen = set(read_optional_json(generated / "settings.json").get("seen", []))
-    return [file for file in reference if source_name(file) in sources or (seen and sha256(file) in seen)]
+    return [file for file in reference if name_of(file) in sources or (seen and sha256(file) in seen)]

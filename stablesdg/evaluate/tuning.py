@@ -5,7 +5,7 @@ Every cell makes images from the same sources with the same seeds, so that cells
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..data.generated import Job, list_jobs
-from ..data.images import read_image, to_image
+from ..data.images import batches_alike, read_image, to_image
 from ..generation import generate
 from ..models.encode import encode_images
 from ..models.stable_diffusion import StableDiffusion
@@ -65,7 +65,6 @@ class CellResult:
     def cell(self) -> Cell:
         """Where it stands in the grid."""
         return Cell(self.s, self.w)
-
 
     def is_told_from(self, other: CellResult) -> bool:
         """Whether the two distances differ by more than chance explains, at 95 %."""
@@ -182,8 +181,10 @@ class Grid:
 
     def make_images(self, cell: Cell, jobs: Sequence[Job]) -> None:
         """Make the images of `jobs` and append what is measured of each to those of the cell."""
-        for batch in self.share([*self.in_batches(jobs)], lambda own: [self.measure_batch(cell, b) for b in own]):
-            self.images[cell] += batch
+        batches = list(batches_alike(jobs, lambda _: self.settings.batch_size,
+                                     lambda job: self.posteriors[job.source].mean.shape))
+        for measured in self.share(batches, lambda own: [self.measure_batch(cell, batch) for batch in own]):
+            self.images[cell] += measured
 
     @torch.no_grad()
     def measure_batch(self, cell: Cell, jobs: Sequence[Job]) -> list[Measured]:
@@ -199,18 +200,6 @@ class Grid:
             measured.append(Measured(image if job == self.jobs[0] else None, self.extractor.of_image(image),
                                      self.meter.measure([image])[0][0], similarity(image, original)))
         return measured
-
-    def in_batches(self, jobs: Sequence[Job]) -> Iterator[list[Job]]:
-        """Batches of neighbouring jobs whose sources have one size."""
-        batch: list[Job] = []
-        for job in jobs:
-            if batch and (len(batch) == self.settings.batch_size or self.posteriors[job.source].mean.shape
-                          != self.posteriors[batch[0].source].mean.shape):
-                yield batch
-                batch = []
-            batch.append(job)
-        if batch:
-            yield batch
 
 
 def search(grid: Grid, cells: Sequence[Cell], rounds: Sequence[int], min_novelty: float) -> list[CellResult]:

@@ -6,5 +6,6 @@
     unet              eps_theta(z_t, t, context)
     vae               E and D
     encode            image files to latents
+    average           the moving average of a model's weights
     stable_diffusion  the class that holds them, with text encoder, noise schedule and adapters, and its loader
 """

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ..models.average import Averaged
 from ..storage.checkpoint import Checkpoint, require_finite
 from ..storage.errors import UserError
 from ..storage.files import write_csv
@@ -20,7 +21,6 @@ from ..train import generator_for
 
 BETAS = (0.9, 0.99)
 WARM_UP_STEPS = 100
-AVERAGE = "average:"  # how the names of the moving average begin in a checkpoint
 AVERAGE_WARM_UP = 10  # steps after which the moving average remembers more than its start
 ADVICE = "repeat those, or delete it to start anew"
 FINISHED_ADVICE = "repeat those, or delete it to train on from its checkpoint"
@@ -57,38 +57,6 @@ def generator_on(device: torch.device, generator: torch.Generator) -> torch.Gene
     if device.type == "cpu":
         return generator
     return torch.Generator(device).manual_seed(int(torch.randint(2**62, (), generator=generator)))
-
-
-@torch.no_grad()
-def follow(average: Mapping[str, Tensor], weights: Mapping[str, Tensor], decay: float) -> None:
-    """average <- decay * average + (1 - decay) * weights, in place. Counters are copied."""
-    for name, value in weights.items():
-        average[name].lerp_(value, 1 - decay) if value.is_floating_point() else average[name].copy_(value)
-
-
-class Averaged:
-    """A model beside the exponential moving average of its weights."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
-        self.average = {name: value.detach().clone() for name, value in model.state_dict().items()}
-
-    def follow(self, decay: float) -> None:
-        """Let the average take in the weights of one more step."""
-        follow(self.average, self.model.state_dict(), decay)
-
-    def measured(self, evaluate: Callable[[], Mapping[str, Any]]) -> Row:
-        """evaluate() with the average in the model's place."""
-        own = {name: value.clone() for name, value in self.model.state_dict().items()}
-        self.model.load_state_dict(self.average)
-        row = {name: round(float(value), 5) for name, value in evaluate().items()}
-        self.model.load_state_dict(own)
-        return row
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All that a checkpoint keeps of them. Parameters are themselves: the optimiser's state is found by them."""
-        own = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
-        return {**own, **{f"{AVERAGE}{name}": value for name, value in self.average.items()}}
 
 
 def fit(stage: str, model: nn.Module, loss_at: Callable[[torch.Generator, float], Tensor], loop: Loop, work: Path,

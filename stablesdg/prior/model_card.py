@@ -50,7 +50,8 @@ def command(settings: PriorSettings, loops: Mapping[str, Loop]) -> str:
 def is_of(folder: Path, settings: PriorSettings, loops: Mapping[str, Loop]) -> bool:
     """Does the folder hold a prior of these settings?"""
     card = folder / "README.md"
-    return card.is_file() and command(settings, loops) in card.read_text(encoding="utf-8")
+    made_by = f"`{command(settings, loops)}`"  # with its backticks: --seed 1 begins as --seed 12 does
+    return card.is_file() and made_by in card.read_text(encoding="utf-8")
 
 
 def model_card(settings: PriorSettings, loops: Mapping[str, Loop], photographs: Photographs | None,

@@ -9,9 +9,9 @@ from pathlib import Path
 from torch import Tensor
 
 from ..app.command_line import parser, positive, run_main
+from ..models.average import AVERAGE
 from ..storage.errors import UserError
 from ..storage.tensors import load_tensors, save_tensors
-from .loop import AVERAGE
 
 MEGABYTES = 15  # of a part
 

@@ -142,7 +142,7 @@ def list_photographs(folder: Path) -> Iterator[Listing]:
         raise UserError(f"There is no folder {folder}.")
     manifest = folder / "manifest.csv"
     if manifest.is_file():
-        for row in read_csv(manifest):
+        for row in read_csv(manifest, ("file",)):
             origin = f"{row['repository']} ({row.get('licence') or 'licence unknown'})" if row.get("repository") else ""
             yield Listing(row["file"], f"{row.get('words') or ''} {row['file'].split('/')[0]}", origin)
         return

@@ -18,6 +18,7 @@ from .photographs import Photographs
 
 HELD_OUT = 10_000_000  # images from this index on are never trained on
 HELD_OUT_DIVISOR = 20  # one photograph in so many is kept out of training
+ENCODED_AT_ONCE = 32  # images
 
 
 @dataclass(frozen=True)
@@ -95,13 +96,13 @@ def digest(*tensors: Tensor) -> str:
 
 
 @torch.no_grad()
-def encode_pool(work: Path, vae: VAE, images: Tensor, batch_size: int = 32) -> Posterior:
+def encode_pool(work: Path, vae: VAE, images: Tensor) -> Posterior:
     """The posteriors of images (n, 3, H, W) uint8, (n, C, h, w) float16, kept in `work`."""
     name = digest(images[:: max(1, len(images) // 64)], *vae.state_dict().values())
     path = work / f"latents-{images.shape[2]}-{len(images)}-{name}.safetensors"
     if not path.is_file():
         device = next(vae.parameters()).device
-        parts = [vae.encode(x.to(device) / 127.5 - 1) for x in tqdm(images.split(batch_size), desc="encoding")]
+        parts = [vae.encode(x.to(device) / 127.5 - 1) for x in tqdm(images.split(ENCODED_AT_ONCE), desc="encoding")]
         mean, logvar = (torch.cat([value.half().cpu() for value in values]) for values in zip(*parts))
         save_tensors(path, {"mean": mean, "logvar": logvar})
     tensors, _ = load_tensors(path)

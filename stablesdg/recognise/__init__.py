@@ -1,6 +1,7 @@
 """Recognition: do generated images help a classifier, and can one tell?
 
-    classifiers    five networks: built, used and saved
+    classifiers    five networks: built and used
+    saved          a trained classifier as a file, and as ONNX
     training       how they are trained
     augmentation   what is done to a batch of images
     batches        which images a step sees, how often
@@ -11,7 +12,8 @@
     imitation      a network that learns to give frozen features
     baseline       the plan: what is reached without generated images. It stands on backbones (frozen networks),
                    discriminant, learning_curve, power (the smallest gain), costs and advice
-    arms           the arms of the experiment: which images each trains on, and what it must not train on
+    arms           the arms of the experiment: which images each trains on
+    generated_sets   folders of generated images, and what an arm must not train on
     significance   accuracies, intervals and p values from right and wrong answers
     per_class      recall of each class, balanced accuracy, macro-F1
     results        what is kept of an arm

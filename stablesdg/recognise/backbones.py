@@ -10,7 +10,7 @@ from ..data.images import to_unit_tensor
 from ..evaluate.extract import FeatureExtractor, nano_extractor, network_key
 from ..evaluate.imagenet import has_imagenet, imagenet_extractor
 from ..storage.errors import UserError
-from .classifiers import NETWORKS, build, normalise
+from .classifiers import NETWORKS, build, normalise, read_state_dict, start_from
 
 
 class Trunk(nn.Module):
@@ -30,16 +30,19 @@ class Trunk(nn.Module):
 def file_extractor(file: Path, device: torch.device | str) -> FeatureExtractor:
     """The features of a torchvision state dict, whichever of the known networks it belongs to.
 
-    Raises UserError if it belongs to none of them.
+    Raises UserError if it belongs to none of them, or cannot be read.
     """
     if not file.is_file():
         raise UserError(f"There is no file {file}: pass a state dict of torchvision, for example "
                         "squeezenet1_1-b8a52dc0.pth.")
+    tensors = read_state_dict(file)
     for name in NETWORKS:
+        model = build(name, 2)
         try:
-            trunk = Trunk(build(name, 2, file)).to(device)
+            start_from(model, tensors, file, NETWORKS[name])
         except UserError:
             continue
+        trunk = Trunk(model).to(device)
         return FeatureExtractor(f"{file.name} ({NETWORKS[name]})", trunk, to_unit_tensor, network_key(name, trunk),
                                 f"FD-{name}")
     raise UserError(f"{file} is a state dict of none of torchvision's {', '.join(NETWORKS.values())}: pass one of "

@@ -1,15 +1,11 @@
-"""Networks that recognise defects: built, used and saved. Five are the paper's (section IV-A); training.py trains them.
+"""Networks that recognise defects: built and used. Five are the paper's (section IV-A); training.py trains them.
 
 Images are uint8 tensors (N, 3, S, S) wherever they enter. S is 200 pixels, unless --side chose another side. Two more
 classifiers, "nano" and "imagenet", are frozen features and a probe (frozen.py). They take images at their own size.
 """
 import functools
-import importlib.util
-import json
-import pickle
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -20,13 +16,10 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from ..data.images import read_image
-from ..data.split import SEEN
-from ..data.window import Window
 from ..models.convolution import quicken_tiny_maps
 from ..storage.errors import UserError
-from ..storage.files import atomic_path
-from ..storage.tensors import load_tensors, save_tensors
-from .frozen import FROZEN, FrozenClassifier, frozen_from
+from ..storage.tensors import load_state_dict
+from .frozen import FrozenClassifier
 
 NETWORKS = {"alexnet": "alexnet", "vgg": "vgg16", "resnet": "resnet18", "squeezenet": "squeezenet1_1",
             "densenet": "densenet121"}  # to torchvision's names
@@ -55,7 +48,7 @@ def build(network: str, classes: int, pretrained: str | Path | None = None, imit
         return Imitator(build(network, imitated, pretrained), imitated, classes)
     model = getattr(torchvision.models, NETWORKS[network])(num_classes=classes)
     if pretrained:
-        start_from(model, Path(pretrained), NETWORKS[network])
+        start_from(model, read_state_dict(Path(pretrained)), pretrained, NETWORKS[network])
     if network in ("alexnet", "vgg"):
         model.avgpool = AdaptivePool(model.avgpool.output_size)
     quicken_tiny_maps(model)
@@ -77,10 +70,13 @@ class Imitator(nn.Module):
         return self.head(self.features(x))
 
 
-def start_from(model: nn.Module, file: Path, name: str) -> None:
-    """Load a state dict into the model, all but an output layer of another size."""
+def start_from(model: nn.Module, read: State, file: str | Path, name: str) -> None:
+    """Load what was read of a file into torchvision's network `name`, all but an output layer of another size.
+
+    Raises UserError if that belongs to another network.
+    """
     wanted = model.state_dict()
-    tensors = {k: v for k, v in wanted.items() if k.endswith("num_batches_tracked")} | read_state_dict(file)
+    tensors = {k: v for k, v in wanted.items() if k.endswith("num_batches_tracked")} | read
     unlike = [k for k in wanted if k not in tensors or tensors[k].shape != wanted[k].shape]
     unknown = [k for k in tensors if k not in wanted]
     if wrong := [k for k in unlike + unknown if not k.startswith(OUTPUT_LAYERS)]:
@@ -90,18 +86,7 @@ def start_from(model: nn.Module, file: Path, name: str) -> None:
 
 def read_state_dict(path: Path) -> State:
     """The tensors of a .safetensors, .pth or .pt file, by the names that torchvision's modules have."""
-    if path.suffix in (".pth", ".pt") and path.is_file():
-        try:
-            tensors = torch.load(path, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError):
-            raise UserError(f"{path} holds more than tensors, or is damaged: save model.state_dict() and pass "
-                            "that.") from None
-        if not isinstance(tensors, dict):
-            raise UserError(f"{path} holds no named tensors: save model.state_dict() and pass that.")
-        tensors = tensors.get("state_dict", tensors)
-    else:
-        tensors, _ = load_tensors(path)
-    return {torchvision_name(k): v for k, v in tensors.items()}
+    return {torchvision_name(k): v for k, v in load_state_dict(path).items()}
 
 
 def torchvision_name(name: str) -> str:
@@ -174,17 +159,17 @@ def layout(device: torch.device | str) -> torch.memory_format:
 # ---- use ------------------------------------------------------------------------------------------------------------
 
 
-def predict(model: nn.Module, x: Tensor, device: torch.device | str, batch_size: int = PREDICTION_BATCH_SIZE) -> Tensor:
+def predict(model: nn.Module, x: Tensor, device: torch.device | str) -> Tensor:
     """Class probabilities (N, classes) of uint8 images x (N, 3, S, S)."""
-    return outputs(model, x, device, batch_size).softmax(dim=1)
+    return outputs(model, x, device).softmax(dim=1)
 
 
 @torch.no_grad()
-def outputs(model: nn.Module, x: Tensor, device: torch.device | str, batch_size: int = PREDICTION_BATCH_SIZE) -> Tensor:
+def outputs(model: nn.Module, x: Tensor, device: torch.device | str) -> Tensor:
     """What the model gives of uint8 images x (N, 3, S, S), float32, on the CPU: logits (N, classes) or features."""
     model.eval()
-    batches = (normalise(batch.to(device)).contiguous(memory_format=layout(device)) for batch in x.split(batch_size))
-    return torch.cat([model(batch).float().cpu() for batch in batches])
+    batches = (normalise(batch.to(device)) for batch in x.split(PREDICTION_BATCH_SIZE))
+    return torch.cat([model(batch.contiguous(memory_format=layout(device))).float().cpu() for batch in batches])
 
 
 def predict_files(model: nn.Module, files: Sequence[Path], device: torch.device | str,
@@ -196,80 +181,3 @@ def predict_files(model: nn.Module, files: Sequence[Path], device: torch.device 
     bar = tqdm(batches, unit="batch", desc="classifying", leave=False, disable=None)
     return torch.cat([predict(model, torch.stack([decode(file, side or IMAGE_SIDE) for file in batch]), device)
                       for batch in bar])
-
-
-# ---- files ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class SavedClassifier:
-    """What `load` reads."""
-    network: nn.Module  # ready for `predict`
-    classes: list[str]
-    seen: frozenset[str] | None  # sha256 of the images that it has learned from; None where that is not written down
-    side: int | None = IMAGE_SIDE  # of the images that it takes; None: any size
-    window: Window | None = None  # of the 16-bit images that it has learned from, if there were any
-
-
-def save(path: Path, state: Mapping[str, Tensor], network: str, classes: Sequence[str],
-         seen: Iterable[str] | None = None, side: int = IMAGE_SIDE, window: Window | None = None) -> None:
-    """Write a state dict. Inside are the names of network and classes, and which images it has `seen` (sha256).
-
-    window  by which its training images were read, if they had 16 bits
-    """
-    metadata = {"network": network, "classes": json.dumps(classes)}
-    if seen is not None:
-        metadata[SEEN] = json.dumps(sorted(seen))
-    if side != IMAGE_SIDE:
-        metadata["side"] = str(side)
-    if window:
-        metadata["window"] = json.dumps(asdict(window))
-    save_tensors(path, state, metadata)
-
-
-def load(path: Path) -> SavedClassifier:
-    """Read a file that `save` wrote."""
-    tensors, metadata = load_tensors(path)
-    network = metadata.get("network")
-    if "classes" not in metadata or network not in (*NETWORKS, *FROZEN):
-        raise UserError(f"{path} is not a classifier of this project: pass a .safetensors that classify.py wrote.")
-    try:
-        classes = list(json.loads(metadata["classes"]))
-        seen = frozenset(json.loads(metadata[SEEN])) if SEEN in metadata else None
-        window = Window(**json.loads(metadata["window"])) if "window" in metadata else None
-        if network in FROZEN:
-            return SavedClassifier(frozen_from(network, tensors), classes, seen, None, window)
-        imitated = tensors[HEAD].shape[1] if HEAD in tensors else None
-        model = build(network, len(classes), imitated=imitated)
-        model.load_state_dict(tensors)
-        return SavedClassifier(model.eval(), classes, seen, int(metadata.get("side", IMAGE_SIDE)), window)
-    except (LookupError, TypeError, ValueError, RuntimeError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path} is a damaged classifier ({str(error).splitlines()[0]}): train it again.") from None
-
-
-class ImagesToProbabilities(nn.Module):
-    """A classifier with its normalisation and softmax."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> Tensor:
-        """uint8 (N, 3, S, S) -> probabilities (N, classes)."""
-        x = images.float() / 255 if isinstance(self.model, FrozenClassifier) else normalise(images)
-        return self.model(x).softmax(dim=1)
-
-
-def export_onnx(model: nn.Module, path: Path, side: int | None = IMAGE_SIDE) -> None:
-    """Write ImagesToProbabilities as an ONNX file, for any number of images at once, of any size if `side` is None."""
-    if not all(importlib.util.find_spec(package) for package in ("onnx", "onnxscript")):
-        raise UserError("ONNX export needs two more packages: pip install onnx onnxscript.")
-    example = torch.zeros(2, 3, side or IMAGE_SIDE, side or IMAGE_SIDE, dtype=torch.uint8)
-    any_size = {} if side else {2: torch.export.Dim("H"), 3: torch.export.Dim("W")}
-    with atomic_path(path) as temporary:
-        torch.onnx.export(ImagesToProbabilities(model).eval(), (example,), str(temporary), input_names=["images"],
-                          output_names=["probabilities"],
-                          dynamic_shapes={"images": {0: torch.export.Dim("N"), **any_size}},
-                          external_data=False, dynamo=True)

@@ -18,6 +18,9 @@ TIMED_SECONDS, LEAST_TIMED = 0.5, 1  # each operation is repeated for so long, a
 MIDDLE_TIMESTEP = 500
 PROMPT = "A photo of <unknown>"
 TERA_FLOP_PER_SECOND = 20  # that a GPU is assumed to sustain
+EMBEDDING, LORA = "token embedding", "LoRA"  # stages
+DDIM_IMAGES = f"{IMAGES:,} images, s = {STRENGTH:g} of {DDIM_STEPS} steps"
+DPM_IMAGES = f"{IMAGES:,} images, --sampler dpm --steps {DPM_STEPS}"
 NANO_GIB = 1.7  # of the whole demo in main memory, measured (README)
 
 
@@ -33,10 +36,10 @@ class StageCost:
 # Computed from parameters and intermediate results at 512 px, not measured: README, "What it needs on Stable Diffusion
 # v1.5". (PFLOP, GiB in bfloat16, GiB in float32). One of a stage's figures stands for the whole stage.
 STABLE_DIFFUSION = {
-    "token embedding": (7, 5.3, 9.7),
-    "LoRA": (7, 5.5, 10.2),
-    f"{IMAGES:,} images, s = 0.4 of 50 steps": (36, 5.4, 7.0),
-    f"{IMAGES:,} images, --sampler dpm --steps 25": (20, 5.4, 7.0),
+    EMBEDDING: (7, 5.3, 9.7),
+    LORA: (7, 5.5, 10.2),
+    DDIM_IMAGES: (36, 5.4, 7.0),
+    DPM_IMAGES: (20, 5.4, 7.0),
 }
 
 
@@ -75,10 +78,10 @@ def nano_costs(width: int, height: int, device: torch.device, dtype: torch.dtype
     training, step, vae = (seconds(work, device) for work in (training_step, denoising_step, round_trip))
     gib = torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else NANO_GIB
     batches = ceil(IMAGES / BATCH_SIZE)
-    minutes = {"token embedding": ITERATIONS * training, "LoRA": ITERATIONS * training}
-    for stage, steps in zip(list(STABLE_DIFFUSION)[2:], (DDIM_STEPS, DPM_STEPS)):
-        minutes[stage] = batches * (vae + 2 * STRENGTH * steps * step)  # guidance doubles the steps
-    return [StageCost(stage, total / 60, gib) for stage, total in minutes.items()]
+    total = {EMBEDDING: ITERATIONS * training, LORA: ITERATIONS * training,  # guidance doubles the steps of images
+             DDIM_IMAGES: batches * (vae + 2 * STRENGTH * DDIM_STEPS * step),
+             DPM_IMAGES: batches * (vae + 2 * STRENGTH * DPM_STEPS * step)}
+    return [StageCost(stage, total[stage] / 60, gib) for stage in STABLE_DIFFUSION]
 
 
 def wait_for(device: torch.device) -> None:

@@ -51,13 +51,13 @@ def fit_probe(x: Tensor, y: Tensor, classes: int, *, validation: tuple[Tensor, T
     """
     mean, std = x.double().mean(dim=0), deviations(x)
     x = (x.double() - mean) / std
+    if validation is None and len(penalties) > 1:
+        losses = cross_validation_losses(x, y, classes, groups, penalties, balanced)
+        penalties = penalties[:int(losses.argmin()) + 1]  # the best one, and those that its fit starts from
+    fits = fit(x, y, classes, penalties, balanced)
+    best = len(penalties) - 1
     if validation:
-        fits = fit(x, y, classes, penalties, balanced)
         best = int(losses_of(fits, (validation[0].double() - mean) / std, validation[1], balanced).argmin())
-    else:
-        best = 0 if len(penalties) == 1 else int(
-            cross_validation_losses(x, y, classes, groups, penalties, balanced).argmin())
-        fits = fit(x, y, classes, penalties[:best + 1], balanced)
     return Probe(mean, std, *fits[best], penalties[best])
 
 

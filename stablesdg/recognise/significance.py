@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 LEVEL = 0.05  # of significance
+NORMAL_95 = 1.96  # standard deviations on either side hold 95 % of a normal distribution
 MIN_SEEDS = 3  # for a statement about two ways: those of two seeds may cover only 89 % (benchmarks/interval.py)
 SMALLEST_P_SHOWN = 0.001
 ROUNDING = 1e-9  # of sums of right and wrong answers
@@ -66,13 +67,14 @@ def interval(correct: ArrayLike, groups: Groups = None) -> Accuracy:
     accuracies = table.mean(axis=1)
     n_groups = number_groups(groups, table.shape[1]).max() + 1
     mean, half = accuracies.mean(), spread_of_mean(table, groups).half_width
-    n = min(n_groups, 1.96**2 * mean * (1 - mean) / half**2) if half > 0 else n_groups
+    n = min(n_groups, NORMAL_95**2 * mean * (1 - mean) / half**2) if half > 0 else n_groups
     low, high = wilson(mean, n)
     return Accuracy(float(mean), float(accuracies.std(ddof=1)) if len(table) > 1 else 0.0, float(low), float(high))
 
 
-def wilson(share: float, n: float, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's interval of a share among n: (low, high). z = 1.96 makes it the 95 % interval."""
+def wilson(share: float, n: float) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share among n: (low, high)."""
+    z = NORMAL_95
     centre, half = share + z**2 / (2 * n), z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     return max(0.0, (centre - half) / (1 + z**2 / n)), min(1.0, (centre + half) / (1 + z**2 / n))
 

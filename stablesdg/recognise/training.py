@@ -4,8 +4,9 @@ With the paper's recipe (section IV-A) that is cross-entropy on images that are 
 once in an epoch. A `Recipe` names what else can be chosen.
 """
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -15,7 +16,7 @@ from tqdm import tqdm
 
 from ..data.augment import augment_batch
 from ..evaluate.extract import FeatureExtractor
-from ..prior.loop import follow
+from ..models.average import follow
 from ..storage.checkpoint import require_finite
 from .augmentation import MIXED_SHARE, augment_strong, mix_images, partners
 from .batches import Drawing, draw_batches, plan_phases
@@ -31,6 +32,8 @@ BATCH_SIZE = 32  # images a step
 EPOCHS = 50  # where neither epochs nor steps are given
 LOOKS = 20  # at the validation part, where steps are given: as many for every arm that learns classes
 AVERAGE_DECAY = 0.99  # of the moving average of weights
+
+Loss = Callable[[Tensor], Tensor]  # what a network gives of a batch -> the mean of the loss
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def train(model: nn.Module, examples: Examples, x_val: Tensor, y_val: Tensor, re
     model.to(device)
     model.to(memory_format=layout(device))
     optimiser = torch.optim.Adam(model.parameters(), lr=lr, fused=True)  # one pass over the 60 million of AlexNet
-    average = copy.deepcopy(model) if recipe.average else None
+    judged = copy.deepcopy(model) if recipe.average else model  # what is validated and kept
     total = recipe.steps or recipe.epochs * steps(len(examples.x))
     batches = training_batches(examples, recipe, total, generator, device)
     best: State = {}
@@ -115,20 +118,15 @@ def train(model: nn.Module, examples: Examples, x_val: Tensor, y_val: Tensor, re
     for epoch in bar:
         losses: list[Tensor] = []
         while taken < total * (epoch + 1) // recipe.epochs:
-            losses.append(train_step(model, optimiser, *next(batches), dtype, examples.imitated))
+            losses.append(train_step(model, optimiser, *next(batches), dtype))
             taken += 1
-            if average is not None:
-                follow(average.state_dict(), model.state_dict(), average_decay(taken))
+            if recipe.average:
+                follow(judged.state_dict(), model.state_dict(), average_decay(taken))
         read = list(map(float, losses))
         require_finite(read, model.parameters(), taken, lr, dtype)
-        judged = model if average is None else average
-        if isinstance(judged, Imitator):
-            real = examples.real()
-            fit_head(judged, examples.x[real], examples.y[real], x_val, y_val, recipe.drawing.balanced, device)
-        score = validate(judged, x_val, y_val, device)
+        score = judge(judged, examples, x_val, y_val, recipe.drawing.balanced, device)
         if not history or score > max(history):
-            best = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format)
-                    for k, v in judged.state_dict().items()}
+            best = copied_state(judged)
         history.append(score)
         bar.set_postfix(loss=f"{read[-1] if read else 0:.3f}", val=f"{score.accuracy:.3f}")
         if recipe.patience and len(history) - 1 - history.index(max(history)) >= recipe.patience:
@@ -137,25 +135,39 @@ def train(model: nn.Module, examples: Examples, x_val: Tensor, y_val: Tensor, re
     return TrainedNetwork(model, best, history, taken, examples.imitated)
 
 
+def judge(model: nn.Module, examples: Examples, x_val: Tensor, y_val: Tensor, balanced: bool,
+          device: torch.device | str) -> ValidationScore:
+    """The score of a network after an epoch. The head of an Imitator is fitted to its features first."""
+    if isinstance(model, Imitator):
+        real = examples.real()
+        fit_head(model, examples.x[real], examples.y[real], x_val, y_val, balanced, device)
+    return validate(model, x_val, y_val, device)
+
+
+def copied_state(model: nn.Module) -> State:
+    """A copy of a model's state dict, on the CPU."""
+    return {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in model.state_dict().items()}
+
+
 def training_batches(examples: Examples, recipe: Recipe, total: int, generator: torch.Generator,
-                     device: torch.device | str) -> Iterator[tuple[Tensor, Tensor | Targets]]:
-    """Yield the augmented images (B, 3, S, S) of each step, and their classes (B,), targets or features (B, d)."""
+                     device: torch.device | str) -> Iterator[tuple[Tensor, Loss]]:
+    """Yield the augmented images (B, 3, S, S) of each step, and the loss of what the network gives of them."""
     x, y, targets = examples.x, examples.y, examples.targets
     added = torch.zeros(len(y), dtype=torch.bool) if examples.added is None else examples.added
     for indices in draw_batches(plan_phases(recipe.drawing, y, added, total), len(x), BATCH_SIZE, generator):
         batch = augmented(x[indices].to(device), recipe, generator)
         if examples.imitated:
-            yield batch, examples.imitated.features(batch)
+            yield batch, partial(examples.imitated.loss, f=examples.imitated.features(batch))
             continue
         if targets is None:
-            yield batch, y[indices].to(device)
+            yield batch, partial(F.cross_entropy, target=y[indices].to(device))
             continue
         wanted = targets.at(indices)
         if recipe.mix and float(torch.rand((), generator=generator)) < MIXED_SHARE:
             partner = partners(len(indices), generator)
             batch, share = mix_images(batch, partner, recipe.mix, generator)
             wanted = wanted.mixed_with(partner, share)
-        yield batch, wanted.to(device)
+        yield batch, partial(target_loss, targets=wanted.to(device))
 
 
 def augmented(x: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
@@ -167,17 +179,14 @@ def augmented(x: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
     return augment_batch(normalise(x), generator)
 
 
-def train_step(model: nn.Module, optimiser: torch.optim.Optimizer, batch: Tensor, wanted: Tensor | Targets,
-               dtype: torch.dtype, imitated: Imitated | None = None) -> Tensor:
+def train_step(model: nn.Module, optimiser: torch.optim.Optimizer, batch: Tensor, loss_of: Loss,
+               dtype: torch.dtype) -> Tensor:
     """One step of the optimiser. Returns the loss."""
     model.train()
     learning = model.features if isinstance(model, Imitator) else model
     with torch.autocast(batch.device.type, dtype, enabled=dtype != torch.float32):
         given = learning(batch.contiguous(memory_format=layout(batch.device))).float()
-    if isinstance(wanted, Targets):
-        loss = target_loss(given, wanted)
-    else:
-        loss = imitated.loss(given, wanted) if imitated else F.cross_entropy(given, wanted)
+    loss = loss_of(given)
     optimiser.zero_grad()
     loss.backward()
     optimiser.step()

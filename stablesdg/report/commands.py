@@ -71,11 +71,11 @@ def trained_as_before(findings: Findings) -> str:
 
 
 def of_category(findings: Findings, name: str, script: str) -> str:
-    """A stage of one category: train_ti, train_lora, tune, sample or fid."""
-    own, data = quoted(findings.folder / name), shlex.quote(f"{shlex.split(data_of(findings))[0]}/{name}")
-    arguments = {"train_ti": f"--data {data}", "train_lora": f"--data {data}", "tune": f"--run {own}",
-                 "sample": f"--run {own}", "fid": f"{data} {quoted(findings.folder / name / 'samples')}"}
-    return f"python {script}.py {arguments[script]}{runs_of(findings)}"
+    """A stage of one category: train_ti, train_lora, tune or sample."""
+    data = relative(findings.data / name) if findings.data else f"{findings.name}/{name}"
+    where = (f"--data {shlex.quote(data)}" if script.startswith("train")
+             else f"--run {quoted(findings.folder / name)}")
+    return f"python {script}.py {where}{runs_of(findings)}"
 
 
 def report(findings: Findings) -> str:

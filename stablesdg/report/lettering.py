@@ -4,7 +4,7 @@ import math
 import unicodedata
 from collections.abc import Sequence
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import ImageDraw, ImageFont
 
 Colour = tuple[int, int, int]
 SMALL, NORMAL, TITLE = 11, 13, 15  # pixels
@@ -22,10 +22,15 @@ def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 def spelled(text: str) -> str:
     """The text in letters that the font has: ä as ae, é as e, others as ?."""
-    text = "".join(TWO_LETTERS.get(letter, letter) for letter in unicodedata.normalize("NFC", text))
-    plain = (letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter)) if not (
-        text.isascii()) else text
-    return "".join(letter if letter.isascii() or letter in EXTRA else "?" for letter in plain)
+    def plain(letter: str) -> str:
+        if letter.isascii() or letter in EXTRA:
+            return letter
+        if unicodedata.combining(letter):
+            return ""
+        base = "".join(part for part in unicodedata.normalize("NFKD", letter) if part.isascii())
+        return TWO_LETTERS.get(letter) or base or "?"
+
+    return "".join(map(plain, unicodedata.normalize("NFC", text)))
 
 
 def write(pen: ImageDraw.ImageDraw, x: float, y: float, text: str, fill: Colour, size: int = NORMAL) -> None:
@@ -51,8 +56,7 @@ def line_height(size: int) -> int:
 
 def text_width(texts: Sequence[str], size: int = NORMAL) -> int:
     """Pixels that the longest of some texts takes."""
-    pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-    return math.ceil(max(pen.textlength(spelled(text), font=font(size)) for text in texts))
+    return math.ceil(max(font(size).getlength(spelled(text)) for text in texts))
 
 
 def wrapped(text: str, width: int, size: int = NORMAL) -> str:

@@ -4,7 +4,7 @@
     runs/neu/overlaps-*.png                      pairs that `python -m stablesdg.split neu --check` drew
     runs/neu/plan/plan.json, overlaps-*.png      what `python -m stablesdg.plan neu` found
     runs/neu/CATEGORY/run.json, log-*.csv        trainings
-    runs/neu/CATEGORY/tune.csv                   the search for s and w
+    runs/neu/CATEGORY/tune.csv, choice.json      the search for s and w, and its choice
     runs/neu/CATEGORY/samples/manifest.csv       generated images
     runs/neu/CATEGORY/fid.json                   what fid.py --json wrote
     runs/neu/classify/*.json, predictions-*.csv  classifiers
@@ -21,6 +21,7 @@ from typing import Any
 
 from ..data.parts import PARTS
 from ..evaluate.filter import KEPT, USED
+from ..recognise.advice import DO_NOT
 from ..recognise.results import Result, read_results
 from ..storage.errors import UserError
 from ..storage.files import read_csv, read_optional_json, read_table
@@ -69,6 +70,7 @@ class Category:
     images: Mapping[str, Sequence[str]]  # {part: [CATEGORY/FILE, ..]}
     surfaces: Mapping[str, int]  # {part: different surfaces}
     run: Mapping[str, Any]  # run.json
+    choice: Mapping[str, Any]  # choice.json
     generated: Sequence[GeneratedImage]
     curves: Sequence[Curve]
     cells: Sequence[TunedCell]
@@ -117,6 +119,12 @@ class Findings:
     def name(self) -> str:
         """Of the data set."""
         return self.folder.resolve().name
+
+    @property
+    def wants_images(self) -> bool:
+        """Whether images are there, or the plan does not advise against them."""
+        return (any(category.generated for category in self.categories)
+                or self.plan.get("advice", {}).get("verdict") != DO_NOT)
 
     @property
     def real_only(self) -> list[str]:
@@ -183,6 +191,7 @@ def read_category(folder: Path, files: Mapping[str, Any], verdicts: Mapping[str,
     curves = [read_curve(stage, folder / f"log-{stage}.csv") for stage in STAGES
               if (folder / f"log-{stage}.csv").is_file()]
     return Category(folder.name, folder, images, surfaces, read_optional_json(folder / "run.json"),
+                    read_optional_json(folder / "choice.json"),
                     read_generated(folder / "samples", verdicts), curves, read_cells(folder / "tune.csv"),
                     read_optional_json(folder / "fid.json"), sorted(folder.glob("preview-*.png")))
 
@@ -190,9 +199,10 @@ def read_category(folder: Path, files: Mapping[str, Any], verdicts: Mapping[str,
 # ---- tables -----------------------------------------------------------------------------------------------------
 
 
-def rows_of(file: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file, or [] if there is none."""
-    return read_csv(file) if file.is_file() else []
+def rows_of(file: Path, *columns: str) -> list[dict[str, str]]:
+    """The rows of a CSV file, or [] if there is none, or if it lacks one of the columns."""
+    rows = read_csv(file) if file.is_file() else []
+    return rows if rows and set(columns) <= set(rows[0]) else []
 
 
 def number(row: Mapping[str, str], column: str) -> float | None:
@@ -221,7 +231,7 @@ def read_filter(file: Path) -> dict[str, dict[str, str]]:
 def read_generated(folder: Path, verdicts: Mapping[str, Mapping[str, str]]) -> list[GeneratedImage]:
     """The images of a manifest, with the filter's verdicts. Those whose files are gone are left out."""
     images = []
-    for row in rows_of(folder / "manifest.csv"):
+    for row in rows_of(folder / "manifest.csv", "file"):
         file = folder / row["file"]
         if file.is_file():
             found = verdicts.get(place(file), {})
@@ -237,7 +247,7 @@ def read_generated(folder: Path, verdicts: Mapping[str, Mapping[str, str]]) -> l
 def read_curve(stage: str, file: Path) -> Curve:
     """The losses of a training log."""
     batches, held_out = [], []
-    for row in rows_of(file):
+    for row in rows_of(file, "iteration"):
         for points, column in ((batches, "loss"), (held_out, "held_out_loss")):
             if (loss := number(row, column)) is not None:
                 points.append((int(row["iteration"]), loss))

@@ -32,7 +32,7 @@ def steps_of_data(findings: Findings) -> list[tuple[str, str]]:
     if not findings.split:
         return [("Split the data, so that no test image shows a surface of the training part.",
                  commands.split(findings))]
-    if not findings.overlaps:
+    if not findings.overlaps and not findings.plan.get("audit"):
         return [("Look how far the split leaks.", commands.split(findings, " --check"))]
     return []
 
@@ -47,7 +47,7 @@ def steps_of_categories(findings: Findings) -> list[tuple[str, str]]:
         lacking = [script for stage, script in (("ti", "train_ti"), ("lora", "train_lora"))
                    if stage not in stages and "full" not in stages]
         lacking += [] if category.generated else ["sample"]
-        if lacking:
+        if lacking and findings.wants_images:
             lines = "\n".join(commands.of_category(findings, category.name, script) for script in lacking)
             steps.append((f"Adapt to {category.name} and generate its images.", lines))
     return steps
@@ -150,9 +150,10 @@ def typed_commands(findings: Findings) -> list[str]:
     """The commands that were run, every argument written out."""
     if noted := findings.expansion.get("commands"):
         return [commands.as_typed(entry["command"]) for entry in noted if entry.get("command")]
-    lines = [commands.as_run(SCRIPTS[stage], entry.get("arguments", {})) for category in findings.categories
+    typed = [(SCRIPTS[stage], entry.get("arguments", {})) for category in findings.categories
              for stage, entry in category.run.get("stages", {}).items() if stage in SCRIPTS]
-    return lines + [commands.as_run("classify", one.setup.arguments) for one in findings.results]
+    typed += [("classify", one.setup.arguments) for one in findings.results]
+    return [commands.as_run(script, arguments) + commands.runs_of(findings) for script, arguments in typed]
 
 
 def warnings(findings: Findings) -> list[str]:
@@ -161,7 +162,8 @@ def warnings(findings: Findings) -> list[str]:
     if findings.split.get("method") == "random":
         found.append("The split is random: test images may show surfaces of the training part.")
     for entry in findings.expansion.get("failed", ()):
-        found.append(f"{entry.get('category', '')}: {entry.get('stage', 'a stage')} failed: {entry.get('why', '')}")
+        found.append(f"{entry.get('category') or 'all classes'}: {entry.get('stage', 'a stage')} failed: "
+                     f"{entry.get('why', '')}")
     for entry in findings.expansion.get("commands", ()):
         where = " ".join(part for part in (entry.get("category"), entry.get("stage")) if part)
         found += [f"{where}: {text}" for text in entry.get("warnings", ())]

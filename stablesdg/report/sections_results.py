@@ -37,9 +37,7 @@ def help_section(findings: Findings) -> list[Html]:
                                                        for arm in commands.DECIDING_ARMS))]
     gain = find_gain(findings.results)
     parts: list[Html] = [*growth(findings, gain), arms_chart(findings.results, gain), arms_table(findings.results)]
-    said = describe_all(findings.results, "the classify folder")
-    parts += [tag("h3", "Which arms can be told apart"),
-              bullets(said)]
+    parts += [tag("h3", "Which arms can be told apart"), bullets(describe_all(findings.results, "the classify folder"))]
     parts += [tag("h3", "What is taken for what"), *(
         confusion_table(result) for result in ((gain.control, gain.result) if gain else findings.results[:2]))]
     return [*dropped, *parts, *thresholds(findings)]
@@ -51,7 +49,8 @@ def growth(findings: Findings, gain: Gain | None) -> list[Html]:
              for curve in findings.plan.get("curves", ()) if curve.get("points")}
     if not found:
         return []
-    best = max(findings.plan["curves"], key=lambda curve: curve["points"][-1]["balanced"])
+    best = max((curve for curve in findings.plan["curves"] if curve.get("points")),
+               key=lambda curve: curve["points"][-1]["balanced"])
     said = f"Real images alone: {best['name']} reaches {percent(best['points'][-1]['balanced'])} balanced accuracy"
     caption = "Linear classifiers on features that are not trained, tested on surfaces that they have not seen."
     if doubling := best.get("doubling"):
@@ -198,7 +197,7 @@ def settings_section(findings: Findings) -> list[Html]:
             parts += [tag("h3", category.name), tag("div", *own, class_="charts")]
     lacking = [category.name for category in findings.categories
                if not category.cells and category.name not in findings.real_only]
-    if lacking:
+    if lacking and findings.wants_images:
         parts.append(missing(f"Strength s and guidance w were not searched for {', '.join(lacking)}; the recipe's or "
                              "the paper's are used. For each class, this searches them:",
                              commands.of_category(findings, lacking[0], "tune")))
@@ -209,8 +208,8 @@ def tune_figure(category: Category) -> list[Html]:
     """The heat map of one class, and whether its choice can be told from others."""
     if not category.cells:
         return []
-    tuned = category.run.get("tuned", {})
-    chosen = (tuned["s"], tuned["w"]) if {"s", "w"} <= set(tuned) else None
+    choice = category.choice
+    chosen = (choice["s"], choice["w"]) if {"s", "w"} <= set(choice) else None
     said = choice_in_words(category, chosen)
     caption = ("Each cell has the distance from validation images (less is nearer) and its standard deviation; s is "
                "how much is redrawn, w how strongly the prompt is followed.")

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageStat, UnidentifiedImageError
+from PIL import Image, ImageStat
 
 from ..data.folders import has_image_ending, is_hidden
+from ..data.window import UNREADABLE
 from .thumbnails import evenly, open_picture, shrink
 
 MOST_MEASURED = 120  # images of a class whose brightness is measured, evenly spread
@@ -31,7 +32,8 @@ def survey_class(folder: Path) -> Survey:
     """Look at one class folder."""
     entries = sorted(entry for entry in folder.iterdir() if not is_hidden(entry))
     files = [entry for entry in entries if entry.is_file() and has_image_ending(entry)]
-    odd = [entry.name for entry in entries if entry not in files]
+    images_named = {file.name for file in files}
+    odd = [entry.name for entry in entries if entry.name not in images_named]
     sizes: Counter[str] = Counter()
     bits: Counter[str] = Counter()
     for file in files:
@@ -39,7 +41,7 @@ def survey_class(folder: Path) -> Survey:
             with Image.open(file) as image:
                 sizes[f"{image.width} × {image.height}"] += 1
                 bits[bits_of(image.mode)] += 1
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        except UNREADABLE:
             odd.append(f"{file.name} (cannot be read)")
     images = [shrink(image, MEASURED_SIDE) for image in map(open_picture, evenly(files, MOST_MEASURED)) if image]
     levels = [ImageStat.Stat(image.convert("L")).mean[0] for image in images]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..data.images import read_image, to_tensor
-from ..prior.loop import Averaged
+from ..models.average import Averaged
 from ..storage.checkpoint import Checkpoint, require_finite
 from ..storage.files import write_csv
 from ..train import batch_indices, generator_for

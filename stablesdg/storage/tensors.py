@@ -1,10 +1,11 @@
-"""safetensors files, read and written whole. Nothing else is opened: a pickle can run any code."""
+"""safetensors files, read and written whole. Of pickles, which can run any code, state dicts alone are opened."""
 import json
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -64,6 +65,27 @@ def _read(path: Path, with_tensors: bool) -> tuple[dict[str, Tensor], dict[str, 
 def read_metadata(path: str | Path) -> dict[str, str]:
     """The metadata of a safetensors file, without its tensors. Raises UserError for any other file."""
     return _read(Path(path), with_tensors=False)[1]
+
+
+def load_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, or of a .pth or .pt file that holds named tensors, be it under "state_dict".
+
+    Raises UserError if there is no such file, if it is damaged, or if it holds something else.
+    """
+    path = Path(path)
+    if path.suffix not in (".pth", ".pt") or not path.is_file():
+        return load_tensors(path)[0]
+    try:
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # whatever a broken file makes torch.load raise
+        raise UserError(f"{path} holds more than tensors, or is damaged: save model.state_dict() and pass that, or "
+                        "fetch it again.") from None
+    if isinstance(tensors, dict):
+        tensors = tensors.get("state_dict", tensors)
+    if not isinstance(tensors, dict) or not all(isinstance(k, str) and isinstance(v, Tensor)
+                                                for k, v in tensors.items()):
+        raise UserError(f"{path} holds something else than named tensors: save model.state_dict() and pass that.")
+    return dict(tensors)
 
 
 def pickle_refusal(path: str | Path) -> str:

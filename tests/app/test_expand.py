@@ -1,5 +1,6 @@
 """expand.py on drawn images: its stages, what it skips, what a failure stops, and what it writes at the end."""
 import csv
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -206,6 +207,17 @@ def test_a_fault_of_the_program_ends_its_stage_and_shows_where_it_is(monkeypatch
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_only_a_lack_of_memory_hides_where_a_program_failed(monkeypatch, capsys):
+    for said, hidden in (("mat1 and mat2 shapes cannot be multiplied", False), ("CUDA out of memory. Tried", True)):
+        def faulty(arguments, said=said):
+            raise RuntimeError(said)
+
+        monkeypatch.setattr("runpy.run_path", lambda path, faulty=faulty: {"main": faulty})
+        why = run_program(Stage("images", "Pa", "sample.py", (), (), ()))
+        assert said in why and ("not enough memory" in why) == hidden
+        assert ("Traceback" not in capsys.readouterr().err) == hidden
+
+
 def test_a_stage_that_is_stopped_says_that_the_same_command_goes_on(monkeypatch):
     def stopped(arguments):
         raise KeyboardInterrupt("saved after 3 iterations; the same command with --resume goes on")
@@ -241,6 +253,36 @@ def test_a_class_with_four_validation_images_gets_no_choice_of_s_and_w(tmp_path,
     assert set(before) - set(after) == {"pits: choose s and w"}
     expansion.say_not_tuned(settings, tmp_path / "steel")
     assert "not chosen for pits: fewer than 5 validation images" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("asked, untuned", [({}, False), ({"hyperparameters": "paper"}, True),
+                                            ({"method": "compose"}, True)])
+def test_an_earlier_choice_of_s_and_w_is_taken_only_where_it_is_asked_for(tmp_path, steel, monkeypatch, asked,
+                                                                          untuned):
+    monkeypatch.setenv("STABLESDG_RUNS", str(tmp_path))
+    images = [stage.command for stage in list_stages(settings_of(steel, **asked), True) if stage.name == "images"]
+    assert len(images) == 3 and all(("--untuned" in command) == untuned for command in images)
+
+
+def test_a_choice_that_a_later_training_has_removed_is_made_again(tmp_path, steel, monkeypatch):
+    monkeypatch.setenv("STABLESDG_RUNS", str(tmp_path))
+    tune, *_ = (stage for stage in list_stages(settings_of(steel), True) if stage.program == "tune.py")
+    assert tmp_path / "steel" / "patches" / "choice.json" in tune.writes
+
+
+def test_a_change_of_one_class_leaves_the_stages_of_the_others(tmp_path, steel, monkeypatch):
+    monkeypatch.setenv("STABLESDG_RUNS", str(tmp_path))
+    read = []
+    for n in (6, 7):
+        files = {f"{name}/{k}.png": {"sha256": "", "group": name, "part": "train"}
+                 for name, count in (("patches", 6), ("pits", n), ("scratches", 6)) for k in range(count)}
+        write_json(tmp_path / "steel" / "split.json", {"method": "group", "seed": 0, "ratios": [8, 1, 1],
+                                                       "files": files})
+        read.append({stage.label: fingerprint(stage.reads, stage.split)
+                     for stage in list_stages(settings_of(steel, categories=("patches", "pits")), True)})
+    changed = {label for label in read[0] if read[0][label] != read[1][label]}
+    assert "pits: LoRA" in changed and "squeezenet, expand" in changed
+    assert not any(label.startswith("patches") for label in changed)
 
 
 def test_good_surfaces_are_the_ground_and_get_no_images(steel):
@@ -316,6 +358,8 @@ def test_a_change_of_what_a_stage_reads_makes_it_run_again(tmp_path):
     for _ in range(2):  # stopped before it has saved anything: what there is, is not its own
         again.begin(stage, read)
         assert not again.is_interrupted(stage, read)
+    images = dataclasses.replace(stage, knows_its_own=True)  # it goes on with its own unfinished images alone
+    assert again.is_interrupted(images, read)
     source.write_text("3")
     assert not again.begun(stage, fingerprint(stage.reads))
 
@@ -344,7 +388,6 @@ def test_nothing_is_made_where_the_plan_fails(tmp_path, steel, monkeypatch):
     with pytest.raises(UserError, match="split and plan"):
         expand.main(["--data", str(tmp_path / "one"), "--method", "image"])
     assert not (tmp_path / "runs" / "one" / "pits").exists()
-
 
 
 def test_warnings_are_kept_and_shown(capsys):

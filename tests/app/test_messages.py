@@ -102,13 +102,13 @@ def test_adapters_of_replaced_weights_are_refused_and_those_of_others_warned_of(
 
 def test_a_choice_that_chance_made_or_that_lies_below_the_floor_is_told_by_sample(place, tmp_path):
     run = shutil.copytree(place / "runs" / "steel" / "patches", tmp_path / "patches")
-    record = json.loads((run / "run.json").read_text())
     tuned = {"s": 0.3, "w": 2.0, "sampler": "ddim", "steps": 4}
     for more, told in (({"told_apart": False, "below_floor": True}, True), ({"told_apart": True}, False), ({}, False)):
-        (run / "run.json").write_text(json.dumps(record | {"tuned": tuned | more}))
+        (run / "choice.json").write_text(json.dumps(tuned | more))
         out = here(place, "sample.py", "--run", run, "--number", "1")
         assert "tune.py chose s = 0.3" in out
         assert ("could not tell this choice" in out) == told and ("below the floor" in out) == told
+    assert "tune.py chose" not in here(place, "sample.py", "--run", run, "--number", "1", "--untuned", "--steps", "4")
 
 
 @pytest.mark.parametrize("command", [["train_ti.py"], ["train_lora.py"], ["sample.py"], ["fid.py"], ["classify.py"],

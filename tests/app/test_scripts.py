@@ -154,4 +154,5 @@ def test_a_crop_in_pixels_is_one_in_positions_of_the_latent(place, tmp_path, mon
 
 
 def test_a_budget_is_hours_or_minutes():
+    assert expand.hours("1.5h") == 5400
     assert (expand.hours("8h"), expand.hours("90m")) == (28800, 5400)

@@ -11,6 +11,7 @@ from PIL import Image
 from stablesdg.app.training_window import training_window
 from stablesdg.data.window import FULL, Window, reading_by, window_for
 from stablesdg.recognise import classifiers
+from stablesdg.recognise.saved import save_classifier
 from stablesdg.storage.files import write_json
 
 WINDOW = Window(100, 4000, "measured")
@@ -29,7 +30,7 @@ def place(tmp_path):
     """A classifier of random weights in runs/set/classify, and the same images with 16 and with 8 bits."""
     torch.manual_seed(0)
     state = classifiers.build("squeezenet", 2).state_dict()
-    classifiers.save(tmp_path / "runs" / "set" / "classify" / "net.safetensors", state, "squeezenet", ["a", "b"])
+    save_classifier(tmp_path / "runs" / "set" / "classify" / "net.safetensors", state, "squeezenet", ["a", "b"])
     save_ramps(tmp_path / "new" / "a")
     save_ramps(tmp_path / "plain" / "a", WINDOW)
     return tmp_path
@@ -67,7 +68,7 @@ def test_a_classifier_elsewhere_finds_the_window_by_the_data_that_its_result_nam
 
 def test_a_classifier_keeps_the_window_of_its_training_images(place):
     state = classifiers.build("squeezenet", 2).state_dict()
-    classifiers.save(place / "kept.safetensors", state, "squeezenet", ["a", "b"], window=WINDOW)
+    save_classifier(place / "kept.safetensors", state, "squeezenet", ["a", "b"], window=WINDOW)
     _, out = predicted(place, "new/a", "kept.safetensors")
     assert "100 becomes black and 4000 white" in out and "(measured)" in out and "warning" not in out
     with reading_by(WINDOW):

@@ -87,12 +87,15 @@ def test_the_recognition_benchmark_keeps_whole_surfaces_and_tests_with_ten_image
 
 
 def test_the_recognition_benchmark_goes_from_images_to_adjusted_p_values(tmp_path, monkeypatch):
+    import jobs
     import recognition
 
     for category in ("patches", "scratches"):
         for i in range(16):
             save_image(tmp_path / "steel" / category / f"{i}.png", steel.steel_image(category, i).crop((0, 0, 64, 64)))
-    monkeypatch.setattr(recognition.calls, "call", lambda command, cwd, log: here(cwd, *command))
+    monkeypatch.setenv("STABLESDG_RUNS", str(tmp_path / "runs"))  # --runs sets it in this process
+    ran = []
+    monkeypatch.setattr(jobs, "call", lambda command, log: (ran.append(command), here(tmp_path, *command)))
     command = [tmp_path / "steel", "--splits", "random", "--networks", "squeezenet", "--arms", "none", "expand", "full",
                "--seeds", "2", "--alpha", "0.5", "--epochs", "1", "--iterations", "1", "--number", "2",
                "--tune-number", "2", "--steps", "2", "--strengths", "0.5", "--guidances", "1", "--min-novelty", "0",
@@ -109,15 +112,44 @@ def test_the_recognition_benchmark_goes_from_images_to_adjusted_p_values(tmp_pat
     for pair in pairs:
         assert pair["p"] <= pair["adjusted p"]
         assert -1 <= float(pair["low"]) <= float(pair["difference"]) <= float(pair["high"]) <= 1
-    with pytest.raises(UserError, match="iterations was 1"):
-        recognition.main([str(word) for word in command + ["--iterations", 2]])
+    before = len(ran)
+    recognition.main([str(word) for word in command])
+    assert len(ran) == before
+    for option in ("iterations", "epochs"):
+        with pytest.raises(UserError, match=f"{option} was 1"):
+            recognition.main([str(word) for word in command + [f"--{option}", 2]])
 
 
 def test_a_command_of_a_benchmark_that_fails_is_named_with_its_reason(tmp_path):
-    import calls
+    import jobs
 
     with pytest.raises(UserError, match="fid.py nowhere there.*nowhere.*log.txt"):
-        calls.call(["fid.py", "nowhere", "there"], tmp_path, tmp_path / "log.txt")
+        jobs.run(jobs.Job(("fid.py", "nowhere", "there"), tmp_path / "score.json"), tmp_path)
+
+
+def test_a_job_runs_until_its_file_holds_all_seeds_in_a_copy_of_another_folder(tmp_path, monkeypatch, capsys):
+    import jobs
+
+    (tmp_path / "ti" / "samples").mkdir(parents=True)
+    (tmp_path / "ti" / "embedding").touch()
+    result = tmp_path / "full" / "result.json"
+    job = jobs.Job(("classify.py", "a b"), result, "classify", 2, (tmp_path / "ti", tmp_path / "full"), ("samples*",))
+    monkeypatch.setattr(jobs, "call", lambda command, log: result.write_text('{"rows": [0, 1]}'))
+    assert (job.missing(), job.text()) == (2, "python classify.py 'a b'")
+    assert jobs.run(job, tmp_path, "1 of 1") > 0 == jobs.run(job, tmp_path)
+    assert capsys.readouterr().out == "1 of 1 classify  0.0 min\n" and job.missing() == 0
+    assert sorted(file.name for file in result.parent.iterdir()) == ["embedding", "result.json"]
+
+
+def test_halves_of_real_images_share_one_surface_at_most():
+    from judges import halves
+
+    surfaces = [name for name in "abcdefgh" for _ in range(5)]
+    for seed in range(5):
+        first, second = halves(range(40), 40, seed, surfaces)
+        assert len(first) == len(second) == 20 and not {*first} & {*second}
+        assert len({surfaces[i] for i in first} & {surfaces[i] for i in second}) <= 1
+    assert halves(range(40), 3, 1) != halves(range(40), 3, 2) and len(halves(range(40), 3)[1]) == 3
 
 
 def test_sharpness_is_one_for_copies_and_falls_first_in_the_finest_octave_for_blurred_ones(steel_set):

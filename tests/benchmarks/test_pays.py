@@ -167,6 +167,7 @@ def test_image_equivalents_lie_between_the_measured_points():
 
 
 def test_a_small_run_makes_the_table_and_runs_nothing_twice(tmp_path, monkeypatch, capsys):
+    import jobs
     import pays
 
     for category in ("patches", "scratches"):
@@ -174,7 +175,7 @@ def test_a_small_run_makes_the_table_and_runs_nothing_twice(tmp_path, monkeypatc
             save_image(tmp_path / "steel" / category / f"{i}.png", steel.steel_image(category, i).crop((0, 0, 64, 64)))
     monkeypatch.setenv("STABLESDG_RUNS", str(tmp_path / "runs"))  # --runs sets it in this process
     ran = []
-    monkeypatch.setattr(pays.calls, "call", lambda command, cwd, log: (ran.append(command), here(cwd, *command)))
+    monkeypatch.setattr(jobs, "call", lambda command, log: (ran.append(command), here(tmp_path, *command)))
     command = [str(word) for word in (
         tmp_path / "steel", "--runs", tmp_path / "runs", "--out", tmp_path / "out", "--per-class", 4, "--seeds", 1,
         "--draws", 2, "--arms", "real", "teacher-on-real", "pasted", "--steps", 2, "--side", 64, "--iterations", 1,

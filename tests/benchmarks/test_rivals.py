@@ -19,20 +19,18 @@ sys.path.append(str(ROOT / "benchmarks"))
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """Two classes of 32 px images, commands that run in this process, and a folder of runs of its own."""
-    import calls
-    import cells
+    import jobs
 
     for category in ("patches", "scratches"):
         for i in range(16):
             save_image(tmp_path / "steel" / category / f"{i}.png", steel.steel_image(category, i).crop((0, 0, 32, 32)))
 
-    def call(command, cwd, log):
+    def call(command, log):
         command = [f"{command[1]}.__main__" if command[1] == "stablesdg.rivals" else command[1], *command[2:]
                    ] if command[0] == "-m" else command
-        here(cwd or tmp_path, *command)
+        here(tmp_path, *command)
 
-    monkeypatch.setattr(calls, "call", call)
-    monkeypatch.setattr(cells, "call", call)
+    monkeypatch.setattr(jobs, "call", call)
     monkeypatch.delenv("STABLESDG_RUNS", raising=False)
     monkeypatch.chdir(tmp_path)
     before = os.environ.get("STABLESDG_RUNS")

@@ -127,10 +127,18 @@ def test_given_masks_and_boxes_and_a_clean_ground(composed, tmp_path):
     assert f"saw {held_out}" in here(composed, *pasted, ok=False)
 
 
+@pytest.mark.parametrize("how", [("--compose", "--strength", "0"), ("--classic",)])
+def test_what_needs_no_prior_needs_no_training(place, tmp_path, monkeypatch, how):
+    monkeypatch.setenv("STABLESDG_RUNS", str(tmp_path))
+    said = here(place, "sample.py", "--data", "steel/pits", "--number", "2", *how)
+    assert "wrote 2 images" in said and len(rows_of(tmp_path / "steel" / "pits" / "samples")) == 2
+    assert "There is no run" in here(place, "sample.py", "--data", "steel/pits", ok=False)
+
+
 @pytest.mark.parametrize("region", ["outside", "inside"])
 def test_the_prior_redraws_the_region_that_is_asked_for(composed, region):
     run = composed / "runs" / "steel" / "patches"
-    here(composed, *COMPOSE, "--strength", "0.4", "--region", region, "--out", region, "--embedding-noise", "0.1")
+    here(composed, *COMPOSE, "--strength", "0.4", "--region", region, "--out", region)
     for row in rows_of(run / region):
         area = region_to_redraw(read_mask(run / region / "masks" / row["file"]), region)
         changed = pixels(run / region / row["file"]) != pixels(run / "pasted" / row["file"])
@@ -149,45 +157,6 @@ def test_a_range_of_strengths_is_drawn_by_the_seed_and_each_image_says_its_own(p
     assert (run / "range" / "00002.png").read_bytes() == (run / "fixed" / "00002.png").read_bytes()
 
 
-def test_noise_on_the_embedding_changes_images_and_is_gone_afterwards(place, toy):
-    import torch
-
-    from stablesdg import load_stable_diffusion
-    from stablesdg.app.variation import noisy_embedding
-
-    run = place / "runs" / "steel" / "patches"
-    sd = load_stable_diffusion(toy)
-    sd.load_embedding(run / "embedding.safetensors")
-    v_d = next(iter(sd.text.vectors.values()))
-    before = v_d.detach().clone()
-    with noisy_embedding(sd, 0.5, 3):
-        assert 0.3 < float((v_d - before).std() / before.std()) < 0.7
-    assert torch.equal(v_d, before)
-    for out, sigma in (("noise-0", "0"), ("noise-1", "1"), ("noise-1-again", "1")):
-        here(place, *RUN, "--strength", "0.4", "--number", "2", "--embedding-noise", sigma, "--out", out)
-    zero, one, again = ((run / name / "00001.png").read_bytes() for name in ("noise-0", "noise-1", "noise-1-again"))
-    assert one == again and one != zero
-
-
-def test_sources_are_drawn_by_their_weights(place, tmp_path):
-    run = place / "runs" / "steel" / "patches"
-    split = json.loads((place / "runs" / "steel" / "split.json").read_text())["files"]
-    train = [name for name, entry in split.items() if entry["part"] == "train" and name.startswith("patches/")]
-    kept_out = next(name for name, entry in split.items() if entry["part"] == "val" and name.startswith("patches/"))
-
-    def sample(rows, ok=True):
-        (tmp_path / "hard.csv").write_text("file,weight\n" + "".join(f"{name},{weight}\n" for name, weight in rows))
-        return here(place, *RUN, "--strength", "0.2", "--number", "6", "--hard", tmp_path / "hard.csv", "--out", "hard",
-                    ok=ok)
-
-    sample([(train[0], 3), *((name, 0) for name in train[1:]), ("pits/000.png", 9)])
-    assert {row["source"] for row in rows_of(run / "hard")} == {train[0]}
-    assert "all alike" in sample([(train[0], 1)])
-    assert "in val part" in sample([(kept_out, 1)], ok=False)
-    assert "a number of at least 0" in sample([(train[0], "many")], ok=False)
-    assert "no weight to any image" in sample([("pits/000.png", 1)], ok=False)
-
-
 def test_sources_of_another_class_are_named_in_the_manifest(place):
     here(place, *RUN, "--strength", "0.3", "--number", "2", "--from", "steel/pits", "--out", "from-pits")
     rows = rows_of(place / "runs" / "steel" / "patches" / "from-pits")
@@ -198,7 +167,6 @@ def test_sources_of_another_class_are_named_in_the_manifest(place):
 @pytest.mark.parametrize("options, told", [
     (["--region", "inside"], "belongs to --compose"), (["--compose", "--from-noise"], "real images"),
     (["--compose", "--masks", "a", "--boxes", "b"], "one of them"), (["--strength", "0.5", "0.2"], "no range"),
-    (["--strength", "0.1", "0.2", "0.3"], "one number, or two"), (["--from", "a", "--compose"], "leave out --data"),
-    (["--embedding-noise", "-1"], "at least 0")])
+    (["--strength", "0.1", "0.2", "0.3"], "one number, or two"), (["--from", "a", "--compose"], "leave out --data")])
 def test_options_that_contradict_each_other_are_refused(place, options, told):
     assert told in here(place, *RUN, *options, ok=False)

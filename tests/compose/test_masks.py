@@ -100,6 +100,16 @@ def test_a_polygon_of_yolo_is_read_as_the_box_around_it(tmp_path):
         read_boxes(tmp_path / "boxes", [source])
 
 
+def test_a_list_of_yolo_classes_that_is_not_utf8_is_said(tmp_path):
+    source = tmp_path / "1.png"
+    Image.new("L", (100, 200)).save(source)
+    (tmp_path / "boxes").mkdir()
+    (tmp_path / "boxes" / "1.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "classes.txt").write_bytes("Löcher\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"classes.txt is not UTF-8 \([^\n]*\): save it as that, or remove it"):
+        read_boxes(tmp_path / "boxes", [source])
+
+
 def test_images_of_one_name_in_a_coco_file_are_told_apart_by_the_folder_of_their_class(tmp_path):
     boxes = {"Pa/1.png": [1, 2, 3, 4], "Sc/1.png": [5, 6, 7, 8]}
 

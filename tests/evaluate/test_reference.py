@@ -6,7 +6,7 @@ import pytest
 from commands import here
 from PIL import Image
 
-from stablesdg.data.generated import source_name
+from stablesdg.data.folders import name_of
 from stablesdg.data.images import save_image
 from stablesdg.data.split import load_split, part_files
 from stablesdg.evaluate.codec import codec_of, encode_alike, jpeg_quality
@@ -31,7 +31,7 @@ def place(tmp_path):
     training = part_files(split, tmp_path / "set" / "a", "train")
     write_images(tmp_path / "generated", 6, first=500)
     write_csv(tmp_path / "generated" / "manifest.csv", ("file", "source"),
-              [(f"{i:03d}.png", source_name(training[i])) for i in range(6)])
+              [(f"{i:03d}.png", name_of(training[i])) for i in range(6)])
     write_json(tmp_path / "generated" / "settings.json", {"seen": [sha256(file) for file in training]})
     return tmp_path
 
@@ -39,7 +39,7 @@ def place(tmp_path):
 def test_the_reference_is_what_the_split_holds_out_and_it_holds_nothing_the_generator_knows(place):
     out = here(place, "fid.py", "set/a", "generated", *NANO, "--json", "score.json")
     assert "N real 22," in out and "warning" not in out
-    assert "reference: held out of training, validation and test: 22 of the 44 images of set/a" in out
+    assert "reference: 22 of the 44 images of set/a, those in the validation and test part" in out
     assert json.loads((place / "score.json").read_text())["reference"] == "held-out"
     out = here(place, "fid.py", "set/a", "generated", *NANO, "--reference", "all")
     assert "N real 44," in out and "warning: 22 of the 44 reference images are known to the generator" in out
@@ -56,7 +56,8 @@ def test_sources_are_known_to_the_generator_even_where_no_hash_is_written_down(p
 def test_too_few_held_out_images_and_an_absent_split_are_said(place, tmp_path):
     load_split(tmp_path / "few.json", [place / "set" / "a"])
     few = choose_reference(place / "set" / "a", tmp_path / "few.json", None)
-    assert few.kind == "all" and "because the 8 that were held out are too few" in few.said
+    assert few.kind == "all" and few.said.startswith("44 of the 44 images of ")
+    assert few.said.endswith(", those in any part, because the 8 held out are too few")
     assert len(choose_reference(place / "set" / "a", tmp_path / "few.json", "held-out").files) == 8
     assert "which has no split" in choose_reference(place / "generated", tmp_path / "few.json", None).said
     assert "--reference train needs a split" in here(place, "fid.py", "generated", "set/a", *NANO, "--reference",
@@ -64,6 +65,21 @@ def test_too_few_held_out_images_and_an_absent_split_are_said(place, tmp_path):
     write_images(place / "set" / "a", 45)
     with pytest.raises(UserError, match="--add"):
         choose_reference(place / "set" / "a", place / "runs" / "set" / "split.json", None)
+
+
+def test_an_image_that_the_split_leaves_out_is_no_reference_and_is_not_counted_as_one(place):
+    manifest = place / "runs" / "set" / "split.json"
+    split = json.loads(manifest.read_text())
+    next(entry for entry in split["files"].values() if entry["part"] == "train")["part"] = "left-out"
+    write_json(manifest, split)
+    for kind, said in (("all", "43 of the 44 images of set/a, those in any part"),
+                       ("train", "21 of the 44 images of set/a, those in the training part")):
+        assert f"reference: {said}\n" in here(place, "fid.py", "set/a", "generated", *NANO, "--reference", kind)
+    for entry in split["files"].values():
+        entry["part"] = "train" if entry["part"] in ("val", "test") else entry["part"]
+    write_json(manifest, split)
+    few = choose_reference(place / "set" / "a", manifest, None)
+    assert len(few.files) == 43 and "those in any part, because the 0 held out are too few" in few.said
 
 
 @pytest.mark.parametrize("quality", [50, 80, 95])

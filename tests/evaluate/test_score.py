@@ -180,6 +180,19 @@ def test_the_unit_of_novelty_is_the_distance_between_surfaces_and_not_that_of_ov
     assert novelty_unit(x[:1]) == 1 and "1 has no meaning" in capsys.readouterr().out
 
 
+def test_the_unit_of_novelty_looks_through_the_surfaces_a_few_times_and_not_once_for_each_image():
+    class Counted(list):
+        walks = 0
+
+        def __iter__(self):
+            self.walks += 1
+            return super().__iter__()
+
+    surfaces = Counted(f"s/{i % 20}.png" for i in range(60))
+    assert novelty_unit(torch.rand(60, 4, generator=torch.Generator().manual_seed(0)), surfaces) > 0
+    assert surfaces.walks < 5
+
+
 @pytest.mark.parametrize("n, given", [(63, False), (64, True)])
 def test_the_distance_is_extrapolated_from_64_generated_images_on(n, given):
     result = score(features(80), features(n, seed=1))

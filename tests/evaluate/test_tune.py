@@ -45,7 +45,7 @@ def test_tuning_measures_every_cell_and_sampling_uses_the_choice(place, monkeypa
     assert [(row["s"], row["w"]) for row in table] == [("0.2", "1.0"), ("0.2", "3.0"), ("0.6", "1.0"), ("0.6", "3.0")]
     least = min(table, key=lambda row: float(row["fid"]))
     best = next(row for row in table if float(row["fid"]) <= float(least["fid"]) + float(least["fid_sd"]))
-    chosen = json.loads((folder / "run.json").read_text())["tuned"]
+    chosen = json.loads((folder / "choice.json").read_text())
     assert (chosen["s"], chosen["w"]) == (float(best["s"]), float(best["w"])) and chosen["n_validation"] == 2
     assert f"chosen: s = {chosen['s']:g}, w = {chosen['w']:g}" in out
     assert {"tune.png", "tune-images.png"} <= {f.name for f in folder.iterdir()}
@@ -98,7 +98,7 @@ def test_a_search_by_many_processes_is_that_of_one(place, tmp_path):
         assert said.count("(N = 4)") == 2 and said.count("chosen: s = ") == 1
         folder = tmp_path / str(n) / "runs" / "steel" / "pits"
         made.append(([{**row, "seconds": ""} for row in rows(folder / "tune.csv")],
-                     (folder / "tune-images.png").read_bytes(), json.loads((folder / "run.json").read_text())["tuned"]))
+                     (folder / "tune-images.png").read_bytes(), json.loads((folder / "choice.json").read_text())))
     assert made[0] == made[1]
 
 
@@ -119,7 +119,7 @@ def test_a_search_that_sigterm_stops_keeps_its_cells_and_the_record_says_what_sp
     kept = rows(tmp_path / "runs/steel/pits/tune.csv")
     out = here(tmp_path, *command, "--resume")
     assert len(kept) == 2 and rows(tmp_path / "runs/steel/pits/tune.csv")[:2] == kept
-    tuned = json.loads((tmp_path / "runs/steel/pits/run.json").read_text())["tuned"]
+    tuned = json.loads((tmp_path / "runs/steel/pits/choice.json").read_text())
     floor = float(re.search(r"floor of real against real at N = 4: ([\d.]+)", out)[1])
     assert tuned["told_apart"] == ("cannot be told from the chosen one" not in out)
     assert tuned["below_floor"] == (tuned["fid"] < floor)
@@ -224,6 +224,17 @@ def test_s_and_w_are_the_command_line_s_or_tune_s_or_the_recipe_s_or_table_i_s(m
         name: mine if value is None else value for (name, value), mine in zip(given.items(), recipe)})
     settings = SimpleNamespace(from_noise=False, strength=asked[0], guidance=asked[1])
     assert sampling.choose_strength_and_guidance(settings, None, category, tuned) == expected
+
+
+def test_table_i_is_looked_up_by_the_class_and_not_by_the_run_folder(place, toy, tmp_path):
+    shutil.copytree(place / "steel" / "pits", tmp_path / "neu" / "Pa")
+    run = shutil.copytree(place / "runs" / "steel" / "pits", tmp_path / "experiment")
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**record, "data": str(tmp_path / "neu" / "Pa")}))
+    (run / "choice.json").unlink(missing_ok=True)
+    out = here(tmp_path, "sample.py", "--run", run, "--number", "1", "--steps", "5", "--weights", toy,
+               "--guidance", "2", "--device", "cpu", "--adapters", "none")
+    assert "the paper's Table I has s = 0.4 for Pa" in out
 
 
 def test_cells_that_chance_cannot_tell_apart_or_that_lie_below_the_floor_are_said():

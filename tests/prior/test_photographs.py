@@ -51,6 +51,12 @@ def test_a_pack_keeps_small_jpegs_as_they_are_and_shrinks_large_ones(folder, tmp
     assert np.array_equal(np.asarray(pack.read(small)), np.asarray(Image.open(folder / small.file).convert("RGB")))
 
 
+def test_a_manifest_without_the_column_file_is_said(folder, tmp_path):
+    write_csv(folder / "manifest.csv", ["image", "words"], [("belt/0.png", "rubber")])
+    with pytest.raises(UserError, match="manifest.csv has no column file"):
+        write_pack(folder, tmp_path / "pack.safetensors")
+
+
 def test_a_manifest_says_which_files_count_and_what_they_are_of(folder, tmp_path):
     write_csv(folder / "manifest.csv", ["file", "repository", "licence", "words"],
               [["metal-plate/1.jpg", "someone/plates", "CC0", "rusty plate"]])

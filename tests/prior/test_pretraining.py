@@ -2,6 +2,7 @@
 import csv
 import functools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,7 +23,8 @@ from stablesdg.prior import pretraining
 from stablesdg.prior.autoencoder import AutoencoderSettings
 from stablesdg.prior.denoiser import DenoiserSettings
 from stablesdg.prior.feature_network import DEGRADATIONS, FeatureSettings, load_naming_network
-from stablesdg.prior.loop import read_parts
+from stablesdg.prior.loop import Loop, read_parts
+from stablesdg.prior.model_card import command, is_of
 from stablesdg.prior.textures import ATTRIBUTES, draw
 from stablesdg.prior.tokenizer import learn_merges
 from stablesdg.storage.checkpoint import Checkpoint
@@ -70,6 +72,15 @@ def test_pretraining_writes_a_prior_that_loads_and_a_stopped_one_ends_with_the_s
     assert "unet.safetensors was made with other settings (text was" in error
     error = here(tmp_path, *PRIOR, *small, "--autoencoder-steps", 5, "--out", "whole", "--work", "work-4", ok=False)
     assert "something else than a prior of these settings" in error and not (tmp_path / "work-4").exists()
+
+
+def test_a_prior_is_told_from_those_whose_command_only_begins_as_its_own(tmp_path):
+    loops = {stage: Loop(4, 2, 1e-3, 0.9) for stage in STAGES}
+    made, other = (pretraining.PriorSettings(images=20, seed=seed) for seed in (12, 1))
+    taught = replace(made, features=replace(made.features, teacher="imagenet"))
+    for settings, others in ((made, [other, taught]), (taught, [made])):
+        (tmp_path / "README.md").write_text(f"Made by `{command(settings, loops)}`, with PyTorch.")
+        assert is_of(tmp_path, settings, loops) and not any(is_of(tmp_path, one, loops) for one in others)
 
 
 def stop_each_stage_once(tmp_path, monkeypatch, command):

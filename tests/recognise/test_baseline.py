@@ -194,9 +194,12 @@ def test_a_torchvision_file_gives_the_pooled_features_before_its_last_layers(tmp
     assert torch.allclose(extractor.network(x), theirs, atol=1e-4) and name in extractor.kind
 
 
-def test_a_file_of_another_network_is_refused(tmp_path):
+def test_a_file_of_another_network_is_refused_and_a_damaged_one_is_called_that(tmp_path):
     torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pth")
     with pytest.raises(UserError, match="none of torchvision's alexnet"):
+        file_extractor(tmp_path / "other.pth", "cpu")
+    (tmp_path / "other.pth").write_bytes(b"cut off")
+    with pytest.raises(UserError, match="other.pth holds more than tensors, or is damaged"):
         file_extractor(tmp_path / "other.pth", "cpu")
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 from steel_place import make_place  # noqa: F401 (fixture)
 
 from stablesdg.recognise import classifiers
+from stablesdg.recognise.saved import save_classifier
 
 
 @pytest.mark.parametrize("network", classifiers.NETWORKS)
@@ -43,7 +44,7 @@ def test_an_onnx_file_gives_the_probabilities_of_the_classifier_for_any_number_o
 
     torch.manual_seed(0)
     model = classifiers.build("squeezenet", 3, imitated=imitated)
-    classifiers.save(tmp_path / "model.safetensors", model.state_dict(), "squeezenet", ["a", "b", "c"])
+    save_classifier(tmp_path / "model.safetensors", model.state_dict(), "squeezenet", ["a", "b", "c"])
     out = here(tmp_path, "classify.py", "--onnx", "model.onnx", "--model", "model.safetensors")
     assert "probabilities of a, b, c" in out
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
@@ -56,7 +57,7 @@ def test_an_onnx_file_gives_the_probabilities_of_the_classifier_for_any_number_o
 
 def test_images_of_another_size_and_mode_are_classified_too(place, tmp_path):
     weights = classifiers.build("squeezenet", 2).state_dict()
-    classifiers.save(tmp_path / "m.safetensors", weights, "squeezenet", ["a", "b"])
+    save_classifier(tmp_path / "m.safetensors", weights, "squeezenet", ["a", "b"])
     (tmp_path / "new").mkdir()
     Image.new("RGB", (64, 300), (90, 20, 10)).save(tmp_path / "new" / "colour.jpg")
     Image.new("L", (200, 200), 90).save(tmp_path / "new" / "gray.bmp")

@@ -12,6 +12,7 @@ from PIL import Image
 from steel_place import make_generated, make_place  # noqa: F401 (fixtures)
 
 from stablesdg.recognise import arms, verdicts
+from stablesdg.recognise.generated_sets import unlike_settings
 from stablesdg.recognise.results import from_json, read_results
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.files import write_json
@@ -169,9 +170,9 @@ def test_classes_whose_images_were_not_made_alike_are_named_with_what_differs(pl
 
 def test_a_class_of_which_nothing_is_written_down_is_named_beside_others_that_say_it():
     known = {"sampler": "ddim", "s": 0.4}
-    assert arms.unlike_settings(["a", "b"], [known, {}]) == ["settings.json there for a, missing for b"]
-    assert arms.unlike_settings(["a", "b"], [{}, {}]) == arms.unlike_settings(["a", "b"], [known, known]) == []
-    method, = arms.unlike_settings(["a", "b"], [known, {"classic": True}])
+    assert unlike_settings(["a", "b"], [known, {}]) == ["settings.json there for a, missing for b"]
+    assert unlike_settings(["a", "b"], [{}, {}]) == unlike_settings(["a", "b"], [known, known]) == []
+    method, = unlike_settings(["a", "b"], [known, {"classic": True}])
     assert method == "method from images for a, rotation and mirroring for b"
 
 

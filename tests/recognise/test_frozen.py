@@ -12,6 +12,7 @@ from stablesdg.evaluate.features import load_nano_network
 from stablesdg.recognise import classifiers
 from stablesdg.recognise.frozen import FrozenClassifier
 from stablesdg.recognise.probe import fit_probe
+from stablesdg.recognise.saved import load_classifier, save_classifier
 
 NAMES = ["patches", "pits", "scratches"]
 
@@ -32,8 +33,8 @@ def classifier():
 
 def test_a_classifier_that_was_saved_predicts_the_same(place, tmp_path):
     made = classifier()
-    classifiers.save(tmp_path / "m.safetensors", made.tensors(), "nano", NAMES, seen=["a"])
-    saved = classifiers.load(tmp_path / "m.safetensors")
+    save_classifier(tmp_path / "m.safetensors", made.tensors(), "nano", NAMES, seen=["a"])
+    saved = load_classifier(tmp_path / "m.safetensors")
     files = sorted((place / "steel" / "pits").iterdir())[:3]
     assert (saved.classes, saved.seen, saved.side) == (NAMES, frozenset("a"), None)
     assert torch.equal(made.predict_files(files), saved.network.predict_files(files))
@@ -92,7 +93,7 @@ def test_its_onnx_file_gives_its_probabilities_for_images_of_any_size(place, mod
 
     assert "uint8 images (N, 3, H, W)" in here(place, "classify.py", "--onnx", tmp_path / "m.onnx", "--model", model)
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
-    saved = classifiers.load(model)
+    saved = load_classifier(model)
     file = sorted((place / "steel" / "pits").iterdir())[0]
     for size in (None, (96, 64)):
         image = Image.open(file).convert("RGB")

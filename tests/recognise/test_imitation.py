@@ -15,6 +15,7 @@ from stablesdg.evaluate.features import load_nano_network
 from stablesdg.recognise import classifiers, imitation, training
 from stablesdg.recognise.probe import fit_probe
 from stablesdg.recognise.results import read_results
+from stablesdg.recognise.saved import load_classifier, save_classifier
 
 RECIPE = training.Recipe(epochs=1, steps=40, average=True)
 
@@ -73,8 +74,9 @@ def test_a_network_comes_near_the_features_and_its_classes_follow(images, imitat
 def test_the_features_that_are_asked_for_are_those_of_the_augmented_view(images, imitated):
     examples = training.Examples(*images, imitated=imitated)
     generator, recipe = torch.Generator().manual_seed(0), training.Recipe(steps=1, augment="strong")
-    view, f = next(training.training_batches(examples, recipe, 1, generator, "cpu"))
-    assert torch.equal(f, imitated.features(view)) and not any(torch.equal(view[0], x) for x in images[0])
+    view, loss = next(training.training_batches(examples, recipe, 1, generator, "cpu"))
+    f = imitated.features(view)
+    assert torch.equal(loss(f + 1), imitated.loss(f + 1, f)) and not any(torch.equal(view[0], x) for x in images[0])
 
 
 def test_the_head_is_the_probe_on_what_the_network_gives(images):
@@ -102,8 +104,8 @@ def test_each_network_gives_features_of_both_signs_and_is_kept_whole(network, tm
     x = torch.randint(0, 255, (4, 3, 64, 64), dtype=torch.uint8)
     n = classifiers.outputs(model.features, x, "cpu")
     assert n.shape == (4, 20) and n.min() < 0 < n.max()
-    classifiers.save(tmp_path / "model.safetensors", model.state_dict(), network, ["a", "b", "c"], side=64)
-    again = classifiers.load(tmp_path / "model.safetensors").network
+    save_classifier(tmp_path / "model.safetensors", model.state_dict(), network, ["a", "b", "c"], side=64)
+    again = load_classifier(tmp_path / "model.safetensors").network
     assert torch.equal(classifiers.predict(again, x, "cpu"), classifiers.predict(model, x, "cpu"))
 
 
@@ -133,5 +135,5 @@ def test_the_command_line_trains_keeps_and_uses_a_network_that_imitates(place, g
     here(place, "classify.py", "--predict", "steel/pits", "--model", model, "--out", "imitation.csv")
     rows = list(csv.DictReader(open(place / "imitation.csv")))
     files = sorted((place / "steel" / "pits").iterdir())
-    expected = classifiers.predict(classifiers.load(model).network, classifiers.load_images(files, 64), "cpu")
+    expected = classifiers.predict(load_classifier(model).network, classifiers.load_images(files, 64), "cpu")
     assert [float(row["pits"]) for row in rows] == pytest.approx(expected[:, 1].tolist(), abs=1e-5)

@@ -12,6 +12,7 @@ import classify
 from stablesdg.app import one_seed
 from stablesdg.recognise import classifiers
 from stablesdg.recognise.results import Result, SeedResult, Setup, earlier_seeds, save_result
+from stablesdg.recognise.saved import save_classifier
 from stablesdg.storage.errors import UserError
 
 
@@ -56,7 +57,7 @@ def test_seeds_of_another_arithmetic_or_other_pretrained_weights_are_not_mixed(p
             tmp_path / "out"]
     for k in range(2):
         weights = classifiers.build("squeezenet", 3).state_dict()
-        classifiers.save(tmp_path / "w.safetensors", weights, "squeezenet", ["a", "b", "c"])
+        save_classifier(tmp_path / "w.safetensors", weights, "squeezenet", ["a", "b", "c"])
         if k == 0:
             monkeypatch.setattr("stablesdg.app.experiment.pick_dtype", lambda name, device: torch.float32)
             here(place, *base)

@@ -15,6 +15,7 @@ from stablesdg.evaluate.extract import extract_features
 from stablesdg.evaluate.features import load_nano_network
 from stablesdg.recognise import arms, classifiers
 from stablesdg.recognise.results import read_results
+from stablesdg.recognise.saved import load_classifier
 
 SMALL = ["--data", "steel", "--side", "64", "--steps", "3", "--device", "cpu", "--dtype", "float32"]
 EXPAND = ["--mode", "expand", "--alpha", "0.5", "--generated", "generated"]
@@ -87,7 +88,7 @@ def test_arms_of_another_augmentation_are_named_and_not_compared(place):
 def test_a_classifier_of_small_images_is_used_with_small_images(place):
     run(place, [], "small")
     model = place / "options" / "small" / "squeezenet-none-1.safetensors"
-    saved = classifiers.load(model)
+    saved = load_classifier(model)
     assert saved.side == 64
     files = sorted((place / "steel" / "pits").iterdir())[:3]
     here(place, "classify.py", "--predict", "steel/pits", "--model", model, "--out", "small.csv")
@@ -102,7 +103,7 @@ def test_the_epoch_is_chosen_by_the_validation_part_and_the_test_part_is_looked_
         chosen_by.append(x_val), train(model, examples, x_val, y_val, *more, **options))[1])
     run(place, [], "small")
     result, = read_results(place / "options" / "small")
-    model = classifiers.load(place / "options" / "small" / "squeezenet-none-1.safetensors")
+    model = load_classifier(place / "options" / "small" / "squeezenet-none-1.safetensors")
     split = json.loads((place / "runs" / "steel" / "split.json").read_text())["files"]
     found = {}
     for part in ("val", "test"):
@@ -134,7 +135,7 @@ def test_hard_images_are_those_that_are_like_what_is_mistaken(place):
     split = json.loads((place / "runs" / "steel" / "split.json").read_text())["files"]
     names = {part: [name for name, entry in split.items() if entry["part"] == part] for part in ("train", "val")}
     assert set(rows) == set(names["train"])
-    model = classifiers.load(place / "options" / "hard" / "squeezenet-none-1.safetensors")
+    model = load_classifier(place / "options" / "hard" / "squeezenet-none-1.safetensors")
     files = {name: place / "steel" / name for part in names.values() for name in part}
     features = dict(zip(files, torch.cat(list(extract_features(list(files.values()), load_nano_network())))))
     expected, found_any = dict.fromkeys(rows, 1.0), False
@@ -168,6 +169,11 @@ def test_hard_images_are_seen_again_more_often(place):
     assert "hard_sha256" in here(place, *base, "alike.csv", ok=False)
     (place / "one.csv").write_text(f"file,weight\n{train[0]},2\n")  # the other classes have weight 1
     here(place, *base[:-3], "options/one", "--hard", "one.csv")
+    kept_out = next(name for name, entry in split.items() if entry["part"] == "val")
+    for row, said in ((f"{kept_out},1", "in val part"), (f"{train[0]},many", "a number of at least 0"),
+                      ("nuts/000.png,1", "no weight to any image")):
+        (place / "bad.csv").write_text(f"file,weight\n{row}\n")
+        assert said in here(place, *base[:-3], "options/bad", "--hard", "bad.csv", ok=False)
 
 
 @pytest.mark.parametrize("words, said", [

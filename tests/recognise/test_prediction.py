@@ -9,6 +9,7 @@ from commands import here
 from PIL import Image
 
 from stablesdg.recognise import classifiers
+from stablesdg.recognise.saved import save_classifier
 from stablesdg.recognise.significance import interval
 from stablesdg.storage.files import sha256
 
@@ -22,7 +23,7 @@ def place(tmp_path_factory, steel):
     shutil.copytree(steel, place / "steel")
     torch.manual_seed(0)
     model = classifiers.build("squeezenet", 3)
-    classifiers.save(place / "models" / "m.safetensors", model.state_dict(), "squeezenet", NAMES, seen=[])
+    save_classifier(place / "models" / "m.safetensors", model.state_dict(), "squeezenet", NAMES, seen=[])
     return place
 
 
@@ -121,10 +122,10 @@ def test_images_of_one_surface_count_as_one_in_the_interval_of_an_evaluation(pla
 def test_images_that_a_classifier_has_learned_from_are_counted(place, tmp_path):
     files = sorted((place / "steel" / "pits").iterdir())[:5]
     weights = classifiers.build("squeezenet", 3).state_dict()
-    classifiers.save(tmp_path / "m.safetensors", weights, "squeezenet", NAMES, seen=[sha256(file) for file in files])
+    save_classifier(tmp_path / "m.safetensors", weights, "squeezenet", NAMES, seen=[sha256(file) for file in files])
     use = ["classify.py", "--evaluate", place / "steel", "--model", "m.safetensors"]
     assert "has learned from 5 of these 36 images, so the accuracy is too high" in here(tmp_path, *use)
-    classifiers.save(tmp_path / "m.safetensors", weights, "squeezenet", NAMES)
+    save_classifier(tmp_path / "m.safetensors", weights, "squeezenet", NAMES)
     assert "does not say which images it has learned from" in here(tmp_path, *use)
 
 

@@ -6,7 +6,7 @@ import torch
 from steel_place import make_place  # noqa: F401 (fixture)
 
 from stablesdg.data.augment import augment_batch
-from stablesdg.prior.loop import follow
+from stablesdg.models.average import follow
 from stablesdg.recognise import classifiers, training
 from stablesdg.recognise.targets import make_targets
 

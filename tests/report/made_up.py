@@ -54,8 +54,8 @@ def make_runs(runs, data, classes):
                           "versions": versions} for stage in ("ti", "lora")}
         folder.mkdir(parents=True)
         (folder / "run.json").write_text(json.dumps({
-            "data": str(data / name), "weights": "weights/nano", "weights_sha256": "ab" * 32, "stages": stages,
-            "tuned": {"s": 0.5, "w": 2.0, "fid": 7.0, "novelty": 0.6, "n": 10}}), encoding="utf-8")
+            "data": str(data / name), "weights": "weights/nano", "weights_sha256": "ab" * 32, "stages": stages}))
+        (folder / "choice.json").write_text(json.dumps({"s": 0.5, "w": 2.0, "fid": 7.0, "novelty": 0.6, "n": 10}))
         for stage in ("ti", "lora"):
             rows = [(0, "", 0.2)] + [(i, 0.2 + chance.uniform(-0.1, 0.1), 0.2 - i / 1000 if i % 15 == 0 else "")
                                      for i in range(1, 61)]

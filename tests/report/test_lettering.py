@@ -8,7 +8,7 @@ from stablesdg.report.tuning import what_was_chosen
 
 
 @pytest.mark.parametrize("text, drawn", [("Größe ß", "Groesse ss"), ("é ñ", "e n"), ("±0.5 − 20 °", "±0.5 - 20 °"),
-                                         ("漢字", "??"), ("pits & <b>", "pits & <b>")])
+                                         ("漢字", "??"), ("5 µm", "5 µm"), ("pits & <b>", "pits & <b>")])
 def test_letters_that_the_font_lacks_are_spelled_in_those_that_it_has(text, drawn):
     assert spelled(text) == drawn
 

@@ -18,6 +18,7 @@ from stablesdg.report import commands
 from stablesdg.report.html import SECTIONS, write_report
 from stablesdg.report.read import read_findings, read_predictions
 from stablesdg.report.sections import CLASSES, SHAPES
+from stablesdg.report.sections_origin import steps_of_data
 from stablesdg.report.to_use import known, to_use
 from stablesdg.report.verdict import Word, find_gain, judge, judge_classes, recalls_of, what_would_settle
 from stablesdg.storage.errors import UserError
@@ -282,6 +283,36 @@ def test_results_that_cannot_be_compared_are_to_be_trained_anew(tmp_path, monkey
         file.write_text(json.dumps({**record, "held_out_sha256": arm}), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     assert page_of(folder).text.count("--seeds 3 --replace") == 3
+
+
+def test_where_plan_advises_against_images_no_step_makes_any(tmp_path):
+    folder = make_run_folder(tmp_path)
+    for samples in folder.glob("*/samples"):
+        shutil.rmtree(samples)
+    assert "Adapt to pits and generate its images" in page_of(folder).text
+    plan = json.loads((folder / "plan" / "plan.json").read_text()) if (folder / "plan").is_dir() else {}
+    (folder / "plan").mkdir(exist_ok=True)
+    (folder / "plan" / "plan.json").write_text(json.dumps({
+        **plan, "advice": {"verdict": "Do not generate", "why": "w", "next": ["n"]}, "audit": {}}))
+    text = page_of(folder).text
+    assert "and generate its images" not in text and "No images are needed" in text
+
+
+def test_the_leak_is_to_be_looked_at_until_plan_has_looked(tmp_path):
+    folder = make_run_folder(tmp_path)
+    for picture in folder.rglob("overlaps-*.png"):
+        picture.unlink()
+    findings = replace(read_findings(folder), overlaps=[], plan={})
+    assert [why for why, _ in steps_of_data(findings)] == ["Look how far the split leaks."]
+    assert steps_of_data(replace(findings, plan={"audit": {"pairs": []}})) == []
+
+
+def test_tables_without_their_first_column_are_as_if_they_were_not_there(tmp_path):
+    folder = make_run_folder(tmp_path)
+    for name in ("samples/manifest.csv", "log-ti.csv"):
+        file = next(folder.glob(f"*/{name}"))
+        file.write_text(file.read_text().replace("file,", "name,").replace("iteration,", "step,"))
+    page_of(folder)
 
 
 def test_plan_may_say_that_generation_is_not_needed(tmp_path):

@@ -9,13 +9,15 @@ from safetensors.torch import save
 from stablesdg.app.expanded import export_generated
 from stablesdg.app.runs import require_run
 from stablesdg.data.split import load_split
+from stablesdg.evaluate.inception import load_inception
 from stablesdg.evaluate.tuning import COLUMNS, ResultTable
 from stablesdg.recognise import classifiers
 from stablesdg.recognise.results import save_filtered
+from stablesdg.recognise.saved import load_classifier
 from stablesdg.storage.checkpoint import Checkpoint
 from stablesdg.storage.errors import UserError
 from stablesdg.storage.files import read_csv, read_json, read_optional_json
-from stablesdg.storage.tensors import load_tensors, read_metadata
+from stablesdg.storage.tensors import load_state_dict, load_tensors, read_metadata
 from stablesdg.weights.adapters import LayerName, read_lora
 from stablesdg.weights.read import read_recipe
 
@@ -121,16 +123,30 @@ def test_a_checkpoint_of_other_settings_is_not_called_damaged(tmp_path):
     assert "delete it" not in str(found.value)
 
 
-
-@pytest.mark.parametrize("content", [b"", b"x", "one tensor"])
-def test_a_damaged_state_dict_is_said(tmp_path, content):
+@pytest.mark.parametrize("content", [
+    b"", b"x", b"\x80\x02h\x01.", b"\x80\x02J\x01", torch.ones(2), {3: torch.ones(2)}, {"features.0.weight": 3},
+    {"state_dict": [torch.ones(2)]}], ids=lambda content: str(content)[:24])
+@pytest.mark.parametrize("read", [load_state_dict, classifiers.read_state_dict, load_inception])
+def test_a_damaged_state_dict_is_said(tmp_path, content, read):
     file = tmp_path / "squeezenet.pth"
     if isinstance(content, bytes):
         file.write_bytes(content)
     else:
-        torch.save(torch.ones(2), file)
-    with pytest.raises(UserError, match=r"squeezenet.pth holds .*: save model.state_dict\(\)"):
-        classifiers.read_state_dict(file)
+        torch.save(content, file)
+    with pytest.raises(UserError, match=r"squeezenet.pth holds [^\n]*: save model.state_dict\(\)"):
+        read(file)
+
+
+def test_a_state_dict_is_read_from_either_format(tmp_path):
+    weights = {"a": torch.rand(2, 3)}
+    for name, content in (("a.pth", weights), ("b.pt", {"state_dict": weights, "epoch": 3})):
+        torch.save(content, tmp_path / name)
+    (tmp_path / "c.safetensors").write_bytes(save(weights))
+    for name in ("a.pth", "b.pt", "c.safetensors"):
+        read = load_state_dict(tmp_path / name)
+        assert read.keys() == {"a"} and torch.equal(read["a"], weights["a"])
+    with pytest.raises(UserError, match="There is no file"):
+        load_state_dict(tmp_path / "d.pth")
 
 
 
@@ -139,7 +155,7 @@ def test_a_damaged_classifier_and_a_damaged_lora_are_said(tmp_path):
     for metadata in ({"classes": "["}, {"classes": "3"}, {"classes": '["a"]', "side": "x"}, {"classes": '["a"]'}):
         file.write_bytes(save({"w": torch.ones(2)}, {"network": "squeezenet", **metadata}))
         with pytest.raises(UserError, match="m.safetensors is a damaged classifier"):
-            classifiers.load(file)
+            load_classifier(file)
     factors = {"lora_unet_a.lora_A.weight": torch.ones(1, 4), "lora_unet_a.lora_B.weight": torch.ones(4, 1)}
     file.write_bytes(save(factors, {"lora_adapter_metadata": "["}))
     with pytest.raises(UserError, match="m.safetensors has damaged metadata"):

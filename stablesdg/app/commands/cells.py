@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 from stablesdg.app.command_line import parser, positive, run_main, seed
+from stablesdg.data.export import require_empty
 from stablesdg.storage.errors import UserError
 
 CLASSES = {"0.0": "functional", "1.0": "defective"}  # by the probability of a defect
@@ -27,6 +28,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
+    require_empty(args.out)
     package = importlib.util.find_spec("elpv_dataset")
     if not (package and package.origin):
         raise UserError("The solar cells are a package of their own: pip install elpv-dataset.")

@@ -24,7 +24,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p = parser(__doc__, "python -m stablesdg.demo --data neu")
     p.add_argument("--data", default=DEMO_DATA,
                    help="folder with one folder of images for each class; demo-data is drawn, elpv is installed")
-    p.add_argument("--weights", default="weights/nano", help="diffusers folder or CompVis .safetensors")
+    p.add_argument("--weights", help="diffusers folder or CompVis .safetensors (default: weights/nano)")
     p.add_argument("--iterations", type=positive, default=60, help="optimiser steps of each training")
     p.add_argument("--number", type=positive, default=40, help="images to make of each class")
     p.add_argument("--steps", type=positive, help=f"optimiser steps of each classifier (default: {STEPS}, or "
@@ -34,13 +34,15 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
-    if named := os.environ.get(RUNS_VARIABLE):
-        choose_runs(named)  # whole, because the stages run in another folder
+    choose_runs(os.environ.get(RUNS_VARIABLE) or ROOT / "runs")  # whole, because the stages run in another folder
     python = ensure_environment()
-    data, steps = ROOT / args.data, args.steps or (CELLS_STEPS if args.data == ELPV else STEPS)
-    if args.data in (DEMO_DATA, ELPV):
+    is_own = args.data not in (DEMO_DATA, ELPV)
+    data = Path(args.data).resolve() if is_own else ROOT / args.data
+    steps = args.steps or (CELLS_STEPS if args.data == ELPV else STEPS)
+    weights = Path(args.weights).resolve() if args.weights else ROOT / "weights" / "nano"
+    if not is_own:
         make_data(python, data)
-    run(python, "expand.py", "--data", str(data), "--weights", args.weights, "--method", "image", "--hyperparameters",
+    run(python, "expand.py", "--data", str(data), "--weights", str(weights), "--method", "image", "--hyperparameters",
         "paper", "--iterations", str(args.iterations), "--number", str(args.number), "--steps", str(steps),
         "--side", "96", *(("--good", "functional", "--networks", "resnet") if args.data == ELPV else ()))
 

@@ -3,6 +3,7 @@ import argparse
 from pathlib import Path
 
 from stablesdg.app.command_line import parser, positive, run_main, seed
+from stablesdg.data.export import require_empty
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -18,6 +19,7 @@ def main(argv: list[str] | None = None) -> None:
 
     from stablesdg.data import images, steel
 
+    require_empty(args.out)
     for name in steel.CLASSES:
         for i in range(args.number):
             images.save_image(args.out / name / f"{i:03d}.png", steel.steel_image(name, i, args.seed))

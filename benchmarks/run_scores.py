@@ -1,4 +1,4 @@
-"""What ranks.py and prompts.py share: a cell is TI, LoRA, images and their distance, by the project's own commands."""
+"""What ranks.py and prompts.py share: run folders with TI, LoRA and images, and what each of them scores."""
 import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from calls import ROOT, call, keep_settings
+from jobs import ROOT, Job, keep_settings, run
 
 from stablesdg.app.command_line import parser, positive
 from stablesdg.storage.files import read_csv, read_json, write_csv
@@ -16,8 +16,8 @@ ADAPTERS = {"ti": "embedding", "lora": "lora"}  # stage -> the file that it writ
 
 
 @dataclass(frozen=True)
-class CellSettings:
-    """What all cells of a benchmark have in common."""
+class RunScoresSettings:
+    """What all run folders of a benchmark have in common."""
     data: Path  # folder of the category
     iterations: int
     number: int
@@ -35,12 +35,12 @@ class CellSettings:
 
     @property
     def place(self) -> Path:
-        """The folder of its cells."""
+        """The folder of its run folders."""
         return self.out / self.category
 
 
 @dataclass(frozen=True)
-class Cell:
+class RunScore:
     """What a run folder scores."""
     parameters: int  # of all its adapters
     distance: float
@@ -49,59 +49,59 @@ class Cell:
     novelty: float  # median
 
 
-def cell_parser(doc: str | None, example: str, name: str) -> argparse.ArgumentParser:
-    """The arguments of CellSettings."""
+def scores_parser(doc: str | None, example: str, name: str) -> argparse.ArgumentParser:
+    """The arguments of RunScoresSettings."""
     p = parser(doc, example)
     p.add_argument("data", type=Path, help="category folder, for example neu/Pa")
     p.add_argument("--iterations", type=positive, default=1000, help="of each training stage")
-    p.add_argument("--number", type=positive, default=100, help="images a cell")
+    p.add_argument("--number", type=positive, default=100, help="images a run folder")
     p.add_argument("--steps", type=positive, default=25, help="denoising steps of a full run, by DPM-Solver++")
     p.add_argument("--strength", type=float, help="s of image-oriented generation (default: sample.py's)")
-    p.add_argument("--features", default="nano", choices=["inception", "nano"], help="as fid.py takes them")
+    p.add_argument("--features", default="nano", choices=["inception", "nano", "imagenet"],
+                   help="as fid.py takes them")
     p.add_argument("--reference", default="train", choices=["all", "train", "held-out"], help="as fid.py takes it")
     p.add_argument("--weights", type=Path, default=ROOT / "weights" / "nano")
     p.add_argument("--out", type=Path, default=Path("runs/benchmarks") / name)
     return p
 
 
-def open_settings(arguments: Mapping[str, Any]) -> CellSettings:
+def open_settings(arguments: Mapping[str, Any]) -> RunScoresSettings:
     """The settings. Raises UserError if their folder holds results that were made with others."""
-    settings = CellSettings(**arguments)
+    settings = RunScoresSettings(**arguments)
     keep_settings(settings.place, {name: value for name, value in vars(settings).items() if name != "out"})
     return settings
 
 
-def write_cells(settings: CellSettings, column: str, cells: Mapping[object, Cell]) -> None:
-    """Write and print the table of a category's cells. `column` says what they differ by."""
+def write_scores(settings: RunScoresSettings, column: str, scores: Mapping[Any, RunScore]) -> None:
+    """Write and print the table of a category's run folders. `column` says what they differ by."""
     columns = ("category", column, "parameters", "distance", "floor", "N", "novelty")
-    rows = [(settings.category, what, cell.parameters, f"{cell.distance:.3f}", f"{cell.floor:.3f}", cell.n,
-             f"{cell.novelty:.2f}") for what, cell in cells.items()]
+    rows = [(settings.category, what, score.parameters, f"{score.distance:.3f}", f"{score.floor:.3f}", score.n,
+             f"{score.novelty:.2f}") for what, score in scores.items()]
     write_csv(settings.out / f"{settings.category}.csv", columns, rows)
     for row in rows:
         print(", ".join(f"{name} {value}" for name, value in zip(columns, row)))
     print(f"wrote {settings.place}.csv and .png")
 
 
-def train(settings: CellSettings, folder: Path, stage: str, *how: object) -> None:
-    """One training stage of a run folder, unless it is finished."""
-    if (folder / f"{ADAPTERS[stage]}.safetensors").is_file():
-        return
-    call([f"train_{stage}.py", "--data", settings.data, "--out", folder, "--weights", settings.weights, "--iterations",
-          settings.iterations, "--no-preview", "--resume", *how], None, settings.out / "log.txt")
+def train(settings: RunScoresSettings, folder: Path, stage: str, *how: object,
+          copy: tuple[Path, Path] | None = None) -> None:
+    """One training stage of a run folder."""
+    run(Job((f"train_{stage}.py", "--data", settings.data, "--out", folder, "--weights", settings.weights,
+             "--iterations", settings.iterations, "--no-preview", "--resume", *how),
+            folder / f"{ADAPTERS[stage]}.safetensors", copy=copy), settings.out)
 
 
-def measure(settings: CellSettings, folder: Path) -> Cell:
+def measure(settings: RunScoresSettings, folder: Path) -> RunScore:
     """Images of a run folder and their distance from the real ones."""
-    samples, file, log = folder / "samples", folder / "score.json", settings.out / "log.txt"
+    samples, file = folder / "samples", folder / "score.json"
     how = [] if settings.strength is None else ["--strength", settings.strength]
-    call(["sample.py", "--run", folder, "--number", settings.number, "--steps", settings.steps, "--sampler", "dpm",
-          *how, "--resume"], None, log)
-    call(["fid.py", settings.data, samples, "--features", settings.features, "--reference", settings.reference,
-          "--json", file], None, log)
+    run(Job(("sample.py", "--run", folder, "--number", settings.number, "--steps", settings.steps, "--sampler", "dpm",
+             *how, "--resume"), samples / "manifest.csv"), settings.out)
+    run(Job(("fid.py", settings.data, samples, "--features", settings.features, "--reference", settings.reference,
+             "--json", file), file), settings.out)
     found = read_json(file)
     parameters = sum(tensor.numel() for name in ADAPTERS.values()
                      for key, tensor in load_tensors(folder / f"{name}.safetensors")[0].items()
                      if not key.endswith("alpha"))
-    return Cell(parameters, found["fid_same_n"], found["floor"], found["same_n"],
-                median(float(row["novelty"]) for row in read_csv(samples / "manifest.csv")))
-
+    return RunScore(parameters, found["fid_same_n"], found["floor"], found["same_n"],
+                    median(float(row["novelty"]) for row in read_csv(samples / "manifest.csv")))
