@@ -122,18 +122,19 @@ def expand(args: argparse.Namespace, folder: Path) -> None:
 
     notes = journal.Journal(folder / "expand.json", settings.good)
     clock = expansion.Clock(settings)
-    with model.keep_model():
-        plan, *_ = list_stages(settings, generates=False)
-        expansion.run_stage(plan, notes, clock)
-        if notes.failed:
-            raise UserError(f"{notes.describe_failures()}. Mend that, and the same command goes on.")
-        generates = processes.of_first(lambda: expansion.decide(settings, folder))
-        if generates:
-            processes.of_first(lambda: expansion.require_marked_sources(settings, folder))
-            expansion.say_not_tuned(settings, folder)
-        for stage in processes.of_first(lambda: list_stages(settings, generates)[1:]):
-            if not expansion.run_stage(stage, notes, clock):
-                break
+    plan, *_ = list_stages(settings, generates=False)
+    expansion.run_stage(plan, notes, clock)
+    if notes.failed:
+        raise UserError(f"{notes.describe_failures()}. Mend that, and the same command goes on.")
+    generates = processes.of_first(lambda: expansion.decide(settings, folder))
+    if generates:
+        processes.of_first(lambda: expansion.require_marked_sources(settings, folder))
+        expansion.say_not_tuned(settings, folder)
+    stages = processes.of_first(lambda: list_stages(settings, generates)[1:])
+    with model.keep_model():  # the stages of classes load it; the classifiers after them need its memory
+        in_time = expansion.run_stages([stage for stage in stages if stage.category], notes, clock)
+    if in_time:
+        expansion.run_stages([stage for stage in stages if not stage.category], notes, clock)
     expansion.close(settings, notes, clock)
     print(f"all of it took {duration(clock.seconds())}; open {folder / 'report.html'} in a browser")
     if notes.failed:

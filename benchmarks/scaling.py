@@ -15,9 +15,17 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from stablesdg.app.command_line import parser, positive, rate, run_main
-from stablesdg.recognise.costs import BATCH_SIZE, IMAGES, ITERATIONS, STABLE_DIFFUSION, TERA_FLOP_PER_SECOND
+from stablesdg.recognise.costs import (
+    BATCH_SIZE,
+    DPM_IMAGES,
+    EMBEDDING,
+    IMAGES,
+    ITERATIONS,
+    LORA,
+    STABLE_DIFFUSION,
+    TERA_FLOP_PER_SECOND,
+)
 
-TRAINING, SAMPLING = ("token embedding", "LoRA"), f"{IMAGES:,} images, --sampler dpm --steps 25"
 SAMPLING_BATCH = 8  # sample.py's
 GRADIENTS = {"token embedding": 4 * 3 * 768, "LoRA, rank 1": 4 * 273_024, "--full": 4 * (859_520_964 + 123_060_480)}
 LINKS = {"NVLink, 300 GB/s": (300e9, 10e-6), "100 Gbit/s between machines": (12.5e9, 50e-6)}  # bytes/s, s a message
@@ -35,8 +43,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 def class_seconds(gpus: int, tera_flops: float) -> tuple[float, float]:
     """(seconds of both trainings, seconds of the images) of one class, without what starting costs."""
-    training = sum(STABLE_DIFFUSION[name][0] for name in TRAINING) * 1000 / tera_flops
-    images = STABLE_DIFFUSION[SAMPLING][0] * 1000 / tera_flops
+    training = (STABLE_DIFFUSION[EMBEDDING][0] + STABLE_DIFFUSION[LORA][0]) * 1000 / tera_flops
+    images = STABLE_DIFFUSION[DPM_IMAGES][0] * 1000 / tera_flops
     rounds, batches = ceil(BATCH_SIZE / gpus), ceil(IMAGES / SAMPLING_BATCH)  # the busiest GPU counts
     return training * rounds / BATCH_SIZE, images * ceil(batches / gpus) / batches
 

@@ -95,6 +95,11 @@ class Clock:
         return self.settings.budget is not None and self.seconds() >= self.settings.budget
 
 
+def run_stages(stages: Sequence[Stage], notes: Journal, clock: Clock) -> bool:
+    """Run stages one after the other, until the time is used up. Returns whether some is left."""
+    return all(run_stage(stage, notes, clock) for stage in stages)
+
+
 def run_stage(stage: Stage, notes: Journal, clock: Clock) -> bool:
     """Run a stage, or say why not. Returns whether there is time for further stages.
 

@@ -8,6 +8,7 @@ import pytest
 from conftest import ROOT
 
 from stablesdg.app import environment
+from stablesdg.app.commands import demo
 
 
 def test_the_interpreter_lies_where_each_system_has_it():
@@ -59,6 +60,16 @@ def test_an_old_python_is_told_so_before_any_file_that_it_cannot_read(command):
     result = subprocess.run([sys.executable, "-X", "importtime", "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 1 and "error: Python 3.10 or newer is needed" in result.stderr
     assert "stablesdg.app" not in result.stderr
+
+
+def test_the_demo_takes_a_folder_of_the_place_where_it_is_typed(tmp_path, monkeypatch):
+    typed = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo, "run", lambda python, *command: typed.append(command))
+    monkeypatch.setattr(demo, "ensure_environment", lambda: "python")
+    for weights, expected in (([], "weights/nano"), (["--weights", "own"], str(tmp_path / "own"))):
+        demo.main(["--data", "neu", *weights])
+        assert typed[-1][:5] == ("expand.py", "--data", str(tmp_path / "neu"), "--weights", expected)
 
 
 @pytest.mark.parametrize("command", ["train-lora", "train_lora", "split", "classify"])

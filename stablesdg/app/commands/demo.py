@@ -24,7 +24,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p = parser(__doc__, "python -m stablesdg.demo --data neu")
     p.add_argument("--data", default=DEMO_DATA,
                    help="folder with one folder of images for each class; demo-data is drawn, elpv is installed")
-    p.add_argument("--weights", help="diffusers folder or CompVis .safetensors (default: weights/nano)")
+    p.add_argument("--weights", default="weights/nano", help="diffusers folder or CompVis .safetensors")
     p.add_argument("--iterations", type=positive, default=60, help="optimiser steps of each training")
     p.add_argument("--number", type=positive, default=40, help="images to make of each class")
     p.add_argument("--steps", type=positive, help=f"optimiser steps of each classifier (default: {STEPS}, or "
@@ -34,12 +34,13 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
-    choose_runs(os.environ.get(RUNS_VARIABLE) or ROOT / "runs")  # whole, because the stages run in another folder
+    if named := os.environ.get(RUNS_VARIABLE):
+        choose_runs(named)  # whole, because the stages run in another folder
     python = ensure_environment()
     is_own = args.data not in (DEMO_DATA, ELPV)
     data = Path(args.data).resolve() if is_own else ROOT / args.data
     steps = args.steps or (CELLS_STEPS if args.data == ELPV else STEPS)
-    weights = Path(args.weights).resolve() if args.weights else ROOT / "weights" / "nano"
+    weights = args.weights if (ROOT / args.weights).exists() else Path(args.weights).resolve()
     if not is_own:
         make_data(python, data)
     run(python, "expand.py", "--data", str(data), "--weights", str(weights), "--method", "image", "--hyperparameters",
@@ -56,7 +57,7 @@ def make_data(python: Path, data: Path) -> None:
                 run(python, "-m", "stablesdg.cells", str(partial), "--number", str(CELLS))
             else:
                 run(python, "-m", "stablesdg.steel", str(partial), "--number", str(DRAWN))
-    if not (dataset_folder(data) / "split.json").is_file():
+    if not (ROOT / dataset_folder(data) / "split.json").is_file():  # where the stages run
         run(python, "-m", "stablesdg.split", str(data), "--ratios", *RATIOS[data.name], "--split",
             "random" if data.name == ELPV else "group")  # the wires of all cells are alike, and look like overlaps
 
