@@ -85,9 +85,9 @@ def add_compose(group: Arguments) -> None:
 
 def check(args: argparse.Namespace) -> argparse.Namespace:
     """Refuse options that contradict each other. A range of strengths becomes strength and strength_high."""
-    if len(args.strength or []) > 2:
-        raise UserError("--strength takes one number, or two that each image draws between.")
     strengths = args.strength or []
+    if len(strengths) > 2:
+        raise UserError("--strength takes one number, or two that each image draws between.")
     low = strengths[0] if strengths else None
     high = strengths[1] if len(strengths) == 2 else None
     args.strength, args.strength_high = low, high
@@ -122,23 +122,16 @@ def check(args: argparse.Namespace) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
-    folder = find_run(args)
+    folder = run_folder(args.data) if needs_no_run(args) else args.run or runs.latest_run()
     out = sample_folder(folder, args.out)
     announce("sample.py", folder, out)
     with alone_in(folder), alone_at(out):
         make_images(args, folder, out)
 
 
-def needs_no_adapters(args: argparse.Namespace) -> bool:
-    """Whether images are made without the prior: rotated and mirrored, or pasted."""
-    return args.classic or (args.compose and args.strength == 0)
-
-
-def find_run(args: argparse.Namespace) -> Path:
-    """The run folder that is named, or that of --data where no adapter is needed, or else the latest one."""
-    if args.run:
-        return args.run
-    return run_folder(args.data) if args.data and needs_no_adapters(args) else runs.latest_run()
+def needs_no_run(args: argparse.Namespace) -> bool:
+    """Whether --data is enough, because images are made without the prior: rotated and mirrored, or pasted."""
+    return bool(args.data) and not args.run and (args.classic or (args.compose and args.strength == 0))
 
 
 def make_images(args: argparse.Namespace, folder: Path, out: Path) -> None:
@@ -149,7 +142,7 @@ def make_images(args: argparse.Namespace, folder: Path, out: Path) -> None:
 
     processes.start()
     settings = sampling.SamplingSettings(**vars(args))
-    record = {} if args.data and needs_no_adapters(args) else runs.require_run(folder)
+    record = {} if needs_no_run(args) else runs.require_run(folder)
     data = settings.data or Path(record["data"])
     generated.require_own_folder(out)
     real, composer = sources.find_real_images(data, settings.other, settings.compose, settings.ground), None

@@ -18,12 +18,10 @@ from stablesdg.storage.errors import UserError
 from stablesdg.storage.files import read_csv, write_csv
 
 REAL = "real"
-FROM_FEATURES = ("teacher-on-", "imitation-on-")  # how the names of arms begin that learn from frozen features
-MORE_PAIRS = (("welded", "pasted"), ("teacher-on-welded", "teacher-on-pasted"), ("frozen-redrawn", "frozen-real"),
-              ("frozen-pasted", "frozen-real"), ("frozen-copies", "frozen-real"), ("frozen-classic", "frozen-real"),
-              ("frozen-redrawn", "frozen-classic"), ("frozen-pasted", "frozen-classic"),
-              ("imitation-on-real", "frozen-real"), ("imitation-of-imagenet", "frozen-imagenet"),
-              ("paper-redrawn", "paper-real"))
+FROM_FEATURES = ("teacher-on-", "imitation-on-", "frozen-")  # how the names of arms begin that use frozen features
+MORE_PAIRS = (("welded", "pasted"), ("teacher-on-welded", "teacher-on-pasted"), ("frozen-redrawn", "frozen-classic"),
+              ("frozen-pasted", "frozen-classic"), ("imitation-on-real", "frozen-real"),
+              ("imitation-of-imagenet", "frozen-imagenet"), ("paper-redrawn", "paper-real"))
 
 Draws = Mapping[int, Result]  # draw -> the result of an arm, with its seeds
 
@@ -107,7 +105,7 @@ def difference(arm: str, a: Draws, against: str, b: Draws) -> Difference | None:
 
 
 def find_differences(arms: Mapping[str, Draws]) -> list[Difference]:
-    """Each arm against real, each that learns from features against the same on real images, and MORE_PAIRS."""
+    """Each arm against real, each that uses features against the same on real images, and MORE_PAIRS."""
     on_real = [(name, start + REAL) for start in FROM_FEATURES for name in arms
                if name.startswith(start) and name != start + REAL]
     pairs = [*((name, REAL) for name in arms if name != REAL), *on_real, *MORE_PAIRS]

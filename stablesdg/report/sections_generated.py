@@ -44,6 +44,8 @@ def scores(image: GeneratedImage) -> str:
 
 def made_section(findings: Findings) -> list[Html]:
     """Source, generated image and difference of the best, the typical and the worst image of each class."""
+    if not findings.wants_images:
+        return [tag("p", "No images are needed: see the verdict.")]
     made = [category for category in findings.categories if category.generated]
     lacking = [category for category in findings.categories
                if not category.generated and category.name not in findings.real_only]
@@ -58,8 +60,6 @@ def made_section(findings: Findings) -> list[Html]:
         parts += [tag("h3", category.name), tag("div", *(
             triple(findings, category, image, what) for what, image in examples(category.generated)),
             class_="triples")]
-    if not findings.wants_images:
-        return [tag("p", "No images are needed: see the verdict.")]
     if lacking:
         names = ", ".join(category.name for category in lacking)
         first = lacking[0].name
@@ -125,9 +125,9 @@ def triple(findings: Findings, category: Category, image: GeneratedImage, what: 
 
 def evidence_section(findings: Findings) -> list[Html]:
     """The share of generated images that a classifier of real images recognises, and those that were rejected."""
-    judged = [category for category in findings.categories if category.is_filtered]
     if not findings.wants_images:
         return [tag("p", "There are no generated images: see the verdict.")]
+    judged = [category for category in findings.categories if category.is_filtered]
     if not judged:
         return [missing(
             "No classifier of real images has judged the generated ones yet. Until then, look at section 4: would a "
@@ -174,8 +174,7 @@ def novelty_section(findings: Findings) -> list[Html]:
     """A histogram of novelty with both limits; the images beyond them."""
     images = [image for category in findings.categories for image in category.generated if image.novelty is not None]
     if not images:
-        where = "section 4" if findings.wants_images else "the verdict"
-        return [tag("p", f"There are no generated images to look at: see {where}.")]
+        return [tag("p", "There are no generated images to look at.")]
     values = [image.novelty or 0.0 for image in images]
     near, far = sum(v < COPY_NOVELTY for v in values), sum(v > STRANGE_NOVELTY for v in values)
     said = (f"{near} of {count(len(images), 'image')} are near copies of a training image, and {far} are unlike "

@@ -45,12 +45,12 @@ def help_section(findings: Findings) -> list[Html]:
 
 def growth(findings: Findings, gain: Gain | None) -> list[Html]:
     """What more real images would bring, by plan's learning curves, and how many of them the gain is worth."""
-    found = {str(curve["name"]): [(float(p["per_class"]), 100 * float(p["balanced"])) for p in curve["points"]]
-             for curve in findings.plan.get("curves", ()) if curve.get("points")}
-    if not found:
+    curves = [curve for curve in findings.plan.get("curves", ()) if curve.get("points")]
+    if not curves:
         return []
-    best = max((curve for curve in findings.plan["curves"] if curve.get("points")),
-               key=lambda curve: curve["points"][-1]["balanced"])
+    found = {str(curve["name"]): [(float(p["per_class"]), 100 * float(p["balanced"])) for p in curve["points"]]
+             for curve in curves}
+    best = max(curves, key=lambda curve: curve["points"][-1]["balanced"])
     said = f"Real images alone: {best['name']} reaches {percent(best['points'][-1]['balanced'])} balanced accuracy"
     caption = "Linear classifiers on features that are not trained, tested on surfaces that they have not seen."
     if doubling := best.get("doubling"):
